@@ -1,0 +1,62 @@
+# Everything here works on a fresh machine: each target makes what it needs, once.
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+PIP := $(PY) -m pip --disable-pip-version-check install --quiet
+JOBS := $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint cluster bench soak clean
+
+help: ## list the targets
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | awk -F'\t' '{printf "make %-8s %s\n", $$1, $$2}'
+
+setup: $(VENV)/.ready ## make .venv with ogreid in it (the other targets do this by themselves)
+
+demo: $(VENV)/.ready ## watch OG-Net learn to find synthetic people (about 6 minutes on 2 cores)
+	@$(PY) -m ogreid.fit --experiment demo
+
+test: $(VENV)/.test $(VENV)/.cluster lint ## ruff, types and the test suite
+	@$(PY) -m pytest -n $(JOBS) -m "not slow and not gpu"
+
+lint: $(VENV)/.test
+	@$(PY) -m ruff check . && $(PY) -m ruff format --check . && $(PY) -m mypy
+
+cluster: $(VENV)/.cluster ## build torch-cluster, the optional third backend (5 minutes, once)
+
+bench: $(VENV)/.ready ## repeat every speed claim; results in benchmarks/results
+	@$(PY) -m benchmarks
+
+soak: $(VENV)/.test $(VENV)/.cluster ## the slow proofs
+	@$(PY) -m pytest -n $(JOBS) -m "slow and not gpu"
+
+clean: ## remove the environment (data and runs stay)
+	rm -rf $(VENV)
+
+# torch first and alone: anything that depends on it would otherwise bring the newest CUDA build.
+$(VENV)/.torch: constraints.txt
+	@echo "set-up 1/2: torch into $(VENV) (once)"
+	@test -x $(PY) || $(PYTHON) -m venv $(VENV)
+	@$(PIP) -c constraints.txt torch==2.13.0
+	@touch $@
+
+$(VENV)/.ready: $(VENV)/.torch pyproject.toml
+	@echo "set-up 2/2: ogreid and what it needs (once)"
+	@$(PIP) -c constraints.txt --editable .
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.ready
+	@echo "set-up: test tools (once)"
+	@$(PIP) -c constraints.txt --editable ".[dev]"
+	@touch $@
+
+# Parallel compilation without debug symbols: 5 minutes instead of 12 on two cores; pip keeps the wheel.
+$(VENV)/.cluster: $(VENV)/.torch
+	@if command -v c++ >/dev/null 2>&1; then \
+	  echo "set-up: torch-cluster from source (5 to 15 minutes, once)"; \
+	  printf '[build_ext]\nparallel = $(JOBS)\n' > $(VENV)/cluster.cfg; \
+	  $(PIP) setuptools wheel && \
+	  DIST_EXTRA_CONFIG=$(CURDIR)/$(VENV)/cluster.cfg CFLAGS=-g0 \
+	    $(PIP) -c constraints.txt --no-build-isolation torch-cluster==1.6.3; \
+	else echo "no C++ compiler: torch-cluster is left out, its cross-checks will be skipped"; fi
+	@touch $@
