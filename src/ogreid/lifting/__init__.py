@@ -1,1 +1,18 @@
-"""."""
+"""From a crop and an estimated body to a coloured point cloud."""
+
+from ogreid.lifting.camera import Camera, PinholeCamera, WeakCamera
+from ogreid.lifting.colour import Lifted, Mode, lift, lift_surface
+from ogreid.lifting.mesh import Mesh
+from ogreid.lifting.upright import upright_template
+
+__all__ = [
+    "Camera",
+    "Lifted",
+    "Mesh",
+    "Mode",
+    "PinholeCamera",
+    "WeakCamera",
+    "lift",
+    "lift_surface",
+    "upright_template",
+]

@@ -1,16 +1,24 @@
-"""From body coordinates in metres to the pixels of a crop: the two projections that estimators use."""
+"""From body coordinates in metres to the pixels of a crop: the two projections that estimators use.
+
+Pixel ``(row, column)`` is sampled at the continuous coordinate ``(row, column)`` itself, not at its middle,
+because that is how the published clouds were made (``u`` in [-1, 1] becomes the index ``round((u + 1) / 2 *
+128)``, and a background pixel goes back through the same numbers). All modes of lifting share it, so their
+clouds coincide.
+"""
 
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
+from ogreid.errors import UserError
+
 __all__ = ["Camera", "PinholeCamera", "WeakCamera"]
 
 
 @dataclass(frozen=True)
 class WeakCamera:
-    """Weak perspective: ``s * (X + t)`` (HMR, 4D-Humans) or ``s * X + t`` (ROMP) over the square box, in [-1, 1].
+    """Weak perspective over the square box, in [-1, 1]: ``s (X + t)`` (HMR, 4D-Humans) or ``s X + t`` (ROMP).
 
     The square has the side ``max(H, W)`` and the centre of the crop.
 
@@ -24,28 +32,96 @@ class WeakCamera:
     translation: tuple[float, float]
     order: Literal["s(x+t)", "sx+t"] = "s(x+t)"
 
+    def __post_init__(self) -> None:
+        """Refuse a camera that projects nothing."""
+        if not (np.isfinite(self.scale) and self.scale > 0 and np.all(np.isfinite(self.translation))):
+            raise UserError(f"weak camera: scale {self.scale}, translation {self.translation}; expected scale > 0")
+        if self.order not in ("s(x+t)", "sx+t"):
+            raise UserError(f"weak camera: order {self.order!r}; known: 's(x+t)' (HMR), 'sx+t' (ROMP)")
+
+    @property
+    def offset(self) -> np.ndarray:
+        """The translation in metres, (2,): ``s * (X + offset)`` whatever the written order."""
+        shift = np.asarray(self.translation, dtype=np.float64)
+        return shift if self.order == "s(x+t)" else shift / self.scale
+
+    def square(self, vertices: np.ndarray, side: int) -> np.ndarray:
+        """Continuous (column, row) coordinates (V, 2) in the square box of ``side`` pixels."""
+        return np.asarray((self.scale * (vertices[:, :2] + self.offset) + 1) / 2 * side)
+
     def pixels(self, vertices: np.ndarray, height: int, width: int) -> np.ndarray:
-        """Continuous pixel coordinates (V, 2) as (column, row) of ``vertices`` (V, 3); the crop spans [0, W] x [0, H]."""
-        offset = np.asarray(self.translation, dtype=vertices.dtype)
-        flat = vertices[:, :2]
-        unit = self.scale * (flat + offset) if self.order == "s(x+t)" else self.scale * flat + offset
-        side = max(height, width)
-        corner = np.array([(side - width) / 2, (side - height) / 2], dtype=vertices.dtype)
-        return np.asarray((unit + 1) / 2 * side - corner)
+        """Continuous pixel coordinates (V, 2) as (column, row) of ``vertices`` (V, 3)."""
+        return np.asarray(self.square(vertices, max(height, width)) - box_corner(height, width))
+
+    def nearness(self, vertices: np.ndarray) -> np.ndarray:
+        """(V,) numbers that grow towards the camera and are linear over the picture of a flat face."""
+        return np.asarray(-vertices[:, 2].astype(np.float64))
+
+    def foreshortening(self, vertices: np.ndarray) -> np.ndarray:
+        """(V,) factors that turn weights in the picture into weights on the face; here 1."""
+        return np.ones(len(vertices))
+
+    def plane(self, z: float, height: int, width: int) -> np.ndarray:
+        """(H, W, 2) x and y in metres of every pixel on the plane at ``z``."""
+        unit = (pixel_grid(height, width) + box_corner(height, width)) / max(height, width) * 2 - 1
+        return np.asarray(unit / self.scale - self.offset)
 
 
 @dataclass(frozen=True)
 class PinholeCamera:
-    """Full perspective: ``focal * (X + t)_xy / (X + t)_z + centre`` in pixels of the crop (SAM 3D Body)."""
+    """Full perspective: ``focal * (X + t)_xy / (X + t)_z + centre`` in pixels of the crop (SAM 3D Body).
+
+    Attributes:
+        focal: pixels of the crop.
+        translation: metres, ``(tx, ty, tz)``; the body must lie in front, ``z + tz > 0``.
+        centre: the principal point as ``(column, row)`` of the crop.
+    """
 
     focal: float
     translation: tuple[float, float, float]
     centre: tuple[float, float]
 
+    def __post_init__(self) -> None:
+        """Refuse a camera that projects nothing."""
+        if not (np.isfinite(self.focal) and self.focal > 0 and np.all(np.isfinite(self.translation))):
+            raise UserError(f"pinhole camera: focal {self.focal}, translation {self.translation}; expected focal > 0")
+
     def pixels(self, vertices: np.ndarray, height: int, width: int) -> np.ndarray:
         """Continuous pixel coordinates (V, 2) as (column, row) of ``vertices`` (V, 3)."""
-        moved = vertices + np.asarray(self.translation, dtype=vertices.dtype)
-        return np.asarray(self.focal * moved[:, :2] / moved[:, 2:3] + np.asarray(self.centre, dtype=vertices.dtype))
+        moved = vertices + np.asarray(self.translation, dtype=np.float64)
+        if not np.all(moved[:, 2] > 0):
+            raise UserError(
+                f"pinhole camera: a vertex lies at {moved[:, 2].min():.2f} m, behind the camera;"
+                " expected a positive depth after the translation: check the camera that came with the mesh"
+            )
+        return np.asarray(self.focal * moved[:, :2] / moved[:, 2:] + np.asarray(self.centre))
+
+    def nearness(self, vertices: np.ndarray) -> np.ndarray:
+        """(V,) numbers that grow towards the camera and are linear over the picture of a flat face."""
+        return self.foreshortening(vertices)
+
+    def foreshortening(self, vertices: np.ndarray) -> np.ndarray:
+        """(V,) factors that turn weights in the picture into weights on the face: 1 / depth."""
+        return np.asarray(1 / (vertices[:, 2].astype(np.float64) + self.translation[2]))
+
+    def plane(self, z: float, height: int, width: int) -> np.ndarray:
+        """(H, W, 2) x and y in metres of every pixel on the plane at ``z``."""
+        depth = z + self.translation[2]
+        return np.asarray(
+            (pixel_grid(height, width) - np.asarray(self.centre)) * depth / self.focal - self.translation[:2]
+        )
 
 
 Camera = WeakCamera | PinholeCamera
+
+
+def box_corner(height: int, width: int) -> np.ndarray:
+    """(2,) as (column, row): where the crop begins in the square of side ``max(H, W)`` around its centre."""
+    side = max(height, width)
+    return np.array([(side - width) / 2, (side - height) / 2])
+
+
+def pixel_grid(height: int, width: int) -> np.ndarray:
+    """(H, W, 2) as (column, row): the coordinate at which every pixel is sampled."""
+    rows, columns = np.indices((height, width), dtype=np.float64)
+    return np.stack([columns, rows], axis=-1)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ogreid.errors import UserError
 from ogreid.lifting.camera import Camera
 
 __all__ = ["Mesh"]
@@ -14,7 +15,7 @@ class Mesh:
     """One estimated body.
 
     Attributes:
-        vertices: (V, 3) metres; x right, y down, z away from the camera.
+        vertices: (V, 3) metres; x right, y down, z away from the camera. V is arbitrary.
         faces: (F, 3) vertex numbers, or None where the estimator gives vertices only.
         camera: projects the vertices to the crop.
     """
@@ -22,3 +23,26 @@ class Mesh:
     vertices: np.ndarray
     faces: np.ndarray | None
     camera: Camera
+
+    def __post_init__(self) -> None:
+        """Refuse what no crop can be lifted with: a wrong shape, NaN, a face that names no vertex."""
+        shape = np.shape(self.vertices)
+        if len(shape) != 2 or shape[1] != 3 or not shape[0]:
+            raise UserError(f"mesh: vertices of shape {shape}; expected (V, 3) with V > 0")
+        if not np.isfinite(self.vertices).all():
+            raise UserError(
+                f"mesh: {np.sum(~np.isfinite(self.vertices))} coordinates are not finite; estimate it again"
+            )
+        if self.faces is not None:
+            self._check_faces(self.faces, shape[0])
+
+    @staticmethod
+    def _check_faces(faces: np.ndarray, vertices: int) -> None:
+        shape = np.shape(faces)
+        if len(shape) != 2 or shape[1] != 3 or not shape[0] or not np.issubdtype(faces.dtype, np.integer):
+            raise UserError(f"mesh: faces of shape {shape} and type {faces.dtype}; expected integers (F, 3), F > 0")
+        if faces.min() < 0 or faces.max() >= vertices:
+            raise UserError(
+                f"mesh: faces name vertices {faces.min()} to {faces.max()}, but there are {vertices};"
+                " faces of another body model?"
+            )

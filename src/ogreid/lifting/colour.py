@@ -1,0 +1,159 @@
+"""A crop and a body become a coloured cloud: the body carries its pixels, the rest stands behind it."""
+
+from typing import Literal, NamedTuple, get_args
+
+import numpy as np
+
+from ogreid.errors import UserError, nearest_names
+from ogreid.lifting.mesh import Mesh
+from ogreid.lifting.published import nearest_vertices, owning_vertices
+from ogreid.lifting.surface import visible_faces
+
+__all__ = ["Lifted", "Mode", "lift", "lift_surface"]
+
+Mode = Literal["raster", "vertex", "nearest"]
+INSIDE = 0.05  # the least share of the vertices that must fall on the crop
+
+
+class Lifted(NamedTuple):
+    """What lifting knows of P points.
+
+    Attributes:
+        points: (P, 6) float32 x, y, z in metres and r, g, b in [0, 1].
+        foreground: (P,) bool, on the body.
+        normal: (P, 3) float32 unit length and towards the camera; zero on the background.
+        body: (P, 3) float32 where on the body whatever its pose: the face's number and its second and third
+            weight; -1, 0, 0 on the background.
+    """
+
+    points: np.ndarray
+    foreground: np.ndarray
+    normal: np.ndarray
+    body: np.ndarray
+
+
+def lift(image: np.ndarray, mesh: Mesh, *, mode: Mode = "raster", background: bool = True) -> np.ndarray:
+    """The coloured cloud of a crop.
+
+    * ``raster``: every pixel on the body gets its true visible surface point. Points come row by row, so
+      ``points[:, 3:].reshape(H, W, 3)`` is the crop.
+    * ``vertex``: the released code's mapping, point for point: owning vertices in vertex order, then the
+      pixels without an owner row by row.
+    * ``nearest``: the paper's text, each pixel takes the closest vertex; row by row.
+
+    Background pixels stand on the plane at the mean z of all vertices.
+
+    Args:
+        image: (H, W, 3) uint8.
+        mesh: the body estimated for this crop; ``raster`` needs its faces.
+        mode: see above.
+        background: False leaves the picture's background out. ``vertex`` then gives all V vertices, those
+        without a
+            pixel white (the published variant); the other modes keep P = H * W and fill the places of the
+            background with white copies of body points, which the published selection takes for blank.
+
+    Returns:
+        (P, 6) float32 x, y, z in metres and r, g, b in [0, 1]; P = H * W with background.
+
+    Raises:
+        UserError: no faces in raster mode, a body beside the crop, an image of another shape.
+    """
+    if mode == "raster":
+        return lift_surface(image, mesh, background=background).points
+    _check(image, mesh, mode)
+    height, width = image.shape[:2]
+    if mode == "vertex":
+        owner = owning_vertices(mesh, height, width)
+        return _vertex_cloud(image, mesh, owner) if background else _all_vertices(image, mesh, owner)
+    owner = nearest_vertices(mesh, height, width).ravel()
+    xyz = np.where(owner[:, None] >= 0, mesh.vertices[owner], _backdrop(mesh, height, width))
+    return _coloured(xyz, image.reshape(-1, 3), owner >= 0, background)
+
+
+def lift_surface(image: np.ndarray, mesh: Mesh, *, background: bool = True) -> Lifted:
+    """``lift(mode="raster")`` and what else the surface tells of each point; arguments as there."""
+    _check(image, mesh, "raster")
+    assert mesh.faces is not None
+    height, width = image.shape[:2]
+    pixels = mesh.camera.pixels(mesh.vertices, height, width)
+    owner, weights = visible_faces(pixels, mesh.camera.nearness(mesh.vertices), mesh.faces, height, width)
+    seen = owner >= 0
+    corners = mesh.faces[owner[seen]]
+    share = weights[seen] * mesh.camera.foreshortening(mesh.vertices)[corners]
+    share /= share.sum(axis=1, keepdims=True)
+    triangles = mesh.vertices[corners].astype(np.float64)
+    xyz = _backdrop(mesh, height, width)
+    xyz[seen] = np.einsum("pc,pcd->pd", share, triangles)
+    normal = np.zeros((len(xyz), 3), dtype=np.float32)
+    normal[seen] = _normals(triangles)
+    body = np.zeros((len(xyz), 3), dtype=np.float32)
+    body[:, 0] = owner
+    body[seen, 1:] = share[:, 1:]
+    return Lifted(_coloured(xyz, image.reshape(-1, 3), seen, background), seen, normal, body)
+
+
+def _check(image: np.ndarray, mesh: Mesh, mode: str) -> None:
+    if mode not in get_args(Mode):
+        raise UserError(f"lifting mode {mode!r}: {nearest_names(mode, get_args(Mode))}")
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+        raise UserError(f"lifting: an image {image.shape} {image.dtype}; expected (H, W, 3) uint8, red first")
+    if mode == "raster" and mesh.faces is None:
+        raise UserError(
+            f"lifting: raster mode needs faces, and this mesh has {len(mesh.vertices)} vertices without any;"
+            " give the body model's faces (--faces FILE) or choose mode vertex"
+        )
+    height, width = image.shape[:2]
+    pixels = mesh.camera.pixels(mesh.vertices, height, width)
+    inside = np.mean(np.all((pixels >= -0.5) & (pixels <= [width - 0.5, height - 0.5]), axis=1))
+    if inside < INSIDE:
+        (left, top), (right, bottom) = pixels.min(axis=0), pixels.max(axis=0)
+        raise UserError(
+            f"lifting: the body lies on columns {left:.0f} to {right:.0f} and rows {top:.0f} to {bottom:.0f}"
+            f" of a crop {width} wide and {height} high ({inside:.0%} of its vertices inside);"
+            " check that the camera belongs to this crop and follows the estimator's convention"
+        )
+
+
+def _backdrop(mesh: Mesh, height: int, width: int) -> np.ndarray:
+    """(H * W, 3) float64: every pixel on the plane at the mean z of all vertices."""
+    depth = float(np.mean(mesh.vertices[:, 2], dtype=np.float64))
+    xyz = np.full((height * width, 3), depth)
+    xyz[:, :2] = mesh.camera.plane(depth, height, width).reshape(-1, 2)
+    return xyz
+
+
+def _normals(triangles: np.ndarray) -> np.ndarray:
+    """Unit normals (F, 3) of triangles (F, 3, 3), towards the camera; a seen face is never degenerate."""
+    normal = np.cross(triangles[:, 1] - triangles[:, 0], triangles[:, 2] - triangles[:, 0])
+    normal /= np.linalg.norm(normal, axis=1, keepdims=True)
+    return np.where(normal[:, 2:] > 0, -normal, normal).astype(np.float32)
+
+
+def _coloured(xyz: np.ndarray, rgb: np.ndarray, seen: np.ndarray, background: bool) -> np.ndarray:
+    points = np.empty((len(xyz), 6), dtype=np.float32)
+    points[:, :3] = xyz
+    points[:, 3:] = rgb.astype(np.float32) / np.float32(255)
+    if not background:
+        fillers = np.flatnonzero(~seen)
+        points[fillers, :3] = np.resize(points[seen, :3], (len(fillers), 3))
+        points[fillers, 3:] = 1
+    return points
+
+
+def _vertex_cloud(image: np.ndarray, mesh: Mesh, owner: np.ndarray) -> np.ndarray:
+    height, width = owner.shape
+    pixel = owner.ravel()
+    owned = np.flatnonzero(pixel >= 0)
+    owned = owned[np.argsort(pixel[owned])]
+    order = np.concatenate([owned, np.flatnonzero(pixel < 0)])
+    xyz = _backdrop(mesh, height, width)[order]
+    xyz[: len(owned)] = mesh.vertices[pixel[owned]]
+    return _coloured(xyz, image.reshape(-1, 3)[order], np.ones(len(order), dtype=bool), background=True)
+
+
+def _all_vertices(image: np.ndarray, mesh: Mesh, owner: np.ndarray) -> np.ndarray:
+    points = np.ones((len(mesh.vertices), 6), dtype=np.float32)
+    points[:, :3] = mesh.vertices
+    rows, columns = np.nonzero(owner >= 0)
+    points[owner[rows, columns], 3:] = image[rows, columns].astype(np.float32) / np.float32(255)
+    return points
