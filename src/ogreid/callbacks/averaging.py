@@ -1,0 +1,85 @@
+"""Weight averaging over the last epochs, with BatchNorm statistics re-estimated for the averaged weights."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.pytorch.callbacks import WeightAveraging
+from torch import Tensor, nn
+from torch.optim.swa_utils import update_bn
+
+from ogreid.batch import CloudBatch
+from ogreid.data.datamodule import ReidDataModule
+
+__all__ = ["TailAveraging"]
+
+
+class TailAveraging(WeightAveraging):
+    """Equal average of the weights at the end of each of the last epochs (the released ``--wa``).
+
+    While training goes on, validation and checkpoints see the *current* weights: Lightning's own callback would show
+    the untouched initial ones until the first average exists. When training ends, the averaged weights take over and
+    one pass over the training clouds re-estimates the statistics of every BatchNorm.
+
+    Args:
+        fraction: of the epochs, at the end.
+    """
+
+    def __init__(self, fraction: float) -> None:
+        super().__init__(use_buffers=False)
+        self.fraction = fraction
+        self.first: int | None = None
+
+    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Number of the first epoch that counts."""
+        epochs = trainer.max_epochs or 1
+        self.first = epochs - max(1, round(self.fraction * epochs))
+
+    def should_update(self, step_idx: int | None = None, epoch_idx: int | None = None) -> bool:
+        """At the end of an epoch, from the first of the last ones on."""
+        return epoch_idx is not None and self.first is not None and epoch_idx >= self.first
+
+    def on_validation_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Validation sees the current weights."""
+
+    def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Nothing was swapped."""
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """The average takes over, with statistics of its own."""
+        if self._average_model is None or not int(self._average_model.n_averaged):
+            return
+        super().on_train_end(trainer, pl_module)
+        data = trainer.datamodule  # type: ignore[attr-defined]  # set by Lightning where a data module is given
+        assert isinstance(data, ReidDataModule)
+        update_bn(_batches(data, pl_module.device), _Embed(pl_module))
+
+    def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
+        """``state_dict`` stays the current weights; the average travels beside it."""
+        if self._average_model is not None:
+            checkpoint["average"] = self._average_model.state_dict()
+
+    def on_load_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Resume with the average as it was."""
+        if self._average_model is not None and "average" in checkpoint:
+            self._average_model.load_state_dict(checkpoint["average"])
+
+
+class _Embed(nn.Module):
+    """What ``update_bn`` calls, with a batch as its one argument."""
+
+    def __init__(self, module: L.LightningModule) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, batch: CloudBatch) -> Tensor:
+        embedding: Tensor = self.module(batch.xyz, batch.rgb)
+        return embedding
+
+
+def _batches(data: ReidDataModule, device: torch.device) -> Iterator[list[CloudBatch]]:
+    """One epoch of training batches on the device, each as a list because ``update_bn`` takes its first member."""
+    for batch in data.train_dataloader():
+        moved = CloudBatch(*(part.to(device, non_blocking=True) for part in batch))
+        yield [data.on_after_batch_transfer(moved, 0)]

@@ -1,0 +1,41 @@
+"""The progress bar: loss, clouds per second and mAP."""
+
+import lightning as L
+from lightning.pytorch.callbacks import RichProgressBar
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+__all__ = ["Making", "ReidProgress"]
+
+SHOWN = {"train/loss": "loss", "train/clouds_per_second": "clouds/s", "val/mAP": "mAP"}
+
+
+class ReidProgress(RichProgressBar):
+    """Rich's bar with three numbers under short names."""
+
+    def get_metrics(self, trainer: L.Trainer, pl_module: L.LightningModule) -> dict[str, int | str | float]:
+        """``loss``, ``clouds/s`` and ``mAP``, as far as they are known."""
+        known = trainer.callback_metrics
+        return {short: f"{float(known[name]):.4g}" for name, short in SHOWN.items() if name in known}
+
+
+class Making:
+    """A bar for each thing that is made before training starts, with its rate and the time left."""
+
+    def __init__(self) -> None:
+        self.bars: dict[str, tuple[Progress, TaskID]] = {}
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        """``what`` has come to ``done`` of ``total``; the bar opens at the first call and closes at the last."""
+        if what not in self.bars:
+            self.bars[what] = _open(what, total)
+        bar, task = self.bars[what]
+        bar.update(task, completed=done, total=total)
+        if done >= total:
+            bar.stop()
+
+
+def _open(what: str, total: int) -> tuple[Progress, TaskID]:
+    rate = TextColumn("{task.speed:>6.0f}/s")
+    bar = Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), rate, TimeRemainingColumn())
+    bar.start()
+    return bar, bar.add_task(what, total=total)

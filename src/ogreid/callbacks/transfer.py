@@ -1,0 +1,16 @@
+"""Retrieval on benchmarks that were never trained on (the paper's Table III), while training."""
+
+from ogreid.callbacks.validation import RetrievalValidation
+from ogreid.data.datamodule import ReidDataModule, RetrievalSet
+
+__all__ = ["TransferValidation"]
+
+
+class TransferValidation(RetrievalValidation):
+    """Judges each transfer set when the data module says that it is due, and logs ``transfer/<source>-><set>/...``."""
+
+    prefix = "transfer"
+
+    def wants(self, judged: RetrievalSet, data: ReidDataModule) -> bool:
+        """Transfer sets, every so many validations and at the last one."""
+        return judged.transfer and data.transfer_due()

@@ -1,0 +1,95 @@
+"""Retrieval on the validation sets, while training and when asked."""
+
+import logging
+from typing import Any
+
+import lightning as L
+from torch import Tensor
+
+from ogreid.batch import CloudBatch
+from ogreid.data.datamodule import ReidDataModule, RetrievalSet
+from ogreid.retrieval.metric import RetrievalMetric
+from ogreid.retrieval.ranking import Judgement
+
+__all__ = ["RetrievalValidation"]
+
+log = logging.getLogger(__name__)
+
+LOGGED = ("mAP", "mAP_step", "mINP", "rank1", "rank5", "rank10", "unanswerable")
+
+
+class RetrievalValidation(L.Callback):
+    """Judges each retrieval set and logs ``val/<set>/<number>``; the first set's mAP is also ``val/mAP``.
+
+    The embeddings come from Lightning's own validation loop; the metric brings the processes together.
+
+    Args:
+        partial: accept that some rows are missing (``limit_val_batches``, ``fast_dev_run``) and say so.
+        average_precision: definition of the headline mAP.
+    """
+
+    prefix = "val"
+
+    def __init__(self, *, partial: bool = False, average_precision: str = "trapezoid") -> None:
+        self.partial, self.average_precision = partial, average_precision
+        self.metrics: dict[int, RetrievalMetric] = {}
+        self.judgements: dict[str, Judgement] = {}
+
+    def wants(self, judged: RetrievalSet, data: ReidDataModule) -> bool:
+        """Whether this callback judges that set now."""
+        return not judged.transfer
+
+    def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """A fresh metric per set."""
+        data = _data(trainer)
+        self.metrics = {
+            i: RetrievalMetric(
+                judged.queries, judged.gallery, partial=self.partial, average_precision=self.average_precision
+            ).to(pl_module.device)
+            for i, judged in enumerate(data.retrieval_sets)
+            if self.wants(judged, data)
+        }
+
+    def on_validation_batch_end(  # type: ignore[override]  # Lightning types a batch and outputs as Any
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,
+        outputs: Tensor,
+        batch: CloudBatch,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Collect."""
+        if dataloader_idx in self.metrics:
+            self.metrics[dataloader_idx].update(outputs, batch.identity, batch.camera, batch.index)
+
+    def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Judge and log. All processes hold the same judgement."""
+        data = _data(trainer)
+        for i, metric in self.metrics.items():
+            judged = data.retrieval_sets[i]
+            judgement = metric.compute()
+            self.judgements[judged.name] = judgement
+            if trainer.sanity_checking:
+                continue
+            summary = judgement.summary()
+            self._log(pl_module, {f"{self.prefix}/{judged.name}/{key}": summary[key] for key in LOGGED}, bar=False)
+            if i == 0:
+                self._log(pl_module, {f"{self.prefix}/mAP": summary["mAP"]}, bar=True)
+
+    def _log(self, module: L.LightningModule, values: dict[str, Any], *, bar: bool) -> None:
+        # Equal on all processes; the largest of equal numbers is exact, their mean over three might not be.
+        module.log_dict(
+            {name: float(value) for name, value in values.items()},
+            prog_bar=bar,
+            sync_dist=True,
+            reduce_fx="max",
+            on_epoch=True,
+            add_dataloader_idx=False,
+        )
+
+
+def _data(trainer: L.Trainer) -> ReidDataModule:
+    data = trainer.datamodule  # type: ignore[attr-defined]  # set by Lightning where a data module is given
+    assert isinstance(data, ReidDataModule)
+    return data

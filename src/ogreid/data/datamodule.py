@@ -1,0 +1,254 @@
+"""Packed clouds as Lightning wants them: loaders, stage and device are its business and nobody else's."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import lightning as L
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from ogreid.batch import CloudBatch
+from ogreid.config import Data
+from ogreid.data.catalogue import store_path
+from ogreid.data.samplers import ORDERS, EvaluationSampler, TrainingSampler
+from ogreid.data.store import Store
+from ogreid.data.synthetic import ensure_synthetic, parse_synthetic
+from ogreid.data.transforms import generator_for, to_network
+from ogreid.errors import UserError
+
+__all__ = ["CloudDataset", "ReidDataModule", "RetrievalSet"]
+
+Progress = Callable[[str, int, int], None]
+"""(what is being made, done, total)"""
+
+
+class CloudDataset(Dataset[CloudBatch]):
+    """Rows of one or several stores, read a batch at a time.
+
+    Args:
+        stores: opened stores.
+        store: (R,) which store each row is in.
+        row: (R,) its row there.
+        identity: (R,) what to call it.
+    """
+
+    def __init__(self, stores: Sequence[Store], store: np.ndarray, row: np.ndarray, identity: np.ndarray) -> None:
+        self.stores, self.store, self.row, self.identity = list(stores), store, row, identity
+        self.camera = np.empty(len(row), dtype=np.int64)
+        for number, opened in enumerate(self.stores):
+            mine = store == number
+            self.camera[mine] = opened.rows["camera"][row[mine]]
+
+    def __len__(self) -> int:
+        """Number of rows."""
+        return len(self.row)
+
+    def __getitem__(self, index: int) -> CloudBatch:
+        """One row, as a batch of one."""
+        return self.__getitems__([index])
+
+    def __getitems__(self, indices: list[int]) -> CloudBatch:
+        """A whole batch in one go: the store's memory map is read once per batch, in file order."""
+        wanted = np.asarray(indices)
+        parts = []
+        for number in np.unique(self.store[wanted]):
+            place = np.flatnonzero(self.store[wanted] == number)
+            parts.append((place, *self.stores[number].raw(self.row[wanted[place]])))
+        xyz, rgb = (_in_order([(part[0], part[i]) for part in parts]) for i in (1, 2))
+        return CloudBatch(
+            torch.from_numpy(xyz),
+            torch.from_numpy(rgb),
+            torch.from_numpy(self.identity[wanted].astype(np.int64)),
+            torch.from_numpy(self.camera[wanted]),
+            torch.from_numpy(wanted.astype(np.int64)),
+        )
+
+
+@dataclass(frozen=True)
+class RetrievalSet:
+    """One named set to be judged: query rows first, then gallery rows.
+
+    Attributes:
+        name: of the store.
+        store: opened.
+        rows: (Q + G,) rows of the store; a batch's ``index`` counts in this order.
+        queries: Q.
+        transfer: judged as a transfer set.
+    """
+
+    name: str
+    store: Store
+    rows: np.ndarray
+    queries: int
+    transfer: bool = False
+
+    @property
+    def gallery(self) -> int:
+        """G."""
+        return len(self.rows) - self.queries
+
+
+class ReidDataModule(L.LightningDataModule):
+    """Training clouds of one or several stores and the sets on which retrieval is judged.
+
+    Args:
+        data: see :class:`ogreid.config.Data`.
+        seed: of the run.
+        transfer_every: validations between two looks at the transfer sets.
+        progress: told how far the making of a synthetic store has come.
+    """
+
+    def __init__(self, data: Data, seed: int = 0, transfer_every: int = 1, progress: Progress | None = None) -> None:
+        super().__init__()
+        self.data, self.seed, self.transfer_every, self.progress = data, seed, transfer_every, progress
+        self.identities = 0
+        self.train_set: CloudDataset | None = None
+        self.retrieval_sets: list[RetrievalSet] = []
+        self.validations = 0
+
+    def prepare_data(self) -> None:
+        """Make the synthetic stores that are missing. Lightning calls this on one process per node."""
+        for name in dict.fromkeys((*self.data.train, *self.data.retrieval, *self.data.transfer)):
+            if parse_synthetic(name) is not None:
+                ensure_synthetic(name, Path(self.data.root), workers=max(self.data.workers, 1), progress=self.progress)
+
+    def is_packed(self) -> bool:
+        """Whether every store can be opened; waits are built on this where another process is packing."""
+        names = (*self.data.train, *self.data.retrieval, *self.data.transfer)
+        return all((Path(self.data.root) / name / "manifest.json").is_file() or Path(name).is_dir() for name in names)
+
+    def setup(self, stage: str) -> None:
+        """Open the stores; ``fit`` needs training rows, every stage the retrieval sets."""
+        if self.retrieval_sets and (self.train_set is not None or stage != "fit"):
+            return
+        if stage == "fit":
+            self.train_set, self.identities = self._training_set()
+        judged = [(name, False) for name in self.data.retrieval] + [(name, True) for name in self.data.transfer]
+        self.retrieval_sets = [self._retrieval_set(name, transfer) for name, transfer in judged]
+
+    @property
+    def points(self) -> int:
+        """Points per cloud that the network sees."""
+        stored = self.retrieval_sets[0].store.points
+        wanted = round(self.data.density * stored) if self.data.density is not None else self.data.points
+        if not 0 < wanted <= stored:
+            raise UserError(
+                f"{self.retrieval_sets[0].name}: {wanted} points asked, each cloud has {stored}; set data.points or "
+                f"data.density lower"
+            )
+        return wanted
+
+    def train_dataloader(self) -> DataLoader[CloudBatch]:
+        """Whole batches only; the next epoch differs from the last."""
+        assert self.train_set is not None
+        data = self.data
+        if len(self.train_set) < data.batch * self._world:
+            raise UserError(
+                f"{' + '.join(data.train)}: {len(self.train_set)} training clouds do not fill one batch of "
+                f"{data.batch} on {self._world} process(es); set data.batch lower"
+            )
+        sampler = TrainingSampler(
+            self.train_set.identity,
+            ORDERS[data.sampling],
+            per_identity=data.per_identity,
+            batch=data.batch,
+            seed=self.seed,
+            rank=self._rank,
+            world=self._world,
+        )
+        return self._loader(self.train_set, data.batch, sampler, drop_last=True)
+
+    def val_dataloader(self) -> list[DataLoader[CloudBatch]]:
+        """One loader per retrieval set, then one per transfer set."""
+        loaders = []
+        for wanted in self.retrieval_sets:
+            identity = wanted.store.rows["identity"][wanted.rows]
+            clouds = CloudDataset([wanted.store], np.zeros(len(wanted.rows), np.int64), wanted.rows, identity)
+            due = self.transfer_due if wanted.transfer else None
+            sampler = EvaluationSampler(len(clouds), self._rank, self._world, due)
+            loaders.append(self._loader(clouds, self.data.evaluation_batch, sampler))
+        return loaders
+
+    def transfer_due(self) -> bool:
+        """Whether the validation that runs now looks at the transfer sets."""
+        trainer = self.trainer
+        if trainer is None or not trainer.training or trainer.sanity_checking:
+            return True
+        every = self.transfer_every * (trainer.check_val_every_n_epoch or 1)
+        last = trainer.max_epochs is not None and trainer.current_epoch + 1 >= trainer.max_epochs
+        return last or (trainer.current_epoch + 1) % every == 0
+
+    def on_after_batch_transfer(self, batch: CloudBatch, dataloader_idx: int) -> CloudBatch:
+        """Centre, select and augment on the device."""
+        trainer = self.trainer
+        if trainer is None or not trainer.training:
+            return to_network(batch, self.points)
+        step = trainer.fit_loop.total_batch_idx
+        generator = generator_for(batch.xyz.device, self.seed, trainer.global_rank, trainer.current_epoch, step)
+        return to_network(batch, self.points, self.data.augmentation, generator)
+
+    def _training_set(self) -> tuple[CloudDataset, int]:
+        stores = [Store.open(store_path(name, Path(self.data.root))) for name in self.data.train]
+        number, row, identity = [], [], []
+        known = 0
+        for i, store in enumerate(stores):
+            rows = np.sort(np.concatenate([store.split("train"), store.split("val")]))
+            if not len(rows):
+                raise UserError(f"{self.data.train[i]}: has no training split; judge it (data.retrieval), or pack one")
+            names, own = np.unique(store.rows["identity"][rows], return_inverse=True)
+            number.append(np.full(len(rows), i, np.int64))
+            row.append(rows)
+            identity.append(own + known)
+            known += len(names)
+        merged = [np.concatenate(parts) for parts in (number, row, identity)]
+        return CloudDataset(stores, *merged), known
+
+    def _retrieval_set(self, name: str, transfer: bool) -> RetrievalSet:
+        store = Store.open(store_path(name, Path(self.data.root)))
+        query, gallery = store.split("query"), store.split("gallery")
+        gallery = gallery[store.rows["identity"][gallery] != -1]  # junk takes part in no ranking
+        if not len(query) or not len(gallery):
+            raise UserError(f"{name}: {len(query)} query and {len(gallery)} gallery clouds; judging needs both")
+        return RetrievalSet(name, store, np.concatenate([query, gallery]), len(query), transfer)
+
+    def _loader(
+        self,
+        clouds: CloudDataset,
+        batch: int,
+        sampler: TrainingSampler | EvaluationSampler,
+        drop_last: bool = False,
+    ) -> DataLoader[CloudBatch]:
+        return DataLoader(
+            clouds,
+            batch_size=batch,
+            sampler=sampler,
+            drop_last=drop_last,
+            num_workers=self.data.workers,
+            collate_fn=_as_read,
+            pin_memory=torch.cuda.is_available(),
+            persistent_workers=self.data.workers > 0,
+        )
+
+    @property
+    def _rank(self) -> int:
+        return self.trainer.global_rank if self.trainer is not None else 0
+
+    @property
+    def _world(self) -> int:
+        return self.trainer.world_size if self.trainer is not None else 1
+
+
+def _as_read(batch: CloudBatch) -> CloudBatch:
+    """The dataset hands over whole batches; there is nothing to collate."""
+    return batch
+
+
+def _in_order(parts: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
+    if len(parts) == 1:
+        return parts[0][1]
+    whole = np.empty((sum(len(place) for place, _ in parts), *parts[0][1].shape[1:]), dtype=parts[0][1].dtype)
+    for place, values in parts:
+        whole[place] = values
+    return whole

@@ -1,0 +1,127 @@
+"""Which rows make the next batch: reproducible from (seed, epoch), and disjoint over processes."""
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+from torch.utils.data import Sampler
+
+__all__ = ["ORDERS", "EvaluationSampler", "TrainingSampler", "balanced", "identity", "per_class", "shuffle"]
+
+Order = Callable[[np.ndarray, int, np.random.Generator], np.ndarray]
+"""(identity (R,), per identity, generator) -> row numbers of one epoch."""
+
+
+def shuffle(identity: np.ndarray, per_identity: int, generator: np.random.Generator) -> np.ndarray:
+    """Every row once."""
+    return generator.permutation(len(identity))
+
+
+def balanced(identity: np.ndarray, per_identity: int, generator: np.random.Generator) -> np.ndarray:
+    """R draws with replacement, each row weighted by 1 / rows of its identity (released code)."""
+    weight = 1.0 / np.bincount(identity)[identity]
+    return generator.choice(len(identity), size=len(identity), p=weight / weight.sum())
+
+
+def per_class(identity: np.ndarray, per_identity: int, generator: np.random.Generator) -> np.ndarray:
+    """Passes of ``per_identity`` random rows of every identity, until R rows are reached (released code)."""
+    rows = [np.flatnonzero(identity == i) for i in np.unique(identity)]
+    drawn: list[np.ndarray] = []
+    total = 0
+    while total < len(identity):
+        chosen = [generator.choice(r, size=per_identity, replace=len(r) < per_identity) for r in rows]
+        drawn.append(generator.permutation(np.concatenate(chosen)))
+        total += len(drawn[-1])
+    return np.concatenate(drawn)[: len(identity)]
+
+
+def identity(identity: np.ndarray, per_identity: int, generator: np.random.Generator) -> np.ndarray:
+    """Groups of ``per_identity`` rows of one identity, so that a batch holds P identities x K rows.
+
+    Identities come in random order, pass after pass, until R rows are reached.
+    """
+    rows = [np.flatnonzero(identity == i) for i in np.unique(identity)]
+    drawn: list[np.ndarray] = []
+    while len(drawn) * per_identity < len(identity):
+        for i in generator.permutation(len(rows)):
+            drawn.append(generator.choice(rows[i], size=per_identity, replace=len(rows[i]) < per_identity))
+    return np.concatenate(drawn)[: len(identity)]
+
+
+ORDERS: dict[str, Order] = {
+    "shuffle": shuffle,
+    "balanced": balanced,
+    "per_class": per_class,
+    "identity": identity,
+}
+"""``data.sampling`` by name."""
+
+
+class TrainingSampler(Sampler[int]):
+    """One epoch of whole batches, the same global order whatever the world size.
+
+    Step t of an epoch takes ``world x batch`` consecutive rows of the global order, and process r the r-th share of
+    them. The rest that fills no global batch is dropped, as in the released code.
+
+    Args:
+        identity: (R,) contiguous training identities.
+        order: a member of :data:`ORDERS`.
+        per_identity: rows per identity for ``per_class`` and ``identity``.
+        batch: rows per process and step.
+        seed: of the run.
+        rank: this process.
+        world: number of processes.
+    """
+
+    def __init__(
+        self,
+        identity: np.ndarray,
+        order: Order,
+        *,
+        per_identity: int,
+        batch: int,
+        seed: int,
+        rank: int = 0,
+        world: int = 1,
+    ) -> None:
+        self.identity, self.order, self.per_identity = identity, order, per_identity
+        self.batch, self.seed, self.rank, self.world = batch, seed, rank, world
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by Lightning before each epoch, on resume too."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        """Rows of this process in an epoch."""
+        return len(self.identity) // (self.batch * self.world) * self.batch
+
+    def __iter__(self) -> Iterator[int]:
+        """Row numbers of this process."""
+        generator = np.random.default_rng([self.seed, self.epoch])
+        rows = self.order(self.identity, self.per_identity, generator)
+        steps = len(self) // self.batch
+        share = rows[: steps * self.world * self.batch].reshape(steps, self.world, self.batch)[:, self.rank]
+        return iter(share.ravel().tolist())
+
+
+class EvaluationSampler(Sampler[int]):
+    """Each row exactly once over all processes, no padding: process r takes rows r, r + world, ...
+
+    Args:
+        rows: R.
+        rank: this process.
+        world: number of processes.
+        due: asked at the start of each pass; where it says no, the pass is empty (transfer sets between two looks).
+    """
+
+    def __init__(self, rows: int, rank: int = 0, world: int = 1, due: Callable[[], bool] | None = None) -> None:
+        self.rows, self.rank, self.world, self.due = rows, rank, world, due
+
+    def __len__(self) -> int:
+        """Rows of this process when it is due."""
+        return len(range(self.rank, self.rows, self.world))
+
+    def __iter__(self) -> Iterator[int]:
+        """Row numbers of this process."""
+        due = self.due is None or self.due()
+        return iter(range(self.rank, self.rows, self.world) if due else ())

@@ -1,0 +1,138 @@
+"""From a stored cloud to what the network sees: the published selection and augmentation, batched on the device.
+
+Every function takes the whole batch and draws from the generator it is given, so that a batch depends on
+(seed, rank, epoch, step) alone: not on the number of workers, and not on what was drawn before a resume.
+"""
+
+import math
+
+import torch
+from torch import Generator, Tensor
+
+from ogreid.batch import CloudBatch
+from ogreid.config import Augmentation
+
+__all__ = ["augment", "generator_for", "select_evenly", "select_randomly", "to_network"]
+
+BLANK = 1e-5
+"""|mean(rgb) - 1| up to which a point counts as blank (released loader): meant for invisible vertices, which the
+published files paint white; it also hits truly white pixels, and must, because the published numbers have it so."""
+
+
+def to_network(
+    batch: CloudBatch,
+    points: int,
+    augmentation: Augmentation | None = None,
+    generator: Generator | None = None,
+) -> CloudBatch:
+    """Centre, select and, in training, augment.
+
+    Args:
+        batch: as stored: xyz (B, P, 3) of any float type, rgb (B, P, 3) uint8, or float in [0, 1].
+        points: N, how many of the P points are kept, in their order.
+        augmentation: what to change in training; None when judging.
+        generator: on the batch's device; needed with ``augmentation``.
+
+    Returns:
+        xyz (B, N, 3) float32, centred by the mean of all P points; rgb (B, N, 3) float32 in [-0.5, 0.5].
+    """
+    xyz = batch.xyz.float()
+    rgb = batch.rgb.float() / 255 if batch.rgb.dtype == torch.uint8 else batch.rgb.float()
+    xyz = xyz - xyz.mean(dim=1, keepdim=True)
+    blank = (rgb.mean(dim=2) - 1).abs() <= BLANK
+    rgb = torch.where(blank[..., None], 0.5, rgb) - 0.5
+    chosen = select_evenly(blank, points)
+    if augmentation is not None:
+        assert generator is not None
+        random = torch.rand(len(xyz), 1, generator=generator, device=xyz.device) < augmentation.subset
+        chosen = torch.where(random, select_randomly(blank, points, generator), chosen)
+    xyz, rgb = _take(xyz, chosen), _take(rgb, chosen)
+    if augmentation is not None and generator is not None:
+        xyz, rgb = augment(xyz, rgb, augmentation, generator)
+    return batch._replace(xyz=xyz, rgb=rgb)
+
+
+def select_evenly(blank: Tensor, points: int) -> Tensor:
+    """Evenly spaced choice among the points that are not blank, as the released code chooses when judging.
+
+    Args:
+        blank: (B, P) bool.
+        points: N.
+
+    Returns:
+        (B, N) int64, ascending: ``linspace(0, count - 1, N)`` truncated, over the ``count`` points that are not blank;
+        where they are fewer than N, all of them and the first blank ones.
+    """
+    count = (~blank).sum(dim=1, keepdim=True)
+    order = blank.to(torch.int8).argsort(dim=1, stable=True)  # not blank first, each part in its order
+    # Multiplied like numpy's linspace (number x step, the last one exact), because the released code truncates that.
+    step = (count - 1).clamp(min=0).double() / max(points - 1, 1)
+    even = (torch.arange(points, device=blank.device, dtype=torch.float64) * step).to(torch.int64)
+    even[:, -1:] = (count - 1).clamp(min=0)
+    first = torch.arange(points, device=blank.device).expand_as(even)
+    return order.gather(1, torch.where(count >= points, even, first)).sort(dim=1).values
+
+
+def select_randomly(blank: Tensor, points: int, generator: Generator) -> Tensor:
+    """Like :func:`select_evenly`, but a random subset without replacement; (B, N) int64, ascending."""
+    keys = torch.rand(blank.shape, generator=generator, device=blank.device) + blank.float()
+    return keys.topk(points, dim=1, largest=False, sorted=False).indices.sort(dim=1).values
+
+
+def augment(xyz: Tensor, rgb: Tensor, how: Augmentation, generator: Generator) -> tuple[Tensor, Tensor]:
+    """Mirror, scale, turn, jitter, erase and relight each cloud by itself.
+
+    Args:
+        xyz: (B, N, 3) centred, metres.
+        rgb: (B, N, 3) in [-0.5, 0.5].
+        how: probabilities and ranges.
+        generator: on the clouds' device.
+    """
+    clouds, points, _ = xyz.shape
+
+    def uniform(*shape: int) -> Tensor:
+        return torch.rand(*shape, generator=generator, device=xyz.device)
+
+    factor = torch.ones(clouds, 1, 3, device=xyz.device)
+    if how.scale:
+        low, high = how.scale
+        factor = low + (high - low) * uniform(clouds, 1, 3)
+    factor[:, 0, 0] *= torch.where(uniform(clouds) < how.mirror, -1.0, 1.0)
+    xyz = xyz * factor
+    if how.rotation:
+        xyz = _turn(xyz, (uniform(clouds) * 2 - 1) * math.radians(how.rotation))
+    if how.jitter:
+        noise = torch.randn(xyz.shape, generator=generator, device=xyz.device)
+        xyz = xyz + (how.jitter * noise).clamp(-how.jitter, how.jitter)
+    if how.erase:
+        start, length = uniform(clouds, 1) * points, uniform(clouds, 1) * points / 4
+        place = torch.arange(points, device=xyz.device)
+        gone = (place >= start) & (place < start + length) & (uniform(clouds, 1) < how.erase)
+        rgb = rgb.masked_fill(gone[..., None], 0.0)
+    if how.light:
+        gain = (how.light * (uniform(clouds, 1, 1) * 2 - 1) + how.light / 2 * (uniform(clouds, 1, 3) * 2 - 1)).exp()
+        gamma = (how.light * (uniform(clouds, 1, 1) * 2 - 1)).exp()
+        rgb = ((rgb + 0.5).clamp(1e-4, 1).pow(gamma) * gain).clamp(0, 1) - 0.5
+    return xyz, rgb
+
+
+def generator_for(device: torch.device, *numbers: int) -> Generator:
+    """A generator on ``device`` that depends on ``numbers`` (seed, rank, epoch, step) and on nothing else."""
+    mixed = 0x9E3779B97F4A7C15
+    for number in numbers:  # splitmix64, so that neighbouring numbers give unrelated streams
+        mixed = (mixed + number * 0xBF58476D1CE4E5B9 + 0x9E3779B97F4A7C15) % 2**64
+        mixed = (mixed ^ (mixed >> 30)) * 0xBF58476D1CE4E5B9 % 2**64
+        mixed = (mixed ^ (mixed >> 27)) * 0x94D049BB133111EB % 2**64
+        mixed ^= mixed >> 31
+    return Generator(device=device).manual_seed(mixed % 2**63)
+
+
+def _take(values: Tensor, chosen: Tensor) -> Tensor:
+    return values.gather(1, chosen[..., None].expand(-1, -1, values.shape[2]))
+
+
+def _turn(xyz: Tensor, angle: Tensor) -> Tensor:
+    """About the vertical (y) axis; ``angle`` (B,) in radians."""
+    sine, cosine = angle.sin()[:, None], angle.cos()[:, None]
+    x, y, z = xyz.unbind(dim=2)
+    return torch.stack((cosine * x + sine * z, y, cosine * z - sine * x), dim=2)

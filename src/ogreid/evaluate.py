@@ -1,0 +1,72 @@
+"""Judge a network: ``python -m ogreid.evaluate --checkpoint RUN --on market duke``."""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from ogreid import config, doors
+from ogreid.errors import UserError
+
+EPILOG = """\
+examples:
+  python -m ogreid.evaluate --checkpoint runs/demo/20260101-120000-0 --on plaza-160 winter-40
+  python -m ogreid.evaluate --published DOWNLOADED/ognet_circle --on market
+  python -m ogreid.evaluate --model histogram --on people-folder
+"""
+
+
+def parser() -> doors.Parser:
+    """The command line of this door."""
+    made = doors.Parser(
+        prog="python -m ogreid.evaluate",
+        description="Exact retrieval of one network on packed stores, by the released protocol (two views).",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    which = made.add_mutually_exclusive_group(required=True)
+    which.add_argument("--checkpoint", metavar="RUN", help="a run folder (its best checkpoint) or a .ckpt file")
+    which.add_argument("--published", metavar="FOLDER", help="a released folder: opts.yaml and its weights")
+    which.add_argument("--model", metavar="NAME", help="a network without training, for example histogram")
+    made.add_argument(
+        "--on", nargs="+", action="extend", required=True, metavar="STORE", help="names under the data root, or paths"
+    )
+    made.add_argument("--weights", default="model_last.pth", help="file in the released folder (%(default)s)")
+    made.add_argument("--data", metavar="DIR", help="data root (OGREID_DATA, else data)")
+    made.add_argument("--points", type=int, help="points per cloud (default: as trained; 4096 without training)")
+    made.add_argument("--json", type=Path, metavar="FILE", help="write the numbers there too")
+    return made
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Parse, judge, print."""
+    asked = parser().parse_args(argv)
+    from ogreid.data.catalogue import check_stores
+
+    root = str(config.data_root(asked.data))
+    check_stores(config.Data(root=root, train=[], retrieval=asked.on))
+    from rich.console import Console
+
+    from ogreid import judging
+    from ogreid.results import results_table
+
+    network = judging.network_for(asked.checkpoint, asked.published, asked.model, asked.weights)
+    found = judging.judge_stores(network, asked.on, root, points=asked.points)
+    Console().print(results_table(network.name, {(network.name, on): numbers for on, numbers in found.items()}))
+    if asked.json is not None:
+        _write(asked.json, {"network": network.name, "retrieval": found})
+    sys.stdout.flush()
+    return 0
+
+
+def _write(path: Path, content: dict[str, object]) -> None:
+    from ogreid.runs import write_atomically
+
+    if not path.parent.is_dir():
+        raise UserError(f"{path}: its folder does not exist; make it or choose another --json")
+    write_atomically(path, json.dumps(content, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    doors.run(main)

@@ -1,0 +1,58 @@
+"""Train one experiment: ``python -m ogreid.fit --experiment NAME [group.key=value ...]``."""
+
+import argparse
+from collections.abc import Sequence
+
+from ogreid import config, doors
+from ogreid.errors import UserError
+
+EPILOG = """\
+examples:
+  python -m ogreid.fit --experiment demo
+  python -m ogreid.fit --experiment market_circle model.k=8 data.batch=18
+  python -m ogreid.fit --experiment demo trainer.fast_dev_run=true
+  python -m ogreid.fit --resume runs/demo/20260101-120000-0
+"""
+
+
+def parser() -> doors.Parser:
+    """The command line of this door."""
+    made = doors.Parser(
+        prog="python -m ogreid.fit",
+        description="Train one experiment and judge it while it trains.",
+        epilog=f"{EPILOG}\nexperiments here: {', '.join(config.experiment_names())}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    made.add_argument("--experiment", metavar="NAME", help="a name below, or a .yaml file")
+    made.add_argument("--resume", metavar="RUN", help="go on with a run: its folder, or a checkpoint in it")
+    made.add_argument("--print-config", action="store_true", help="print the resolved experiment and leave")
+    made.add_argument("overrides", nargs="*", metavar="group.key=value", help="settings that differ")
+    return made
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Parse, compose, train."""
+    asked = parser().parse_intermixed_args(argv)
+    if (asked.experiment is None) == (asked.resume is None):
+        raise UserError("give --experiment NAME, or --resume RUN; --help lists the names")
+    from ogreid import runs
+
+    old = runs.open_run(asked.resume) if asked.resume else None
+    overrides = tuple(asked.overrides)
+    experiment = old.experiment(overrides) if old else config.load(asked.experiment, overrides)
+    if asked.print_config:
+        import sys
+
+        sys.stdout.write(config.to_yaml(experiment))
+        return 0
+    from ogreid.data.catalogue import check_stores
+
+    check_stores(experiment.data)
+    from ogreid.training import train
+
+    train(experiment, resume=asked.resume)
+    return 0
+
+
+if __name__ == "__main__":
+    doors.run(main)

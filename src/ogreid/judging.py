@@ -1,0 +1,67 @@
+"""Judging a finished network on packed stores, through Lightning's own validation loop."""
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import lightning as L
+
+from ogreid import checkpoint
+from ogreid.callbacks.progress import Making, ReidProgress
+from ogreid.callbacks.validation import RetrievalValidation
+from ogreid.config import Data
+from ogreid.data.datamodule import ReidDataModule
+from ogreid.models import build_model
+from ogreid.models.published import load_published
+from ogreid.module import ReidModule
+from ogreid.results import summaries
+
+__all__ = ["Judged", "judge_stores", "network_for"]
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A network ready to be judged.
+
+    Attributes:
+        name: for the table.
+        module: embeds.
+        data: how its clouds are prepared.
+    """
+
+    name: str
+    module: ReidModule
+    data: Data
+
+
+def network_for(run: str | None, published: str | None, model: str | None, weights: str = "model_last.pth") -> Judged:
+    """Exactly one of a run or checkpoint of ours, a released folder, or the name of a model."""
+    if run is not None:
+        restored = checkpoint.restore(run)
+        return Judged(restored.experiment.name, restored.module, restored.experiment.data)
+    if published is not None:
+        network, _ = load_published(published, weights)
+        return Judged("published", ReidModule(network.eval()), Data())
+    assert model is not None
+    views = (1.0,) if model == "histogram" else (1.0, 1.1)
+    return Judged(model, ReidModule(build_model(model).eval(), views=views), Data())
+
+
+def judge_stores(judged: Judged, stores: Sequence[str], root: str, points: int | None = None) -> dict[str, Any]:
+    """The numbers of ``summary.json`` for each store, percentages as 0..100."""
+    how = dataclasses.replace(judged.data, root=root, train=[], retrieval=list(stores), transfer=[])
+    if points is not None:
+        how = dataclasses.replace(how, points=points, density=None)
+    data = ReidDataModule(how, progress=Making())
+    judge = RetrievalValidation()
+    trainer = L.Trainer(
+        devices=1,
+        logger=False,
+        callbacks=[judge, ReidProgress(leave=False)],
+        enable_model_summary=False,
+        enable_checkpointing=False,
+        use_distributed_sampler=False,
+    )
+    trainer.validate(judged.module, datamodule=data, verbose=False)
+    return summaries(judge.judgements)

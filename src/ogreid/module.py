@@ -1,0 +1,98 @@
+"""A network and its loss as Lightning trains them. Knows no metric and draws no picture."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
+from torch import Tensor, nn
+
+from ogreid.batch import CloudBatch
+from ogreid.config import Optimiser
+from ogreid.losses import ReidLoss
+
+__all__ = ["ReidModule", "embed_views"]
+
+
+class ReidModule(L.LightningModule):
+    """Backbone and loss head.
+
+    Args:
+        network: (xyz, rgb) -> (B, D) embedding.
+        loss: the head; None where nothing is trained (judging a network that has no classifier).
+        optimiser: see :class:`ogreid.config.Optimiser`.
+        views: scales at which a cloud is embedded when judged.
+        points: N, for the summary's count of operations.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        loss: ReidLoss | None = None,
+        optimiser: Optimiser | None = None,
+        views: Sequence[float] = (1.0, 1.1),
+        points: int = 4096,
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.loss = loss
+        self.optimiser = optimiser if optimiser is not None else Optimiser()
+        self.views = tuple(views)
+        self.example_input_array = (torch.rand(2, points, 3) - 0.5, torch.rand(2, points, 3) - 0.5)
+
+    def forward(self, xyz: Tensor, rgb: Tensor) -> Tensor:
+        """Embedding (B, D) of one view, not normalised."""
+        return self.network(xyz, rgb)  # type: ignore[no-any-return]
+
+    def training_step(self, batch: CloudBatch, batch_idx: int) -> Tensor:
+        """The loss terms, summed and ramped."""
+        assert self.loss is not None
+        terms = self.loss(self(batch.xyz, batch.rgb), batch.identity)
+        total = torch.stack(list(terms.values())).sum()
+        self.log("train/loss", total, prog_bar=True, on_step=True, on_epoch=False, batch_size=len(batch.index))
+        for name, value in terms.items():
+            self.log(f"train/{name}", value, on_step=True, on_epoch=False, batch_size=len(batch.index))
+        return total * self._ramp()
+
+    def validation_step(self, batch: CloudBatch, batch_idx: int, dataloader_idx: int = 0) -> Tensor:
+        """Normalised embedding (B, D) over all views; the callbacks judge it."""
+        return embed_views(self.network, batch.xyz, batch.rgb, self.views)
+
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
+        """Adam and a cosine per epoch, as published."""
+        how = self.optimiser
+        adam = torch.optim.Adam(
+            self.parameters(), lr=how.lr, weight_decay=how.weight_decay, amsgrad=how.amsgrad, foreach=True
+        )
+        epochs = max(self.trainer.max_epochs or 1, 1)
+
+        def cosine(epoch: int) -> float:
+            part = min(epoch / epochs, 1.0)
+            return how.final + (1 - how.final) * (1 + math.cos(math.pi * part)) / 2
+
+        schedule = torch.optim.lr_scheduler.LambdaLR(adam, cosine)
+        return {"optimizer": adam, "lr_scheduler": {"scheduler": schedule, "interval": "epoch", "name": "lr"}}
+
+    def _ramp(self) -> float:
+        """0.1 -> 1 over the first epochs, on the *loss* as in the released code; under Adam nearly nothing."""
+        whole = self.optimiser.loss_warmup * self.trainer.num_training_batches
+        return min(1.0, 0.1 + 0.9 * self.trainer.global_step / whole) if whole else 1.0
+
+
+def embed_views(network: nn.Module, xyz: Tensor, rgb: Tensor, views: Sequence[float] = (1.0, 1.1)) -> Tensor:
+    """The released test protocol: the sum of the embeddings of the scaled clouds, normalised.
+
+    Args:
+        network: in evaluation mode.
+        xyz: (B, N, 3).
+        rgb: (B, N, 3).
+        views: scale factors of ``xyz``.
+
+    Returns:
+        (B, D), of length 1 up to the published 1e-6 in the norm.
+    """
+    total: Any = sum(network(scale * xyz, rgb) for scale in views)
+    embedding: Tensor = total.float()
+    return embedding / (embedding.norm(dim=1, keepdim=True) + 1e-6)

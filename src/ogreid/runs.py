@@ -1,0 +1,159 @@
+"""The folder of one run, and what it was made with.
+
+``runs/<experiment>/<stamp>-<seed>/`` holds ``experiment.yaml``, ``metrics.csv``, ``summary.json``,
+``checkpoints/{best,last}.ckpt``, ``wandb/``, ``pictures/``, ``report.html`` and ``log.txt``.
+"""
+
+import hashlib
+import json
+import os
+import platform
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from ogreid import config
+from ogreid.config import Experiment
+from ogreid.errors import UserError
+
+__all__ = ["Run", "open_run", "provenance", "start_run", "write_atomically"]
+
+STAMP = "OGREID_STAMP"
+"""Set by the first process of a run, so that every process of it writes to the same folder."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """Paths inside one run folder."""
+
+    folder: Path
+
+    @property
+    def checkpoints(self) -> Path:
+        """Folder of ``best.ckpt`` and ``last.ckpt``."""
+        return self.folder / "checkpoints"
+
+    @property
+    def last(self) -> Path:
+        """Where training goes on from."""
+        return self.checkpoints / "last.ckpt"
+
+    @property
+    def best(self) -> Path:
+        """The checkpoint with the highest ``val/mAP``, or the last one where none was judged."""
+        best = self.checkpoints / "best.ckpt"
+        return best if best.is_file() else self.last
+
+    @property
+    def tracking_id(self) -> str:
+        """W&B's run id: a function of the folder's name, so that a resumed run is the same run there."""
+        return hashlib.sha256("/".join(self.folder.parts[-2:]).encode()).hexdigest()[:12]
+
+    def experiment(self, overrides: tuple[str, ...] = ()) -> Experiment:
+        """The resolved experiment that this folder was started with."""
+        path = self.folder / "experiment.yaml"
+        plain = OmegaConf.to_container(OmegaConf.load(path))
+        assert isinstance(plain, dict)
+        return config.from_dict({str(k): v for k, v in plain.items()}, overrides, where=str(path))
+
+    def summary(self) -> dict[str, Any]:
+        """``summary.json`` as far as it was written."""
+        path = self.folder / "summary.json"
+        return dict(json.loads(path.read_text())) if path.is_file() else {}
+
+    def write_summary(self, summary: Mapping[str, Any]) -> None:
+        """Replace ``summary.json`` in one step."""
+        write_atomically(self.folder / "summary.json", json.dumps(summary, indent=2) + "\n")
+
+
+def start_run(experiment: Experiment, stamp: str) -> Run:
+    """The folder of a new run, with the resolved experiment in it.
+
+    A second process of the same run (same stamp) finds the folder already there; a second *run* in the same second
+    gets the next free number, because the first process makes the stamp unique by creating the folder.
+    """
+    folder = Path(experiment.runs.root) / experiment.name / f"{stamp}-{experiment.seed}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not (folder / "experiment.yaml").exists():
+            write_atomically(folder / "experiment.yaml", config.to_yaml(experiment))
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be written ({error.strerror}); choose another with runs.root=...") from error
+    return Run(folder)
+
+
+def new_stamp(experiment: Experiment) -> str:
+    """A stamp whose folder does not exist yet; handed to every later process by the environment."""
+    if STAMP in os.environ:
+        return os.environ[STAMP]
+    if "SLURM_JOB_ID" in os.environ and "SLURM_PROCID" in os.environ:
+        stamp = f"job{os.environ['SLURM_JOB_ID']}"  # the same on every task of the job, and after a re-queue
+    else:
+        stamp = _free_stamp(Path(experiment.runs.root) / experiment.name, experiment.seed)
+    os.environ[STAMP] = stamp
+    return stamp
+
+
+def _free_stamp(parent: Path, seed: int) -> str:
+    now = datetime.now().strftime("%Y%m%d-%H%M%S")
+    candidates = (now if i == 0 else f"{now}.{i}" for i in range(1000))
+    return next(stamp for stamp in candidates if not (parent / f"{stamp}-{seed}").exists())
+
+
+def open_run(path: str | Path) -> Run:
+    """The run that ``path`` (its folder, or a checkpoint in it) belongs to.
+
+    Raises:
+        UserError: there is no run there.
+    """
+    folder = Path(path)
+    if folder.suffix == ".ckpt":
+        folder = folder.parent.parent
+    if not (folder / "experiment.yaml").is_file():
+        raise UserError(
+            f"{path}: not a run (no experiment.yaml in {folder}); give a folder like runs/demo/<stamp>-<seed>"
+        )
+    return Run(folder)
+
+
+def provenance() -> dict[str, str]:
+    """Git revision, versions and machine: what a number was made with."""
+    names = ("ogreid", "torch", "lightning", "torchmetrics", "numpy", "numba", "wandb")
+    found = {name: _version(name) for name in names}
+    return {"git": _revision(), "python": platform.python_version(), "platform": platform.platform(), **found}
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "absent"
+
+
+def _revision() -> str:
+    """The revision of the source checkout; "unknown" where the package was installed without one."""
+    here = Path(__file__).parent
+    try:
+        top = subprocess.run(
+            ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=12"],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"
+    return top.stdout.strip()
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write beside, then rename: a reader sees the old file or the new one, never half of one."""
+    part = path.with_name(f"{path.name}.part")
+    part.write_text(text)
+    part.replace(path)

@@ -1,0 +1,220 @@
+"""From an experiment to a finished run: the one place that puts data, module, callbacks and Trainer together."""
+
+import logging
+import os
+import time
+import warnings
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+from lightning.pytorch.callbacks import Callback, LearningRateMonitor, ModelCheckpoint, RichModelSummary
+from rich.console import Console
+
+from ogreid import runs
+from ogreid.callbacks.averaging import TailAveraging
+from ogreid.callbacks.pictures import Pictures
+from ogreid.callbacks.progress import Making, ReidProgress
+from ogreid.callbacks.record import Record
+from ogreid.callbacks.throughput import Throughput
+from ogreid.callbacks.transfer import TransferValidation
+from ogreid.callbacks.validation import RetrievalValidation
+from ogreid.checkpoint import build_module
+from ogreid.config import Experiment
+from ogreid.data.datamodule import ReidDataModule
+from ogreid.models import build_model
+from ogreid.module import ReidModule
+from ogreid.reporting import write_report
+from ogreid.results import results_table, summaries
+from ogreid.runs import Run
+from ogreid.tracking import loggers_for
+
+__all__ = ["quiet", "train"]
+
+log = logging.getLogger(__name__)
+
+
+def train(experiment: Experiment, resume: str | None = None) -> Run:
+    """Train, judge, write the run folder.
+
+    Args:
+        experiment: resolved.
+        resume: a run folder or a checkpoint in it, to go on with.
+
+    Returns:
+        The run; its ``summary.json`` and ``report.html`` are written.
+    """
+    quiet()
+    started = time.perf_counter()
+    run = runs.open_run(resume) if resume else runs.start_run(experiment, runs.new_stamp(experiment))
+    _log_to(run.folder / "log.txt")
+    L.seed_everything(experiment.seed, workers=True, verbose=False)
+    data = ReidDataModule(experiment.data, experiment.seed, experiment.validation.transfer_every, Making())
+    _prepare(data)
+    module = build_module(experiment, data.identities)
+    baselines = run.summary().get("baselines") or _baselines(experiment, data, module)
+    if experiment.trainer.compile:
+        module.network.compile()
+    callbacks = _callbacks(experiment, run, data.identities)
+    trainer = _trainer(experiment, run, callbacks)
+    trainer.fit(module, datamodule=data, ckpt_path=_resume_from(run, resume))
+    if trainer.is_global_zero:
+        _finish(experiment, run, module, callbacks, baselines, time.perf_counter() - started)
+    return run
+
+
+def quiet() -> None:
+    """Silence what a user can do nothing about; each line names its upstream cause."""
+    # Lightning 2.6 builds torch's deprecated LeafSpec; gone in its next release.
+    warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=FutureWarning)
+    # Whether more loader workers would help is data.workers' business; the step is far slower than the loader.
+    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    # Tips for other products of Lightning's makers.
+    logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(lambda r: "Tip" not in r.getMessage())
+
+
+def _prepare(data: ReidDataModule) -> None:
+    """Stores before the module, because the classifier is as wide as there are identities.
+
+    Lightning's own launcher starts the other processes later; under torchrun and SLURM they wait here.
+    """
+    if _rank() == 0:
+        data.prepare_data()
+    while not data.is_packed():
+        time.sleep(1)
+    data.setup("fit")
+
+
+def _baselines(experiment: Experiment, data: ReidDataModule, module: ReidModule) -> dict[str, Any]:
+    """Judged once, on the first process, before any training."""
+    found: dict[str, Any] = {}
+    if _rank() != 0 or experiment.trainer.fast_dev_run:
+        return found
+    for name in experiment.validation.baselines:
+        judged = module if name == "untrained" else ReidModule(build_model(name), views=(1.0,))
+        judges = _judges(experiment)
+        trainer = L.Trainer(
+            accelerator=experiment.trainer.accelerator,
+            devices=1,
+            logger=False,
+            callbacks=[*judges, *_progress(experiment)],
+            enable_progress_bar=experiment.trainer.enable_progress_bar,
+            enable_model_summary=False,
+            enable_checkpointing=False,
+            use_distributed_sampler=False,
+        )
+        log.info("judging the baseline: %s", name)
+        trainer.validate(judged, datamodule=data, verbose=False)
+        found[name] = {k: v for judge in judges for k, v in summaries(judge.judgements).items()}
+    return found
+
+
+def _judges(experiment: Experiment) -> list[RetrievalValidation]:
+    how = {
+        "partial": experiment.trainer.fast_dev_run or experiment.trainer.limit_val_batches not in (None, 1.0),
+        "average_precision": experiment.validation.average_precision,
+    }
+    return [RetrievalValidation(**how), TransferValidation(**how)]
+
+
+def _progress(experiment: Experiment) -> list[Callback]:
+    return [ReidProgress(leave=False)] if experiment.trainer.enable_progress_bar else []
+
+
+def _callbacks(experiment: Experiment, run: Run, identities: int) -> list[Callback]:
+    best = ModelCheckpoint(
+        dirpath=run.checkpoints,
+        filename="best",
+        monitor="val/mAP",
+        mode="max",
+        save_top_k=1,
+        save_last=True,
+        enable_version_counter=False,
+    )
+    chosen: list[Callback] = [*_judges(experiment), best, Throughput(), Record(experiment, identities)]
+    if experiment.optimiser.average:
+        chosen.append(TailAveraging(experiment.optimiser.average))
+    if experiment.runs.pictures:
+        chosen.append(Pictures(run.folder / "pictures"))
+    if not experiment.trainer.fast_dev_run:
+        chosen.append(LearningRateMonitor(logging_interval="epoch"))
+    return [*chosen, RichModelSummary(max_depth=2), *_progress(experiment)]
+
+
+def _trainer(experiment: Experiment, run: Run, callbacks: list[Callback]) -> L.Trainer:
+    how = experiment.trainer
+    return L.Trainer(
+        max_epochs=how.max_epochs,
+        max_steps=how.max_steps,
+        max_time=how.max_time,
+        accelerator=how.accelerator,
+        devices=int(how.devices) if how.devices.lstrip("-").isdigit() else how.devices,
+        strategy=how.strategy,
+        num_nodes=how.num_nodes,
+        precision=how.precision,  # type: ignore[arg-type]  # Lightning checks the text against its own list
+        gradient_clip_val=how.gradient_clip_val,
+        accumulate_grad_batches=how.accumulate_grad_batches,
+        sync_batchnorm=how.sync_batchnorm,
+        deterministic=how.deterministic,
+        fast_dev_run=how.fast_dev_run,
+        limit_train_batches=how.limit_train_batches,
+        limit_val_batches=how.limit_val_batches,
+        num_sanity_val_steps=how.num_sanity_val_steps,
+        log_every_n_steps=how.log_every_n_steps,
+        check_val_every_n_epoch=min(experiment.validation.every, how.max_epochs),
+        enable_progress_bar=how.enable_progress_bar,
+        default_root_dir=run.folder,
+        logger=loggers_for(experiment, run),
+        callbacks=callbacks,
+        use_distributed_sampler=False,
+    )
+
+
+def _finish(
+    experiment: Experiment,
+    run: Run,
+    module: ReidModule,
+    callbacks: list[Callback],
+    baselines: dict[str, Any],
+    seconds: float,
+) -> None:
+    validation, transfer = (c for c in callbacks if isinstance(c, RetrievalValidation))
+    throughput = next(c for c in callbacks if isinstance(c, Throughput))
+    summary = {
+        "experiment": experiment.name,
+        "model": experiment.model.name,
+        "seed": experiment.seed,
+        "parameters": sum(p.numel() for p in module.network.parameters()),
+        "seconds": round(seconds, 1),
+        "clouds_per_second": throughput.clouds_per_second,
+        "retrieval": summaries(validation.judgements),
+        "transfer": summaries(transfer.judgements),
+        "baselines": baselines,
+        "cmc": {n: [100 * float(v) for v in j.cmc[:50]] for n, j in validation.judgements.items()},
+        "provenance": runs.provenance(),
+    }
+    run.write_summary(summary)
+    report = write_report(run.folder)
+    rows = {(name, on): numbers for name, sets in baselines.items() for on, numbers in sets.items()}
+    found = {**summary["retrieval"], **summary["transfer"]}  # type: ignore[dict-item]
+    rows |= {(experiment.model.name, on): numbers for on, numbers in found.items()}
+    console = Console()
+    console.print(results_table(f"{experiment.name}, seed {experiment.seed}, {seconds:.0f} s", rows))
+    console.print(f"run     {run.folder}\nreport  {report}", soft_wrap=True, highlight=False)
+
+
+def _resume_from(run: Run, resume: str | None) -> Path | None:
+    if resume is None:
+        return None
+    return Path(resume) if resume.endswith(".ckpt") else run.last
+
+
+def _rank() -> int:
+    """Of this process before the Trainer exists: torchrun's or SLURM's number; 0 elsewhere."""
+    return int(os.environ.get("RANK", os.environ.get("SLURM_PROCID", os.environ.get("LOCAL_RANK", "0"))))
+
+
+def _log_to(path: Path) -> None:
+    handler = logging.FileHandler(path, delay=True)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.getLogger().addHandler(handler)

@@ -1,0 +1,64 @@
+"""Samplers: what an epoch holds, and that processes share it without overlap."""
+
+import numpy as np
+import pytest
+
+from ogreid.data.samplers import ORDERS, EvaluationSampler, TrainingSampler
+
+IDENTITY = np.repeat(np.arange(10), [1, 2, 3, 5, 8, 8, 13, 20, 30, 10])
+
+
+def _sampler(order: str, rank: int = 0, world: int = 1, batch: int = 8) -> TrainingSampler:
+    return TrainingSampler(IDENTITY, ORDERS[order], per_identity=4, batch=batch, seed=3, rank=rank, world=world)
+
+
+@pytest.mark.parametrize("order", sorted(ORDERS))
+def test_an_epoch_is_whole_batches_and_the_next_one_differs(order):
+    sampler = _sampler(order)
+    first = list(sampler)
+    assert list(sampler) == first and len(first) == len(sampler) == 96
+    sampler.set_epoch(1)
+    assert list(sampler) != first
+
+
+@pytest.mark.parametrize("order", sorted(ORDERS))
+def test_two_processes_together_take_each_global_batch_once(order):
+    alone = np.array(list(_sampler(order, batch=8))).reshape(-1, 8)
+    halves = [np.array(list(_sampler(order, rank, 2, batch=4))).reshape(-1, 4) for rank in (0, 1)]
+    np.testing.assert_array_equal(np.concatenate(halves, axis=1), alone)
+
+
+def test_shuffle_takes_no_row_twice():
+    rows = list(_sampler("shuffle"))
+    assert len(set(rows)) == len(rows)
+
+
+def test_balanced_draws_every_identity_alike():
+    sampler = _sampler("balanced")
+    drawn = []
+    for epoch in range(200):
+        sampler.set_epoch(epoch)
+        drawn.extend(IDENTITY[list(sampler)])
+    share = np.bincount(drawn) / len(drawn)
+    np.testing.assert_allclose(share, 0.1, atol=0.01)  # 19 200 draws: standard deviation 0.002
+
+
+def test_per_class_gives_each_identity_its_rows_in_every_pass():
+    rows = np.array(list(_sampler("per_class")))
+    np.testing.assert_array_equal(np.bincount(IDENTITY[rows[:40]], minlength=10), 4)
+
+
+def test_identity_sampling_keeps_the_rows_of_an_identity_together():
+    groups = IDENTITY[np.array(list(_sampler("identity"))).reshape(-1, 4)]
+    assert (groups == groups[:, :1]).all()
+
+
+@pytest.mark.parametrize("world", [1, 2, 3, 7])
+def test_evaluation_sees_each_row_exactly_once_at_any_world_size(world):
+    shares = [list(EvaluationSampler(10, rank, world)) for rank in range(world)]
+    assert sorted(row for share in shares for row in share) == list(range(10))
+    assert [len(EvaluationSampler(10, rank, world)) for rank in range(world)] == [len(share) for share in shares]
+
+
+def test_a_set_that_is_not_due_yields_nothing():
+    assert list(EvaluationSampler(10, due=lambda: False)) == []

@@ -1,0 +1,119 @@
+"""From stored to seen: the released selection to the point, and each augmentation against its written rule."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from ogreid.batch import CloudBatch
+from ogreid.config import Augmentation
+from ogreid.data.transforms import augment, generator_for, select_evenly, select_randomly, to_network
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+NOTHING = Augmentation(subset=0, mirror=0, scale=[], jitter=0)
+
+
+def _batch(xyz: torch.Tensor, rgb: torch.Tensor) -> CloudBatch:
+    zero = torch.zeros(len(xyz), dtype=torch.int64)
+    return CloudBatch(xyz, rgb, zero, zero, zero)
+
+
+def _generator(*numbers: int) -> torch.Generator:
+    return generator_for(torch.device("cpu"), *numbers)
+
+
+@pytest.fixture
+def cloud() -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(1)
+    return torch.randn(4, 200, 3, generator=generator), torch.rand(4, 200, 3, generator=generator) - 0.5
+
+
+def test_the_released_choice_of_points_is_reproduced_to_the_point():
+    points = torch.from_numpy(np.load(GOLDEN / "lift_vertex.npz")["points"]).float()[None]
+    golden = np.load(GOLDEN / "load_published.npz")
+    blank = (points[..., 3:].mean(dim=2) - 1).abs() <= 1e-5
+    assert int(blank.sum()) == int(golden["blank"])
+    np.testing.assert_array_equal(select_evenly(blank, 4096)[0].numpy(), golden["selected"])
+    seen = to_network(_batch(points[..., :3], points[..., 3:]), 4096)
+    # The released loader adds 8192 float32 numbers one after the other; its mean is 5e-6 m off.
+    np.testing.assert_allclose(torch.cat((seen.xyz, seen.rgb), dim=2)[0].numpy(), golden["cloud"], atol=1e-5)
+
+
+@pytest.mark.parametrize("select", ["evenly", "randomly"])
+def test_blank_points_are_taken_only_when_the_others_are_too_few(select):
+    blank = torch.zeros(2, 10, dtype=torch.bool)
+    blank[0, ::2] = True  # five others
+    blank[1, :3] = True  # seven others
+    chosen = select_evenly(blank, 6) if select == "evenly" else select_randomly(blank, 6, _generator(0))
+    assert blank.gather(1, chosen).sum(dim=1).tolist() == [1, 0]
+    assert (chosen.diff(dim=1) > 0).all()  # in their order, none twice
+
+
+def test_uint8_and_float_colours_give_the_same_cloud(cloud):
+    rgb = torch.randint(0, 255, (4, 200, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(2))
+    stored = to_network(_batch(cloud[0], rgb), 100)
+    torch.testing.assert_close(stored.rgb, to_network(_batch(cloud[0], rgb / 255), 100).rgb)
+
+
+def test_a_cloud_is_centred_by_all_its_points_not_by_the_chosen_ones(cloud):
+    xyz = cloud[0] + 5
+    seen = to_network(_batch(xyz, cloud[1] + 0.5), 7).xyz
+    torch.testing.assert_close(seen, (xyz - xyz.mean(dim=1, keepdim=True))[:, np.linspace(0, 199, 7).astype(int)])
+
+
+def test_without_augmentation_nothing_changes(cloud):
+    xyz, rgb = augment(*cloud, NOTHING, _generator(0))
+    assert torch.equal(xyz, cloud[0]) and torch.equal(rgb, cloud[1])
+
+
+def test_a_mirror_turns_x_alone_and_half_of_the_clouds(cloud):
+    xyz = cloud[0][:1].expand(400, -1, -1)
+    seen, _ = augment(xyz, cloud[1][:1].expand(400, -1, -1), Augmentation(0, 0.5, [], 0), _generator(1))
+    mirrored = (seen[:, 0, 0] != xyz[:, 0, 0]).float().mean()
+    assert 0.4 < mirrored < 0.6
+    torch.testing.assert_close(seen[..., 0].abs(), xyz[..., 0].abs())
+    assert torch.equal(seen[..., 1:], xyz[..., 1:])
+
+
+def test_three_scale_factors_are_independent_and_in_range(cloud):
+    seen, _ = augment(*cloud, Augmentation(0, 0, [0.75, 1.33], 0), _generator(2))
+    factor = (seen / cloud[0])[:, 0]
+    torch.testing.assert_close(seen, cloud[0] * factor[:, None])
+    assert (factor >= 0.75).all() and (factor <= 1.33).all() and factor.flatten().unique().numel() == 12
+
+
+def test_jitter_is_clipped_at_its_own_size(cloud):
+    seen, _ = augment(*cloud, Augmentation(0, 0, [], 0.01), _generator(3))
+    moved = seen - cloud[0]
+    assert moved.abs().max() <= 0.01 + 1e-6 and moved.std() > 0.005
+
+
+def test_a_turn_is_about_the_vertical_axis(cloud):
+    seen, _ = augment(*cloud, Augmentation(0, 0, [], 0, rotation=90), _generator(4))
+    torch.testing.assert_close(seen[..., 1], cloud[0][..., 1])
+    torch.testing.assert_close(seen.norm(dim=2), cloud[0].norm(dim=2))
+    assert not torch.allclose(seen, cloud[0], atol=0.1)
+
+
+def test_erasing_greys_one_run_of_points(cloud):
+    _, rgb = augment(*cloud, Augmentation(0, 0, [], 0, erase=1), _generator(5))
+    gone = (rgb == 0).all(dim=2)
+    assert gone.any() and (gone.int().diff(dim=1).abs().sum(dim=1) <= 2).all()
+
+
+def test_light_changes_a_cloud_as_a_whole_and_stays_in_range(cloud):
+    _, rgb = augment(*cloud, Augmentation(0, 0, [], 0, light=0.5), _generator(6))
+    assert rgb.abs().max() <= 0.5 and not torch.equal(rgb, cloud[1])
+    ranks = rgb[..., 0].argsort(dim=1, stable=True)
+    kept = cloud[1][..., 0].gather(1, ranks).diff(dim=1)
+    assert ((kept >= 0) | (rgb[..., 0].gather(1, ranks).diff(dim=1) == 0)).all()  # brighter stays brighter
+
+
+def test_a_draw_depends_on_all_its_numbers_and_on_nothing_else():
+    def draw(*numbers: int) -> float:
+        return float(torch.rand(1, generator=_generator(*numbers)))
+
+    draws = {draw(a, b, c, d) for a in range(3) for b in range(3) for c in range(3) for d in range(3)}
+    assert len(draws) == 81
+    assert draw(1, 2, 3, 4) == draw(1, 2, 3, 4)

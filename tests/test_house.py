@@ -1,0 +1,74 @@
+"""The layout holds: who may import whom, and how long a file may be."""
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).parents[1] / "src" / "ogreid"
+
+MAY_IMPORT = {
+    "errors": set(),
+    "batch": set(),
+    "settings": set(),
+    "config": {"errors", "settings"},
+    "ops": {"errors"},
+    "nn": {"errors", "ops"},
+    "models": {"errors", "ops", "nn", "losses"},
+    "losses": {"errors"},
+    "retrieval": {"errors"},
+    "lifting": {"errors"},
+    "people": {"errors", "lifting"},
+    "data": {"errors", "batch", "config", "lifting", "people"},
+    "module": {"errors", "batch", "config", "models", "losses"},
+    "callbacks": {"errors", "batch", "config", "data", "retrieval", "runs"},
+}
+"""Parts that are not doors, and the parts each may use; ``config`` and ``errors`` are plain data."""
+
+
+def _part(path: Path) -> str:
+    return path.relative_to(SOURCE).parts[0].removesuffix(".py")
+
+
+def _imports(path: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("ogreid"):
+            below = (node.module or "").split(".")[1:]
+            found |= {below[0]} if below else {alias.name for alias in node.names}
+        elif isinstance(node, ast.Import):
+            found |= {alias.name.split(".")[1] for alias in node.names if alias.name.startswith("ogreid.")}
+    return found
+
+
+@pytest.mark.parametrize("part", sorted(MAY_IMPORT))
+def test_a_part_imports_only_what_stands_below_it(part):
+    for path in SOURCE.rglob("*.py"):
+        if _part(path) == part:
+            assert _imports(path) <= MAY_IMPORT[part] | {part, "__version__"}, path
+
+
+def test_no_file_is_longer_than_a_reader_wants():
+    assert {str(p): n for p in SOURCE.rglob("*.py") if (n := len(p.read_text().splitlines())) > 350} == {}
+
+
+def test_no_module_hides_behind_a_name_that_says_nothing():
+    names = {p.stem for p in SOURCE.rglob("*.py")}
+    assert names.isdisjoint({"utils", "util", "helpers", "helper", "common", "misc", "base"})
+
+
+def test_source_neither_prints_nor_hides_errors():
+    guilty = re.compile(r"^\s*print\(|except:\s*$|except Exception:\s*pass", re.MULTILINE)
+    assert [str(p) for p in SOURCE.rglob("*.py") if guilty.search(p.read_text())] == []
+
+
+@pytest.mark.parametrize("door", ["fit", "evaluate", "pack", "report"])
+def test_a_door_answers_help_without_torch(door):
+    code = f"import sys; from ogreid.{door} import main\ntry: main(['--help'])\nexcept SystemExit: pass\n"
+    code += "assert 'torch' not in sys.modules and 'lightning' not in sys.modules"
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert shown.returncode == 0, shown.stderr
+    assert f"python -m ogreid.{door}" in shown.stdout
