@@ -1,1 +1,44 @@
-"""."""
+"""Networks, by name. Each takes ``(xyz, rgb)`` and gives an embedding; ``width`` is the embedding's."""
+
+import inspect
+from collections.abc import Callable
+
+from torch import nn
+
+from ogreid.errors import UserError, nearest_names
+from ogreid.models.histogram import Histogram
+from ogreid.models.ognet import OGNet, ognet, ognet_deep, ognet_small
+
+__all__ = ["MODELS", "build_model"]
+
+MODELS: dict[str, Callable[..., nn.Module]] = {
+    "ognet": ognet,
+    "ognet_small": ognet_small,
+    "ognet_deep": ognet_deep,
+    "histogram": Histogram,
+}
+"""Every network that a configuration can name."""
+
+
+def build_model(name: str, **overrides: object) -> nn.Module:
+    """A network by its name, with fresh weights from torch's generator.
+
+    Args:
+        name: a key of :data:`MODELS`.
+        **overrides: arguments of that network, as plain data (see its class).
+
+    Returns:
+        A module with ``width`` (int), called as ``network(xyz, rgb)`` with (B, N, 3) float32 each, colours minus 0.5;
+        gives (B, width).
+
+    Raises:
+        UserError: an unknown name or argument, with the nearest ones; a value that does not fit.
+    """
+    if name not in MODELS:
+        raise UserError(f"model {name!r} is unknown; {nearest_names(name, MODELS)}")
+    make = MODELS[name]
+    signature = inspect.signature(OGNet if name.startswith("ognet") else make)
+    for key in overrides:
+        if key not in signature.parameters:
+            raise UserError(f"model {name}: has no option {key!r}; {nearest_names(key, signature.parameters)}")
+    return make(**overrides)

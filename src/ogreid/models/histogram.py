@@ -1,0 +1,33 @@
+"""A plain colour histogram: what a network must beat."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+__all__ = ["Histogram"]
+
+
+class Histogram(nn.Module):
+    """The L2-normalised joint RGB histogram of a cloud. No parameters, nothing learned.
+
+    Shapes: xyz (B, N, 3) unused, rgb (B, N, 3) in [-0.5, 0.5] -> (B, ``bins``^3).
+
+    Args:
+        bins: for each colour.
+
+    Source: Swain and Ballard, Color indexing, IJCV 1991.
+    """
+
+    def __init__(self, bins: int = 8) -> None:
+        super().__init__()
+        self.bins = bins
+        self.width = bins**3
+
+    def forward(self, xyz: Float[Tensor, "B N 3"], rgb: Float[Tensor, "B N 3"]) -> Float[Tensor, "B D"]:
+        """Count the points of each colour."""
+        cell = ((rgb + 0.5) * self.bins).long().clamp(0, self.bins - 1)  # (B, N, 3)
+        index = (cell[..., 0] * self.bins + cell[..., 1]) * self.bins + cell[..., 2]  # (B, N)
+        count = torch.zeros(len(rgb), self.width, dtype=rgb.dtype, device=rgb.device)
+        count.scatter_add_(1, index, torch.ones_like(index, dtype=rgb.dtype))
+        return functional.normalize(count, dim=1)

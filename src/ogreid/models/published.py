@@ -1,0 +1,241 @@
+"""Networks that the authors released: their options file, and their names for our parameters."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ogreid.errors import UserError, nearest_names
+from ogreid.losses import IdentityHead
+from ogreid.models.ognet import OGNet
+from ogreid.nn.abstraction import Gate
+
+__all__ = ["from_published_names", "load_published", "to_published_names"]
+
+# What an option must be where ours has no such variant (None: the option changes training or loading only).
+_FIXED: dict[str, tuple[Any, ...] | None] = {
+    "ASPP": (0,),
+    "cg": (False,),
+    "conv": ("EdgeConv",),
+    "efficient": (True,),
+    "layer_drop": (0,),
+    "light": (False,),
+    "no_xyz": (False,),
+    "norm_layer": ("bn2",),
+    "npart": (1,),
+    "pre_act": (False,),
+    "res_scale": (1,),
+    "shuffle": (0, False, None),
+    "use2": (False,),
+    "use_DGCNN": (False,),
+    "use_MSG": (False,),
+    "use_SSG": (False,),
+    "use_dense": (True,),
+    "use_dense2": (False,),
+}
+_USED = {
+    "class_num",
+    "cluster",
+    "droprate",
+    "feature_dims",
+    "gem",
+    "id_skip",
+    "init_points",
+    "k",
+    "no_se",
+    "num_conv",
+    "stride",
+}
+
+
+def load_published(
+    folder: str | Path, weights: str = "model_last.pth", *, backend: str = "auto"
+) -> tuple[OGNet, IdentityHead]:
+    """A released network and its classifier, in evaluation mode.
+
+    Args:
+        folder: holds ``opts.yaml`` and the weights.
+        weights: ``model_last.pth`` or ``model_average.pth``.
+        backend: of the operations on points.
+
+    Returns:
+        ``(network, head)``; ``head.classifier(network(xyz, rgb))`` are the logits.
+
+    Raises:
+        UserError: a missing or unreadable file; an option value that has no counterpart here; weights whose names or
+            shapes differ from what the options say.
+
+    Source: layumi/person-reid-3d, ``ModelE_dense`` (MIT). Loading is strict, and never runs pickled code.
+    """
+    folder = Path(folder)
+    options = _read_options(folder / "opts.yaml")
+    network, head = _build(options, folder / "opts.yaml", backend)
+    state = _read_weights(folder / weights)
+    renamed = from_published_names(state, network)
+    _load_strictly(network, head, renamed, folder / weights)
+    return network.eval(), head.eval()
+
+
+def _read_options(path: Path) -> dict[str, Any]:
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    if not path.is_file():
+        raise UserError(f"{path}: no such file; a published network is a folder with opts.yaml and model_last.pth")
+    try:
+        options = OmegaConf.to_container(OmegaConf.load(path))
+    except (OSError, ValueError, OmegaConfBaseException) as error:
+        raise UserError(f"{path}: cannot be read as YAML ({str(error).splitlines()[0]})") from error
+    if not isinstance(options, dict):
+        raise UserError(f"{path}: expected one option on each line, got {type(options).__name__}")
+    return {str(key): value for key, value in options.items()}
+
+
+def _build(options: dict[str, Any], path: Path, backend: str) -> tuple[OGNet, IdentityHead]:
+    for key, allowed in _FIXED.items():
+        if key in options and allowed is not None and options[key] not in allowed:
+            raise UserError(
+                f"{path}: {key}: {options[key]!r} has no counterpart in ogreid; only {key}: {allowed[0]!r} has"
+            )
+    for key in ("feature_dims", "k", "class_num"):
+        if key not in options:
+            raise UserError(f"{path}: {key} is missing; this is no options file of the released code")
+    widths = tuple(int(width) for width in options["feature_dims"])
+    network = OGNet(
+        widths,
+        k=int(options["k"]),
+        convolutions=int(options.get("num_conv", 1)),
+        kept=_kept(widths, int(options.get("init_points", 512)), int(options.get("stride", 2))),
+        gate=not options.get("no_se", False),
+        short_cut=_translate(path, "id_skip", int(options.get("id_skip", 0)), {0: "none", 1: "before", 2: "after"}),
+        blend="learned" if options.get("gem", False) else "max",
+        last_graph=_translate(
+            path, "cluster", options.get("cluster", "xyz"), {"xyz": "position", "xyzrgb": "appearance"}
+        ),
+        backend=backend,
+    )
+    return network, IdentityHead(network.width, int(options["class_num"]), dropout=float(options.get("droprate", 0.5)))
+
+
+def _translate(path: Path, key: str, value: Any, known: dict[Any, str]) -> str:
+    if value not in known:
+        names = ", ".join(map(repr, known))
+        raise UserError(f"{path}: {key}: {value!r} is unknown; one of {names}")
+    return known[value]
+
+
+def _kept(widths: tuple[int, ...], first: int, stride: int) -> tuple[int, ...]:
+    """``first`` points after the first module, ``stride`` times fewer after each wider one."""
+    wider = sum(after > before for before, after in zip(widths, widths[1:], strict=False))
+    kept = [first]
+    for _ in range(wider):
+        kept.append(kept[-1] // stride)
+    return tuple(kept)
+
+
+def _read_weights(path: Path) -> dict[str, Tensor]:
+    if not path.is_file():
+        beside = sorted(file.name for file in path.parent.glob("*.pth"))
+        raise UserError(
+            f"{path}: no such file; {nearest_names(path.name, beside) if beside else 'the folder holds no .pth'}"
+        )
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch.load fails in many ways: zip, pickle, end of file, refused globals
+        raise UserError(f"{path}: cannot be read as a state dict ({str(error).splitlines()[0][:120]})") from error
+    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise UserError(f"{path}: expected a state dict of tensors, as the released training script writes it")
+    return {str(key).removeprefix("module."): value for key, value in state.items()}
+
+
+def _load_strictly(network: OGNet, head: IdentityHead, state: dict[str, Tensor], path: Path) -> None:
+    ours = {f"network.{name}": value for name, value in network.state_dict().items()}
+    ours |= {f"head.{name}": value for name, value in head.state_dict().items()}
+    for name in sorted(ours.keys() | state.keys()):
+        if name not in state:
+            raise UserError(f"{path}: {name} is missing; do opts.yaml and the weights belong together?")
+        if name not in ours:
+            raise UserError(f"{path}: {name} fits nothing; do opts.yaml and the weights belong together?")
+        if ours[name].shape != state[name].shape:
+            raise UserError(
+                f"{path}: {name} has shape {tuple(state[name].shape)}, opts.yaml asks for {tuple(ours[name].shape)}"
+            )
+    with torch.no_grad():
+        for name, value in ours.items():
+            value.copy_(state[name])
+
+
+def from_published_names(state: dict[str, Tensor], network: OGNet) -> dict[str, Tensor]:
+    """The released tensors under our names and in our shapes; what has no counterpart keeps its name.
+
+    A 1x1 convolution loses its two last axes, a one-element parameter its only one, and the vector of short-cut weights
+    is cut into one scalar for each module. ``logit_scale``, which nothing uses, is dropped.
+    """
+    theirs = {name: value for name, value in state.items() if name not in ("logit_scale", "p_w")}
+    theirs |= {f"p_w.{stage}": value for stage, value in enumerate(state.get("p_w", ()))}
+    names = {released: ours for ours, released in _names(network).items()}
+    return {names.get(name, name): _without_unit_axes(name, value) for name, value in theirs.items()}
+
+
+def to_published_names(network: OGNet, head: IdentityHead) -> dict[str, Tensor]:
+    """The inverse of :func:`from_published_names`: what the released code's ``load_state_dict`` takes."""
+    ours = {f"network.{name}": value for name, value in network.state_dict().items()}
+    ours |= {f"head.{name}": value for name, value in head.state_dict().items()}
+    state = {released: _with_unit_axes(released, ours[name]) for name, released in _names(network).items()}
+    mixed = [state.pop(name) for name in sorted(state, key=_stage_number) if name.startswith("p_w.")]
+    return {"p_w": torch.stack(mixed), **state} if mixed else state
+
+
+def _names(network: OGNet) -> dict[str, str]:
+    """Our names to the released ones, for every parameter and buffer of network and head."""
+    table: dict[str, str] = {}
+    convolution = reduction = 0
+    for number, stage in enumerate(network.stages):
+        here = f"network.stages.{number}"
+        for inner in range(len(stage.convolutions)):
+            for ours, theirs in (("linear", "conv"), ("norm", "bn"), ("blend", "agg")):
+                table[f"{here}.convolutions.{inner}.{ours}"] = f"{theirs}.{convolution}"
+            convolution += 1
+        for join in ("near", "far"):
+            table[f"{here}.{join}.project.0"] = f"conv_s2.{reduction}.0"
+            table[f"{here}.{join}.logit"] = f"p_w.{number}"
+        if stage.reduction is not None:
+            for scale, branch in enumerate(stage.reduction.branches):
+                second = 3 if isinstance(branch.gate, Gate) else 2  # places in the released nn.Sequential
+                layers = {"linears.0": 0, "norms.0": 1, "linears.1": second, "norms.1": second + 1}
+                layers |= {"gate.reduce": "2.se_reduce", "gate.expand": "2.se_expand"}
+                for ours, theirs in layers.items():
+                    table[f"{here}.reduction.branches.{scale}.{ours}"] = f"sa.{reduction}.mlps.{scale}.{theirs}"
+            reduction += 1
+    table |= {"network.project": "embs.0", "network.norm": "bn_embs.0", "head.classifier": "proj_output"}
+    return {name: _released(table, name) for name in _parameter_names(network)}
+
+
+def _parameter_names(network: OGNet) -> list[str]:
+    head = ["head.classifier.weight", "head.classifier.bias"]
+    return [f"network.{name}" for name in network.state_dict()] + head
+
+
+def _released(table: dict[str, str], name: str) -> str:
+    if name in table:
+        return table[name]
+    owner, leaf = name.rsplit(".", 1)
+    return f"{table[owner]}.{'p' if leaf == 'logit' else leaf}"
+
+
+def _stage_number(name: str) -> int:
+    return int(name.rsplit(".", 1)[1]) if name.startswith("p_w.") else -1
+
+
+def _without_unit_axes(name: str, value: Tensor) -> Tensor:
+    if name.startswith("agg."):
+        return value.reshape(())
+    return value.flatten(1) if value.dim() == 4 else value
+
+
+def _with_unit_axes(name: str, value: Tensor) -> Tensor:
+    if name.startswith("agg."):
+        return value.reshape(1)
+    convolution = name.startswith(("conv.", "sa.")) and value.dim() == 2
+    return value[:, :, None, None] if convolution else value

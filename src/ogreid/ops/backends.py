@@ -1,0 +1,68 @@
+"""Which form of an operation runs: the plain definition, our fused kernels, or torch-cluster."""
+
+import importlib.util
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+from ogreid.errors import UserError, nearest_names
+
+__all__ = ["Backend", "choose_backend", "require_finite"]
+
+Backend = Literal["auto", "plain", "fused", "cluster"]
+Form = Literal["plain", "fused", "cluster"]
+
+
+def choose_backend(operation: str, backend: str, tensor: Tensor, forms: tuple[Form, ...]) -> Form:
+    """Turn what was asked for into a form that exists for this operation on this device.
+
+    ``auto`` takes ``fused``, else ``cluster`` where installed, else ``plain``. While a program is being exported
+    ``auto`` is ``plain``, so that the exported graph holds nothing but torch's own operators.
+
+    Args:
+        operation: its name, for messages.
+        backend: what was asked for.
+        tensor: the input; its device decides whether a fused kernel exists.
+        forms: the forms that ``operation`` has at all.
+
+    Raises:
+        UserError: an unknown name, or a form that is not to be had here.
+    """
+    if backend not in get_args(Backend):
+        raise UserError(f"backend {backend!r} is unknown; {nearest_names(backend, get_args(Backend))}")
+    if backend == "auto":
+        if torch.compiler.is_exporting():
+            return "plain"
+        if "fused" in forms and tensor.device.type == "cpu":
+            return "fused"
+        return "cluster" if "cluster" in forms and _cluster_installed() else "plain"
+    if backend == "fused" and tensor.device.type != "cpu":
+        raise UserError(f"{operation}: no fused kernel for {tensor.device.type}; use backend=auto or plain")
+    if backend == "cluster" and "cluster" in forms and not _cluster_installed():
+        raise UserError(f"{operation}: torch-cluster is not installed; `make cluster`, or backend=auto")
+    for form in forms:
+        if form == backend:
+            return form
+    raise UserError(f"{operation}: has no {backend} form; one of {', '.join(forms)} or auto")
+
+
+def _cluster_installed() -> bool:
+    return importlib.util.find_spec("torch_cluster") is not None
+
+
+def require_finite(operation: str, points: Tensor) -> None:
+    """Refuse NaN and infinity on the CPU; on an accelerator the check would cost a host synchronisation.
+
+    Raises:
+        UserError: where a coordinate is not finite, with the first cloud and point.
+    """
+    if points.device.type != "cpu" or torch.compiler.is_exporting() or bool(points.sum().isfinite()):
+        return
+    bad = (~points.isfinite()).nonzero()
+    if len(bad):
+        cloud, point = bad[0, :2].tolist()
+        raise UserError(
+            f"{operation}: cloud {cloud}, point {point} is {points[cloud, point].tolist()}; "
+            "every coordinate must be finite: pack the set again or drop this cloud"
+        )

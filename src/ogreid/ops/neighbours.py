@@ -1,0 +1,117 @@
+"""Who is near whom: k nearest neighbours, and ball query in index order."""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from ogreid.errors import UserError
+from ogreid.ops.backends import choose_backend, require_finite
+
+__all__ = ["ball", "balls", "nearest", "nearest_of"]
+
+
+def nearest(points: Float[Tensor, "B N C"], k: int, *, backend: str = "auto") -> Int[Tensor, "B N k"]:
+    """The k nearest points of each point by Euclidean distance, nearest first, the point itself among them.
+
+    Where several points are equally far, which of them are taken is not specified (but the same on each run).
+
+    Args:
+        points: any number of dimensions; half precision is compared in float32.
+        k: 1 to N.
+        backend: ``plain``, ``fused``, ``cluster`` or ``auto``.
+
+    Raises:
+        UserError: ``k`` outside 1 to N; a coordinate that is not finite.
+    """
+    count = points.shape[1]
+    if not 1 <= k <= count:
+        raise UserError(f"k nearest: k = {k} asked of {count} points; take k from 1 to {count}, or give more points")
+    require_finite("k nearest", points)
+    points = _full_precision(points)
+    form = choose_backend("k nearest", backend, points, ("plain",))
+    return _nearest_plain(points, points, k)
+
+
+def nearest_of(points: Float[Tensor, "B N C"], centres: Float[Tensor, "B M C"], k: int) -> Int[Tensor, "B M k"]:
+    """The k nearest ``points`` of each centre, nearest first (the grouping that the paper's text describes).
+
+    Raises:
+        UserError: ``k`` outside 1 to N.
+    """
+    count = points.shape[1]
+    if not 1 <= k <= count:
+        raise UserError(f"k nearest: k = {k} asked of {count} points; take k from 1 to {count}, or give more points")
+    return _nearest_plain(_full_precision(points), _full_precision(centres), k)
+
+
+def ball(
+    points: Float[Tensor, "B N 3"],
+    centres: Float[Tensor, "B M 3"],
+    radius: float,
+    count: int,
+    *,
+    backend: str = "auto",
+) -> Int[Tensor, "B M count"]:
+    """The first ``count`` points, in index order, with squared distance below ``radius^2`` of each centre.
+
+    Fewer hits are padded with the first one; no hit at all gives index 0. Most balls of a body-like cloud hold many
+    more points than are kept, so the index order is part of the definition.
+
+    Raises:
+        UserError: a radius or a count that is not positive; a coordinate that is not finite; ``backend="cluster"``,
+            whose ``radius`` keeps another set on the CPU than on CUDA.
+
+    Source: the released CUDA operator of PointNet++ (Qi et al. 2017).
+    """
+    return balls(points, centres, (radius,), (count,), backend=backend)[0]
+
+
+def balls(
+    points: Float[Tensor, "B N 3"],
+    centres: Float[Tensor, "B M 3"],
+    radii: Sequence[float],
+    counts: Sequence[int],
+    *,
+    backend: str = "auto",
+) -> tuple[Int[Tensor, "B M _"], ...]:
+    """Several balls around the same centres at once: one scan serves every radius. See :func:`ball`."""
+    for radius, count in zip(radii, counts, strict=True):
+        if not (radius > 0 and count > 0):
+            raise UserError(f"ball query: radius {radius} with {count} samples; both must be positive")
+    require_finite("ball query", points)
+    require_finite("ball query", centres)
+    if backend == "cluster":
+        raise UserError(
+            "ball query: has no cluster form, because torch-cluster's `radius` keeps different points on CPU and CUDA; "
+            "use backend=auto, fused or plain"
+        )
+    points, centres = _full_precision(points), _full_precision(centres)
+    form = choose_backend("ball query", backend, points, ("plain",))
+    return tuple(_ball_plain(points, centres, radius, count) for radius, count in zip(radii, counts, strict=True))
+
+
+def _full_precision(points: Tensor) -> Tensor:
+    points = points.detach()
+    return points.float() if points.dtype in (torch.float16, torch.bfloat16) else points
+
+
+def _distances(points: Tensor, centres: Tensor) -> Tensor:
+    # By differences: |p|^2 - 2 p q + |q|^2 cancels for near points, and near points are what is asked for.
+    return torch.cdist(centres, points, compute_mode="donot_use_mm_for_euclid_dist")
+
+
+def _nearest_plain(points: Tensor, centres: Tensor, k: int) -> Tensor:
+    return _distances(points, centres).topk(k, largest=False, sorted=True).indices
+
+
+def _ball_plain(points: Tensor, centres: Tensor, radius: float, count: int) -> Tensor:
+    total = points.shape[1]
+    squared = (centres.unsqueeze(2) - points.unsqueeze(1)).square().sum(-1)
+    order = torch.arange(total, device=points.device)
+    keys = torch.where(squared < radius * radius, order, total)
+    hits = keys.topk(min(count, total), largest=False, sorted=True).values
+    hits = torch.nn.functional.pad(hits, (0, count - hits.shape[-1]), value=total)
+    first = hits[..., :1]
+    return torch.where(hits < total, hits, torch.where(first < total, first, 0))

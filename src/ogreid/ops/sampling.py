@@ -1,0 +1,70 @@
+"""Farthest point sampling, and picking the sampled points."""
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from ogreid.errors import UserError
+from ogreid.ops.backends import choose_backend, require_finite
+
+__all__ = ["ORIGIN_SQUARED", "farthest_points", "gather_points"]
+
+ORIGIN_SQUARED = 1e-3
+"""Squared distance up to which the released sampler takes a point for the origin, and never selects it."""
+
+
+def farthest_points(
+    xyz: Float[Tensor, "B N 3"], count: int, *, skip_origin: bool = False, backend: str = "auto"
+) -> Int[Tensor, "B count"]:
+    """Greedy farthest points: each next one is the farthest from all before it; the first is index 0.
+
+    The result is a prefix code: among the kept points, the farthest ones are their first ones, in order.
+    Ties go to the lowest index.
+
+    Args:
+        xyz: clouds of N points; half precision is sampled in float32.
+        count: how many to keep, 1 to N.
+        skip_origin: never select a point with ``|p|^2 <= 1e-3`` (but index 0), as the released CUDA operator does;
+            where every point is that close, index 0 repeats.
+        backend: ``plain``, ``fused``, ``cluster`` (without ``skip_origin``) or ``auto``.
+
+    Raises:
+        UserError: ``count`` outside 1 to N; a coordinate that is not finite.
+
+    Source: Qi et al., PointNet++, NeurIPS 2017, section 3.2; Moenning and Dodgson 2003.
+    """
+    points = xyz.shape[1]
+    if not 1 <= count <= points:
+        raise UserError(f"farthest points: {count} asked of {points} points; keep 1 to {points}, or give more points")
+    require_finite("farthest points", xyz)
+    xyz = xyz.detach()
+    xyz = xyz.float() if xyz.dtype in (torch.float16, torch.bfloat16) else xyz
+    form = choose_backend("farthest points", backend, xyz, ("plain",))
+    return _farthest_plain(xyz, count, skip_origin)
+
+
+def _farthest_plain(xyz: Tensor, count: int, skip_origin: bool) -> Tensor:
+    distance = torch.full_like(xyz[..., 0], torch.inf)
+    if skip_origin:
+        # Below every true distance, so that such a point is the farthest only where all of them are.
+        distance = distance.masked_fill(xyz.square().sum(-1) <= ORIGIN_SQUARED, -1.0)
+    clouds = torch.arange(len(xyz), device=xyz.device)
+    last = torch.zeros_like(clouds)
+    chosen = [last]
+    for _ in range(count - 1):
+        step = (xyz - xyz[clouds, last].unsqueeze(1)).square().sum(-1)
+        distance = torch.minimum(distance, step)
+        last = distance.argmax(-1)
+        chosen.append(last)
+    return torch.stack(chosen, 1)
+
+
+def gather_points(values: Float[Tensor, "B N C"], index: Int[Tensor, "B *M"]) -> Float[Tensor, "B *M C"]:
+    """Row ``index`` of each cloud: ``out[b, ..., :] = values[b, index[b, ...], :]``.
+
+    ``index_select`` on the flattened rows: the backward of ``values[index]`` is many times slower.
+    """
+    batch, points, channels = values.shape
+    offset = torch.arange(batch, device=values.device).mul(points).view(batch, *[1] * (index.dim() - 1))
+    rows = values.reshape(batch * points, channels).index_select(0, (index + offset).flatten())
+    return rows.view(*index.shape, channels)
