@@ -25,4 +25,4 @@ class CloudBatch(NamedTuple):
     rgb: Tensor
     identity: Tensor
     camera: Tensor
-    index: Tensor
+    index: Tensor  # type: ignore[assignment]  # hides tuple.index, which nobody asks of a batch

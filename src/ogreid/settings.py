@@ -97,7 +97,7 @@ class Model:
         embedding: width of the embedding.
         last_graph: ``appearance`` (position and feature) or ``position``.
         gate: the point-wise gate of the set abstraction.
-        short_cut: learned short-cuts around modules.
+        short_cut: learned short-cuts: ``none``, or taken ``before`` or ``after`` the down-sampling.
         blend: ``learned``, ``max`` or ``mean`` over neighbours.
         convolution: ``edge``, ``sage``, ``gat`` or ``sum``.
         convolutions: graph convolutions in each module.
@@ -113,7 +113,7 @@ class Model:
     embedding: int | None = None
     last_graph: str | None = None
     gate: bool | None = None
-    short_cut: bool | None = None
+    short_cut: str | None = None
     blend: str | None = None
     convolution: str | None = None
     convolutions: int | None = None

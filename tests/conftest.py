@@ -1,0 +1,78 @@
+"""Tiny packed stores, made in a moment: each identity is a box of its own colours and proportions."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+os.environ.setdefault("WANDB_MODE", "disabled")
+os.environ.setdefault("WANDB_SILENT", "true")
+
+from ogreid.data.manifest import BLOCK, Field, Manifest, make_rows
+from ogreid.data.store import Store, scattered
+from ogreid.data.writer import StoreWriter, write_block
+
+SIDE = 16
+StoreMaker = Callable[..., Store]
+
+
+def tiny_clouds(identity: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Xyz (R, 256, 3) float32 and rgb (R, 256, 3) uint8: two coloured halves per identity, noise per row."""
+    points = SIDE * SIDE
+    noise = np.random.default_rng(seed)
+    xyz = np.empty((len(identity), points, 3), np.float32)
+    rgb = np.empty((len(identity), points, 3), np.uint8)
+    for row, one in enumerate(identity):
+        own = np.random.default_rng([one + 2, 7])
+        size, colours = own.uniform(0.1, 0.5, 3), own.uniform(30, 225, (2, 3))
+        xyz[row] = noise.uniform(-1, 1, (points, 3)) * size
+        upper = xyz[row, :, 1] < 0
+        rgb[row] = np.clip(np.where(upper[:, None], *colours) + noise.normal(0, 8, (points, 3)), 0, 254)
+    return xyz, rgb
+
+
+def write_tiny_store(
+    folder: Path, *, identities: int = 8, per_camera: int = 2, cameras: int = 2, seed: int = 0
+) -> Store:
+    """Half of the identities train, half are judged: one query each per camera, the rest gallery."""
+    split, identity, camera = [], [], []
+    for one in range(1, identities + 1):
+        for eye in range(1, cameras + 1):
+            for shot in range(per_camera):
+                split.append("train" if one > identities // 2 else "query" if shot == 0 else "gallery")
+                identity.append(one)
+                camera.append(eye)
+    source = [f"{s}/{i:04d}_c{c}_{n}.jpg" for n, (s, i, c) in enumerate(zip(split, identity, camera, strict=True))]
+    rows = make_rows(split, identity, camera, source)
+    xyz, rgb = tiny_clouds(rows["identity"], seed)
+    points = SIDE * SIDE
+    plan = Manifest(
+        name=folder.name,
+        benchmark="folder",
+        mode="raster",
+        order="scattered",
+        background=True,
+        points=points,
+        height=SIDE,
+        width=SIDE,
+        fields={"xyz": Field("float32", (points, 3)), "rgb": Field("uint8", (points, 3))},
+    )
+    order = scattered(points)
+    with StoreWriter(folder, plan, rows) as writer:
+        for block in writer.pending():
+            inside = slice(block * BLOCK, (block + 1) * BLOCK)
+            arrays = {"xyz": xyz[inside][:, order], "rgb": rgb[inside][:, order]}
+            writer.record(block, write_block(writer.part, block, arrays))
+        return writer.finish()
+
+
+@pytest.fixture
+def stores(tmp_path: Path) -> StoreMaker:
+    """Makes tiny stores under ``tmp_path / "data"``."""
+
+    def make(name: str = "tiny", **how: int) -> Store:
+        return write_tiny_store(tmp_path / "data" / name, **how)
+
+    return make

@@ -1,0 +1,87 @@
+"""The data module: identities apart, rows exactly once, batches that depend on the seed alone."""
+
+import numpy as np
+import pytest
+import torch
+
+from ogreid.config import Data
+from ogreid.data.datamodule import ReidDataModule
+from ogreid.errors import UserError
+
+
+@pytest.fixture
+def data(stores, tmp_path):
+    stores("one", seed=1)
+    stores("two", identities=6, seed=2)
+
+    def make(**how):
+        settings = {"train": ["one"], "retrieval": ["one"], "points": 64, "batch": 4, "workers": 0} | how
+        module = ReidDataModule(Data(root=str(tmp_path / "data"), **settings), seed=5)
+        module.setup("fit")
+        return module
+
+    return make
+
+
+def test_identities_of_two_stores_stay_apart_and_count_from_zero(data):
+    module = data(train=["one", "two"])
+    assert module.identities == 4 + 3
+    assert sorted(set(module.train_set.identity)) == list(range(7))
+    first = module.train_set.store == 0
+    assert set(module.train_set.identity[first]).isdisjoint(module.train_set.identity[~first])
+
+
+def test_a_batch_over_two_stores_holds_the_rows_that_were_asked_for(data):
+    module = data(train=["one", "two"])
+    clouds = module.train_set
+    wanted = [len(clouds) - 1, 0, len(clouds) - 2, 3]
+    batch = clouds.__getitems__(wanted)
+    for place, row in enumerate(wanted):
+        store = clouds.stores[clouds.store[row]]
+        xyz, rgb = store.raw([clouds.row[row]])
+        np.testing.assert_array_equal(batch.xyz[place], xyz[0])
+        np.testing.assert_array_equal(batch.rgb[place], rgb[0])
+        assert batch.camera[place] == store.rows["camera"][clouds.row[row]]
+    assert batch.index.tolist() == wanted
+
+
+def test_a_judged_set_gives_queries_first_and_each_row_once(data):
+    module = data(retrieval=["one"], transfer=["two"], evaluation_batch=3)
+    one, two = module.retrieval_sets
+    assert (one.queries, one.gallery, one.transfer) == (8, 8, False)
+    assert (two.queries, two.gallery, two.transfer) == (6, 6, True)
+    for loader, judged in zip(module.val_dataloader(), module.retrieval_sets, strict=True):
+        batches = list(loader)
+        index = torch.cat([b.index for b in batches])
+        assert index.tolist() == list(range(len(judged.rows)))
+        assert set(judged.store.rows["split"][judged.rows[: judged.queries]]) == {"query"}
+        identity = torch.cat([b.identity for b in batches])
+        np.testing.assert_array_equal(identity, judged.store.rows["identity"][judged.rows])
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_workers_change_nothing(data, workers):
+    def epoch(module):
+        return [batch.index.tolist() for batch in module.train_dataloader()]
+
+    assert epoch(data(workers=workers)) == epoch(data(workers=0))
+
+
+def test_density_is_a_fraction_of_the_stored_points(data):
+    assert data(density=0.5).points == 128
+    assert data(points=99).points == 99
+
+
+@pytest.mark.parametrize(
+    ("how", "message"),
+    [
+        ({"points": 300}, "one: 300 points asked, each cloud has 256; set data.points or data.density lower"),
+        ({"batch": 99}, "one: 16 training clouds do not fill one batch of 99 on 1 process"),
+        ({"retrieval": ["onne"]}, "no store onne in .*did you mean one?"),
+        ({"retrieval": ["market"]}, "no packed market in .*; make it: python -m ogreid.pack market --root DIR"),
+    ],
+)
+def test_what_cannot_be_served_is_said(data, how, message):
+    with pytest.raises(UserError, match=message):
+        module = data(**how)
+        assert module.points and module.train_dataloader()

@@ -1,0 +1,79 @@
+"""Run folders: made once, found again, never half-written."""
+
+import json
+
+import pytest
+
+from ogreid import config, runs
+from ogreid.errors import UserError
+
+
+@pytest.fixture
+def experiment(tmp_path, monkeypatch):
+    monkeypatch.delenv(runs.STAMP, raising=False)
+    return config.load("market_circle", [f"runs.root={tmp_path / 'runs'}", "seed=4"])
+
+
+def test_a_run_folder_holds_the_resolved_experiment(experiment):
+    run = runs.start_run(experiment, "20260101-120000")
+    assert run.folder.name == "20260101-120000-4"
+    assert runs.open_run(run.folder).experiment() == experiment
+    assert runs.open_run(run.last).folder == run.folder
+
+
+def test_every_process_of_a_run_gets_the_same_stamp(experiment, monkeypatch):
+    first = runs.new_stamp(experiment)
+    assert runs.new_stamp(experiment) == first
+
+
+def test_two_runs_in_one_second_get_two_folders(experiment, monkeypatch):
+    folders = []
+    for _ in range(3):
+        monkeypatch.delenv(runs.STAMP, raising=False)
+        folders.append(runs.start_run(experiment, runs.new_stamp(experiment)).folder)
+    assert len(set(folders)) == 3
+
+
+def test_a_slurm_job_has_one_stamp_on_all_its_tasks_and_after_a_requeue(experiment, monkeypatch):
+    monkeypatch.setenv("SLURM_JOB_ID", "77")
+    stamps = set()
+    for task in ("0", "1"):
+        monkeypatch.delenv(runs.STAMP, raising=False)
+        monkeypatch.setenv("SLURM_PROCID", task)
+        stamps.add(runs.new_stamp(experiment))
+    assert stamps == {"job77"}
+
+
+def test_overrides_apply_to_a_resumed_run(experiment):
+    run = runs.start_run(experiment, "x")
+    assert run.experiment(("trainer.max_epochs=3",)).trainer.max_epochs == 3
+
+
+def test_a_folder_that_is_no_run_is_refused_by_name(tmp_path):
+    with pytest.raises(UserError, match=r"not a run \(no experiment.yaml in .*give a folder like runs/demo"):
+        runs.open_run(tmp_path)
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    experiment = config.load("market_circle", [f"runs.root={tmp_path / 'file'}"])
+    with pytest.raises(UserError, match="cannot be written .*runs.root="):
+        runs.start_run(experiment, "x")
+
+
+def test_a_summary_is_replaced_in_one_step(experiment):
+    run = runs.start_run(experiment, "x")
+    run.write_summary({"a": 1})
+    run.write_summary({"a": 2})
+    assert run.summary() == {"a": 2} == json.loads((run.folder / "summary.json").read_text())
+    assert not list(run.folder.glob("*.part"))
+
+
+def test_the_tracking_id_belongs_to_the_folder(experiment):
+    one, other = runs.start_run(experiment, "x"), runs.start_run(experiment, "y")
+    assert one.tracking_id == runs.open_run(one.folder).tracking_id != other.tracking_id
+
+
+def test_provenance_names_versions():
+    found = runs.provenance()
+    assert found["torch"].split("+")[0].count(".") == 2 and found["git"]
