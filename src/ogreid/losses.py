@@ -68,8 +68,8 @@ def circle_loss(
 ) -> Float[Tensor, ""]:
     """Circle loss of the L2-normalised embedding; not divided by the batch.
 
-    With ``s`` the cosine of a pair, positives weigh ``a_p = max(0, 1 + m - s)``, negatives ``a_n = max(0, s + m)``, both
-    without gradient, and a set of pairs costs
+    With ``s`` the cosine of a pair, positives weigh ``a_p = max(0, 1 + m - s)``, negatives ``a_n = max(0, s + m)``,
+    both without gradient, and a set of pairs costs
     ``softplus(logsumexp(gamma a_n (s - m)) + logsumexp(-gamma a_p (s - 1 + m)))``.
 
     Args:
@@ -78,8 +78,8 @@ def circle_loss(
         margin: m.
         gamma: scale.
         pairs: ``batch``: one set, each unordered pair of the batch once (the paper's and the released code's form);
-            ``anchor``: a set for each row, then the mean over the rows that have a positive and a negative (fast-reid's and
-            pytorch-metric-learning's form).
+            ``anchor``: a set for each row, then the mean over the rows that have a positive and a negative (fast-reid's
+            and pytorch-metric-learning's form).
 
     Returns:
         A scalar; exactly 0 (with a gradient of 0) where there is no positive or no negative pair.
@@ -170,8 +170,8 @@ class CrossEntropyReid(ReidLoss):
 class CircleReid(CrossEntropyReid):
     """Cross-entropy, and Circle loss of the embedding before dropout.
 
-    With ``pairs="batch"`` the Circle term is divided by the batch size, as published; with ``pairs="anchor"`` it is a mean
-    already.
+    With ``pairs="batch"`` the Circle term is divided by the batch size, as published; with ``pairs="anchor"`` it is a
+    mean already.
 
     Args:
         width: of the embedding.

@@ -7,7 +7,7 @@ from torch import nn
 
 from ogreid.errors import UserError, nearest_names
 from ogreid.models.histogram import Histogram
-from ogreid.models.ognet import OGNet, ognet, ognet_deep, ognet_small
+from ogreid.models.ognet import ognet, ognet_deep, ognet_small
 
 __all__ = ["MODELS", "build_model"]
 
@@ -37,7 +37,7 @@ def build_model(name: str, **overrides: object) -> nn.Module:
     if name not in MODELS:
         raise UserError(f"model {name!r} is unknown; {nearest_names(name, MODELS)}")
     make = MODELS[name]
-    signature = inspect.signature(OGNet if name.startswith("ognet") else make)
+    signature = inspect.signature(make)
     for key in overrides:
         if key not in signature.parameters:
             raise UserError(f"model {name}: has no option {key!r}; {nearest_names(key, signature.parameters)}")

@@ -3,14 +3,15 @@
 Zheng et al., "Parameter-Efficient Person Re-identification in the 3D Space", TNNLS 2022, Figures 3 and 4. Appearance is
 what is learned from; position only says who is near whom. Axes: B batch, N points, M kept points, C channels.
 
-Differs from the paper's text where the released code does (the code made the numbers): edges are (x_j - x_i, x_i) with the
-point itself among its neighbours, groups are balls in index order, the gate pools nothing, the first reduction keeps 768
-points. The text's variants are options of :class:`OGNet`.
+Differs from the paper's text where the released code does (the code made the numbers): edges are (x_j - x_i, x_i) with
+the point itself among its neighbours, groups are balls in index order, the gate pools nothing, the first reduction
+keeps 768 points. The text's variants are options of :class:`OGNet`.
 """
 
-from collections.abc import Callable, Sequence
-from functools import cached_property
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property, partial
 from itertools import pairwise
+from typing import TypeVar
 
 import torch
 from jaxtyping import Float, Int
@@ -25,6 +26,8 @@ from ogreid.nn.pooling import BLENDS, MaxMeanPooling
 from ogreid.ops import farthest_points, gather_points, nearest
 
 __all__ = ["OGNet", "ognet", "ognet_deep", "ognet_small"]
+
+T = TypeVar("T")
 
 SLOPE = 0.2
 """Of every LeakyReLU."""
@@ -103,7 +106,7 @@ class PointConv(nn.Module):
     def forward(self, features: Features, graph: Graph) -> Float[Tensor, "B N D"]:
         """Look at no neighbour."""
         rows: Tensor = self.norm(self.linear(features).flatten(0, 1))
-        return rows.unflatten(0, features.shape[:2])
+        return rows.view(*features.shape[:2], -1)
 
 
 class ShortCut(nn.Module):
@@ -114,10 +117,9 @@ class ShortCut(nn.Module):
 
     def __init__(self, channels: int, width: int) -> None:
         super().__init__()
-        changed = channels != width
-        self.project: nn.Module = (
-            nn.Sequential(nn.Linear(channels, width), nn.LeakyReLU(SLOPE)) if changed else nn.Identity()
-        )
+        self.project: nn.Module = nn.Identity()
+        if channels != width:
+            self.project = nn.Sequential(nn.Linear(channels, width), nn.LeakyReLU(SLOPE))
         self.logit = nn.Parameter(torch.zeros(()))
 
     def forward(self, before: Features, after: Float[Tensor, "B N D"]) -> Float[Tensor, "B N D"]:
@@ -128,9 +130,20 @@ class ShortCut(nn.Module):
 class NoShortCut(nn.Module):
     """What was made, alone."""
 
+    def __init__(self, channels: int, width: int) -> None:
+        super().__init__()
+
     def forward(self, before: Features, after: Float[Tensor, "B N D"]) -> Float[Tensor, "B N D"]:
         """Forget ``before``."""
         return after
+
+
+SHORT_CUTS: dict[str, tuple[type[nn.Module], type[nn.Module]]] = {
+    "none": (NoShortCut, NoShortCut),
+    "before": (ShortCut, NoShortCut),
+    "after": (NoShortCut, ShortCut),
+}
+"""What joins a module's input to its features before and after the reduction, by the name in a configuration."""
 
 
 class GraphModule(nn.Module):
@@ -160,9 +173,11 @@ class GraphModule(nn.Module):
             features = functional.leaky_relu(convolution(features, self.graph(level, features)), SLOPE)
         features = self.near(before, features)  # (B, N, C')
         if self.reduction is None:
-            return self.far(before, features)
+            joined: Tensor = self.far(before, features)
+            return joined
         features = self.reduction(level.xyz, level.centres, features)  # (B, M, C')
-        return self.far(gather_points(before, level.kept), features)
+        joined = self.far(gather_points(before, level.kept), features)
+        return joined
 
 
 class OGNet(nn.Module):
@@ -208,9 +223,7 @@ class OGNet(nn.Module):
     ) -> None:
         super().__init__()
         self.k, self.kept, self.width, self.backend = k, _check_levels(widths, kept), embedding, backend
-        join = _choose(
-            "short_cut", short_cut, {"none": (False, False), "before": (True, False), "after": (False, True)}
-        )
+        near, far = _choose("short_cut", short_cut, SHORT_CUTS)
         make_blend = _choose("blend", blend, BLENDS)
         appearance = _choose("last_graph", last_graph, {"appearance": True, "position": False})
         group = _choose("grouping", grouping, GROUPINGS)
@@ -218,7 +231,7 @@ class OGNet(nn.Module):
         self.stages = nn.ModuleList()
         for channels, width in pairwise((3, *widths)):
             last = len(self.stages) == len(widths) - 1
-            branches = [GroupBranch(width, (width // 2, width), gate=gate) for _ in samples]
+            branches = [GroupBranch(width, (width // 2, width), gate=gate, backend=backend) for _ in samples]
             self.stages.append(
                 GraphModule(
                     _graph(k, last and appearance),
@@ -227,7 +240,8 @@ class OGNet(nn.Module):
                         for first in [True] + [False] * (convolutions - 1)
                     ],
                     SetAbstraction(group(radii, samples, backend=backend), branches) if width != channels else None,
-                    *(ShortCut(channels, width) if here else NoShortCut() for here in join),
+                    near(channels, width),
+                    far(channels, width),
                 )
             )
         self.pooling = MaxMeanPooling()
@@ -252,7 +266,8 @@ class OGNet(nn.Module):
             features = stage(level, features)
             if stage.reduction is not None:
                 level = level.reduced(next(counts))
-        return self.norm(self.project(self.pooling(features)))
+        embedding: Tensor = self.norm(self.project(self.pooling(features)))
+        return embedding
 
 
 def _graph(k: int, appearance: bool) -> nn.Module:
@@ -265,7 +280,7 @@ def _graph_convolution(k: int, channels: int, width: int, blend: Callable[[], nn
     return PointConv(channels, width) if k == 1 else EdgeConv(channels, width, blend=blend(), backend=backend)
 
 
-def _choose(option: str, value: str, known: dict[str, object]) -> object:
+def _choose(option: str, value: str, known: Mapping[str, T]) -> T:
     if value not in known:
         raise UserError(f"OG-Net: {option} = {value!r} is unknown; {nearest_names(value, known)}")
     return known[value]
@@ -279,22 +294,17 @@ def _check_levels(widths: Sequence[int], kept: Sequence[int]) -> tuple[int, ...]
         raise UserError(f"OG-Net: widths = {list(widths)} must not shrink, and the first must be more than 3")
     if len(kept) != reductions or any(before < after for before, after in pairwise(kept)):
         raise UserError(
-            f"OG-Net: kept = {list(kept)} does not fit widths = {list(widths)}; give {reductions} numbers, largest first"
+            f"OG-Net: kept = {list(kept)} does not fit widths = {list(widths)}; "
+            f"give {reductions} numbers, largest first"
         )
     return tuple(kept)
 
 
-def ognet(**overrides: object) -> OGNet:
-    """OG-Net as published: 1 951 738 parameters."""
-    return OGNet(**overrides)
+ognet = OGNet
+"""OG-Net as published: 1 951 738 parameters."""
 
+ognet_small = partial(OGNet, widths=(48, 96, 192, 384))
+"""OG-Net-Small as published: 1 200 833 parameters."""
 
-def ognet_small(**overrides: object) -> OGNet:
-    """OG-Net-Small as published: 1 200 833 parameters."""
-    return OGNet(**{"widths": (48, 96, 192, 384), **overrides})
-
-
-def ognet_deep(**overrides: object) -> OGNet:
-    """OG-Net-Deep as published: 2 470 498 parameters, two convolutions a module, short-cuts."""
-    deep = {"widths": (48, 96, 96, 192, 192, 384, 384), "k": 9, "convolutions": 2, "short_cut": "after"}
-    return OGNet(**{**deep, **overrides})
+ognet_deep = partial(OGNet, widths=(48, 96, 96, 192, 192, 384, 384), k=9, convolutions=2, short_cut="after")
+"""OG-Net-Deep as published: 2 470 498 parameters; two convolutions a module, short-cuts."""

@@ -1,5 +1,7 @@
 """Networks that the authors released: their options file, and their names for our parameters."""
 
+from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -8,13 +10,13 @@ from torch import Tensor
 
 from ogreid.errors import UserError, nearest_names
 from ogreid.losses import IdentityHead
-from ogreid.models.ognet import OGNet
-from ogreid.nn.abstraction import Gate
+from ogreid.models.ognet import GraphModule, OGNet
+from ogreid.nn.abstraction import Gate, GroupBranch
 
 __all__ = ["from_published_names", "load_published", "to_published_names"]
 
-# What an option must be where ours has no such variant (None: the option changes training or loading only).
-_FIXED: dict[str, tuple[Any, ...] | None] = {
+# What an option must be where ours has no such variant; what no table names changes training or loading only.
+_FIXED: dict[str, tuple[object, ...]] = {
     "ASPP": (0,),
     "cg": (False,),
     "conv": ("EdgeConv",),
@@ -33,19 +35,6 @@ _FIXED: dict[str, tuple[Any, ...] | None] = {
     "use_SSG": (False,),
     "use_dense": (True,),
     "use_dense2": (False,),
-}
-_USED = {
-    "class_num",
-    "cluster",
-    "droprate",
-    "feature_dims",
-    "gem",
-    "id_skip",
-    "init_points",
-    "k",
-    "no_se",
-    "num_conv",
-    "stride",
 }
 
 
@@ -94,7 +83,7 @@ def _read_options(path: Path) -> dict[str, Any]:
 
 def _build(options: dict[str, Any], path: Path, backend: str) -> tuple[OGNet, IdentityHead]:
     for key, allowed in _FIXED.items():
-        if key in options and allowed is not None and options[key] not in allowed:
+        if key in options and options[key] not in allowed:
             raise UserError(
                 f"{path}: {key}: {options[key]!r} has no counterpart in ogreid; only {key}: {allowed[0]!r} has"
             )
@@ -118,7 +107,7 @@ def _build(options: dict[str, Any], path: Path, backend: str) -> tuple[OGNet, Id
     return network, IdentityHead(network.width, int(options["class_num"]), dropout=float(options.get("droprate", 0.5)))
 
 
-def _translate(path: Path, key: str, value: Any, known: dict[Any, str]) -> str:
+def _translate(path: Path, key: str, value: object, known: Mapping[Any, str]) -> str:
     if value not in known:
         names = ", ".join(map(repr, known))
         raise UserError(f"{path}: {key}: {value!r} is unknown; one of {names}")
@@ -127,7 +116,7 @@ def _translate(path: Path, key: str, value: Any, known: dict[Any, str]) -> str:
 
 def _kept(widths: tuple[int, ...], first: int, stride: int) -> tuple[int, ...]:
     """``first`` points after the first module, ``stride`` times fewer after each wider one."""
-    wider = sum(after > before for before, after in zip(widths, widths[1:], strict=False))
+    wider = sum(after > before for before, after in pairwise(widths))
     kept = [first]
     for _ in range(wider):
         kept.append(kept[-1] // stride)
@@ -192,6 +181,7 @@ def _names(network: OGNet) -> dict[str, str]:
     table: dict[str, str] = {}
     convolution = reduction = 0
     for number, stage in enumerate(network.stages):
+        assert isinstance(stage, GraphModule)
         here = f"network.stages.{number}"
         for inner in range(len(stage.convolutions)):
             for ours, theirs in (("linear", "conv"), ("norm", "bn"), ("blend", "agg")):
@@ -202,8 +192,9 @@ def _names(network: OGNet) -> dict[str, str]:
             table[f"{here}.{join}.logit"] = f"p_w.{number}"
         if stage.reduction is not None:
             for scale, branch in enumerate(stage.reduction.branches):
+                assert isinstance(branch, GroupBranch)
                 second = 3 if isinstance(branch.gate, Gate) else 2  # places in the released nn.Sequential
-                layers = {"linears.0": 0, "norms.0": 1, "linears.1": second, "norms.1": second + 1}
+                layers = {"linears.0": "0", "norms.0": "1", "linears.1": f"{second}", "norms.1": f"{second + 1}"}
                 layers |= {"gate.reduce": "2.se_reduce", "gate.expand": "2.se_expand"}
                 for ours, theirs in layers.items():
                     table[f"{here}.reduction.branches.{scale}.{ours}"] = f"sa.{reduction}.mlps.{scale}.{theirs}"

@@ -1,14 +1,15 @@
 """Set abstraction: fewer points, each speaking for its neighbourhood at several scales."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ogreid.nn.statistics import RowNorm
-from ogreid.ops import balls, gather_points, nearest_of
+from ogreid.nn.statistics import RowNorm, evaluation_moments, track_moments
+from ogreid.ops import balls, group_max, group_members, nearest_of
 
 __all__ = ["GROUPINGS", "BallGrouping", "Gate", "GroupBranch", "NearestGrouping", "SetAbstraction"]
 
@@ -16,8 +17,8 @@ __all__ = ["GROUPINGS", "BallGrouping", "Gate", "GroupBranch", "NearestGrouping"
 class Gate(nn.Module):
     """Point-wise gate ``x * sigmoid(expand(swish(reduce(x))))``; the paper calls it squeeze-and-excitation.
 
-    Differs from squeeze-and-excitation (Hu et al. 2018): nothing is pooled, each row opens its own gate. The hidden width
-    is ``max(1, floor(width / 24))``. Shapes: (..., C) -> (..., C).
+    Differs from squeeze-and-excitation (Hu et al. 2018): nothing is pooled, each row opens its own gate. The hidden
+    width is ``max(1, floor(width / 24))``. Shapes: (..., C) -> (..., C).
     """
 
     def __init__(self, width: int) -> None:
@@ -28,7 +29,8 @@ class Gate(nn.Module):
 
     def forward(self, rows: Float[Tensor, "*R C"]) -> Float[Tensor, "*R C"]:
         """Let each row through as far as it opens its gate."""
-        return rows * self.expand(functional.silu(self.reduce(rows))).sigmoid()
+        opened: Tensor = self.expand(functional.silu(self.reduce(rows))).sigmoid()
+        return rows * opened
 
 
 class GroupBranch(nn.Module):
@@ -43,15 +45,17 @@ class GroupBranch(nn.Module):
     Args:
         channels: C.
         widths: of the layers.
-        gate: after the first layer, or None.
+        gate: whether one follows the first layer.
+        backend: of the operations on groups.
     """
 
-    def __init__(self, channels: int, widths: Sequence[int], *, gate: bool) -> None:
+    def __init__(self, channels: int, widths: Sequence[int], *, gate: bool, backend: str = "auto") -> None:
         super().__init__()
-        inputs = (channels + 3, *widths[:-1])
-        self.linears = nn.ModuleList(nn.Linear(a, b, bias=False) for a, b in zip(inputs, widths, strict=True))
+        assert len(widths) >= 2
+        self.linears = nn.ModuleList(nn.Linear(a, b, bias=False) for a, b in pairwise((channels + 3, *widths)))
         self.norms = nn.ModuleList(RowNorm(width) for width in widths)
         self.gate: nn.Module = Gate(widths[0]) if gate else nn.Identity()
+        self.backend = backend
 
     def forward(
         self,
@@ -61,15 +65,43 @@ class GroupBranch(nn.Module):
         index: Int[Tensor, "B M S"],
     ) -> Float[Tensor, "B M D"]:
         """One row for each centre."""
-        position, appearance = self.linears[0].weight.split((3, features.shape[-1]), 1)
+        rows = self.gate(self._first(xyz, centres, features, index))  # (B, M, S, widths[0])
+        for linear, norm in zip(self.linears[1:-1], self.norms[1:-1], strict=True):
+            rows = norm(linear(rows).flatten(0, 2)).view(*index.shape, -1)
+        return self._last(rows)
+
+    def _first(self, xyz: Tensor, centres: Tensor, features: Tensor, index: Tensor) -> Tensor:
+        linear, norm = self.linears[0], self.norms[0]
+        assert isinstance(linear, nn.Linear) and isinstance(norm, RowNorm)
+        position, appearance = linear.weight[:, :3], linear.weight[:, 3:]
         points = functional.linear(xyz, position) + functional.linear(features, appearance)
-        members = gather_points(points, index) - functional.linear(centres, position).unsqueeze(
-            2
-        )  # (B, M, S, widths[0])
-        rows = self.gate(self.norms[0](members.flatten(0, 2)))
-        for linear, norm in zip(self.linears[1:], self.norms[1:], strict=True):
-            rows = norm(linear(rows))
-        return rows.view(*index.shape, -1).amax(2).relu()
+        grouped = group_members(
+            points,
+            functional.linear(centres, position),
+            index,
+            norm.weight,
+            norm.bias,
+            moments=evaluation_moments(norm),
+            eps=norm.eps,
+            backend=self.backend,
+        )
+        track_moments(norm, grouped.moments, index.numel())
+        return grouped.value
+
+    def _last(self, rows: Tensor) -> Tensor:
+        linear, norm = self.linears[-1], self.norms[-1]
+        assert isinstance(linear, nn.Linear) and isinstance(norm, RowNorm)
+        grouped = group_max(
+            rows,
+            linear.weight,
+            norm.weight,
+            norm.bias,
+            moments=evaluation_moments(norm),
+            eps=norm.eps,
+            backend=self.backend,
+        )
+        track_moments(norm, grouped.moments, rows.shape[:3].numel())
+        return grouped.value
 
 
 class BallGrouping(nn.Module):

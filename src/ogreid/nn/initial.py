@@ -6,7 +6,7 @@ __all__ = ["initialise_maps", "initialise_projections"]
 
 
 def initialise_maps(module: nn.Module) -> None:
-    """Kaiming normal by fan-in, for linear maps that the published code writes as 1x1 convolutions; norms N(1, 0.02)."""
+    """Kaiming normal by fan-in, for maps that the published code writes as 1x1 convolutions; norms N(1, 0.02)."""
     _initialise(module, "fan_in")
 
 

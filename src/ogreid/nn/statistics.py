@@ -12,9 +12,9 @@ __all__ = ["RowNorm", "evaluation_moments", "track_moments"]
 class RowNorm(nn.BatchNorm1d):
     """``nn.BatchNorm1d`` of (R, C) rows with pairwise-summed moments.
 
-    torch's own kernel adds up a channel of channels-last rows one by one in float32; over the 10^5 rows of a set abstraction
-    that loses two digits, and OG-Net-Deep's embedding moves by 1.5e-4 of its range (6e-5 with this form; measured against
-    float64 on the golden batch).
+    torch's own kernel adds up a channel of channels-last rows one by one in float32; over the 10^5 rows of a set
+    abstraction that loses two digits: OG-Net-Deep's embedding moves by 1.5e-4 of its range, 6e-5 with this form
+    (against float64, on the golden batch).
     """
 
     def forward(self, input: Float[Tensor, "R C"]) -> Float[Tensor, "R C"]:
