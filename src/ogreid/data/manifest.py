@@ -1,0 +1,162 @@
+"""What a packed store says about itself: ``manifest.json``, and the rows beside it."""
+
+import hashlib
+import json
+from collections import Counter
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ogreid import __version__
+from ogreid.errors import UserError
+
+__all__ = ["BLOCK", "FORMAT", "SPLITS", "VERSION", "Field", "Manifest", "make_rows", "rows_checksum"]
+
+FORMAT = "ogreid-store"
+VERSION = 1
+BLOCK = 128  # rows that share a checksum; also the unit of work and of resuming
+SPLITS = ("train", "val", "query", "gallery")
+
+
+@dataclass(frozen=True)
+class Field:
+    """One array of a store, ``<name>.npy``.
+
+    Attributes:
+        dtype: name of the numpy type.
+        shape: of one row.
+        checksums: SHA-256 of every block of ``BLOCK`` rows, hexadecimal.
+    """
+
+    dtype: str
+    shape: tuple[int, ...]
+    checksums: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A store's own description. It holds no time and no machine, so that equal input packs to equal bytes.
+
+    Attributes:
+        name: of the store.
+        benchmark: whose layout the rows were read from.
+        mode: how the clouds were lifted: ``raster``, ``vertex``, ``nearest`` or ``published``.
+        order: of the points in a cloud: ``scattered`` (see :func:`ogreid.data.store.scattered`) or
+        ``written``.
+        background: whether background pixels are points too.
+        points: P.
+        height: rows of the crop, 0 where unknown.
+        width: columns of the crop, 0 where unknown.
+        fields: the arrays.
+        rows: R.
+        identities: different identities per split, junk (-1) left out.
+        splits: rows per split.
+        cameras: rows per camera; the number as text, as JSON has it.
+        rows_sha256: checksum of the rows.
+        creation: how to make it again, for example the seed of a synthetic domain.
+        shard: number and count of shards where this is one of several, else empty.
+        format: always ``ogreid-store``.
+        version: of the format.
+        ogreid: version of the program that packed it.
+    """
+
+    name: str
+    benchmark: str
+    mode: str
+    order: str
+    background: bool
+    points: int
+    height: int
+    width: int
+    fields: dict[str, Field]
+    rows: int = 0
+    identities: dict[str, int] = field(default_factory=dict)
+    splits: dict[str, int] = field(default_factory=dict)
+    cameras: dict[str, int] = field(default_factory=dict)
+    rows_sha256: str = ""
+    creation: dict[str, Any] = field(default_factory=dict)
+    shard: tuple[int, int] | tuple[()] = ()
+    format: str = FORMAT
+    version: int = VERSION
+    ogreid: str = __version__
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes that one row takes on disk."""
+        return sum(
+            np.dtype(one.dtype).itemsize * int(np.prod(one.shape, dtype=np.int64)) for one in self.fields.values()
+        )
+
+    @property
+    def text(self) -> str:
+        """JSON that a person can read."""
+        return json.dumps(asdict(self), indent=1) + "\n"
+
+    def save(self, path: Path) -> None:
+        """Write :attr:`text`."""
+        path.write_text(self.text, encoding="utf-8")
+
+    @classmethod
+    def load(cls, path: Path) -> "Manifest":
+        """Read a manifest.
+
+        Raises:
+            UserError: not a store's manifest, or one from another version of the format.
+        """
+        try:
+            told = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise UserError(f"{path}: not a readable manifest ({error}); pack this store again") from error
+        if not isinstance(told, dict) or told.get("format") != FORMAT:
+            raise UserError(f"{path}: not the manifest of an ogreid store; give the folder that ogreid.pack made")
+        if told.get("version") != VERSION:
+            raise UserError(
+                f"{path}: store format {told.get('version')}, this ogreid ({__version__}) reads format {VERSION};"
+                " pack the store again, or use the version that packed it"
+            )
+        missing = [one.name for one in fields(cls) if one.name not in told]
+        if missing:
+            raise UserError(f"{path}: incomplete, without {', '.join(missing)}; pack this store again")
+        arrays = {
+            name: Field(one["dtype"], tuple(one["shape"]), tuple(one["checksums"]))
+            for name, one in told["fields"].items()
+        }
+        known = {one.name: told[one.name] for one in fields(cls)}
+        return cls(**known | {"fields": arrays, "shard": tuple(told["shard"])})
+
+
+def make_rows(split: list[str], identity: list[int], camera: list[int], source: list[str]) -> np.ndarray:
+    """The structured array (R,) with fields split, identity, camera and source.
+
+    Source is the crop's path relative to the benchmark's folder, with forward slashes.
+    """
+    width = max((len(one) for one in source), default=1)
+    kinds = [("split", "<U8"), ("identity", "<i8"), ("camera", "<i8"), ("source", f"<U{width}")]
+    rows = np.empty(len(source), dtype=kinds)
+    rows["split"], rows["identity"], rows["camera"], rows["source"] = split, identity, camera, source
+    return rows
+
+
+def rows_checksum(rows: np.ndarray) -> str:
+    """SHA-256 over the rows as lines of text, so that the width of the source column cannot matter."""
+    summed = hashlib.sha256()
+    for split, identity, camera, source in rows.tolist():
+        summed.update(f"{split}\t{identity}\t{camera}\t{source}\n".encode())
+    return summed.hexdigest()
+
+
+def counted(rows: np.ndarray) -> dict[str, Any]:
+    """The fields of a manifest that follow from the rows."""
+    splits = Counter(rows["split"].tolist())
+    named = set(zip(rows["split"].tolist(), rows["identity"].tolist(), strict=True))
+    identities = Counter(split for split, identity in named if identity >= 0)
+    cameras = Counter(rows["camera"].tolist())
+    return {
+        "rows": len(rows),
+        "identities": {name: identities[name] for name in SPLITS if identities[name]},
+        "splits": {name: splits[name] for name in SPLITS if splits[name]},
+        "cameras": {str(camera): cameras[camera] for camera in sorted(cameras)},
+        "rows_sha256": rows_checksum(rows),
+    }

@@ -1,0 +1,198 @@
+"""Packed clouds: a folder with ``manifest.json``, ``rows.npy``, ``xyz.npy`` and ``rgb.npy``, read by memory map."""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ogreid.data.manifest import BLOCK, SPLITS, Field, Manifest, rows_checksum
+from ogreid.errors import UserError, nearest_names
+
+__all__ = ["Store", "scattered"]
+
+Indices = Sequence[int] | np.ndarray
+
+
+class Store:
+    """R packed clouds of P points. ``Store.open(path)`` makes one.
+
+    Opening is quick: sizes and headers are checked, the clouds' checksums only by :meth:`verify`. A store
+    travels to worker processes as its path and opens its maps again there; the pages are shared.
+
+    Attributes:
+        path: the folder.
+        manifest: what the store says about itself.
+        rows: (R,) structured array with fields ``split`` (text), ``identity``, ``camera`` (int64),
+        ``source`` (text, the
+            crop's path in the benchmark's folder).
+    """
+
+    def __init__(self, path: Path, manifest: Manifest, rows: np.ndarray, arrays: dict[str, np.ndarray]) -> None:
+        self.path, self.manifest, self.rows = path, manifest, rows
+        self._arrays = arrays
+
+    @classmethod
+    def open(cls, path: str | Path) -> "Store":
+        """Open a packed store.
+
+        Raises:
+            UserError: no store there, one from another version, a truncated or foreign file; names the file.
+        """
+        folder = Path(path)
+        if not (folder / "manifest.json").is_file():
+            raise UserError(f"{folder}: no packed store (no manifest.json); make one with python -m ogreid.pack")
+        manifest = Manifest.load(folder / "manifest.json")
+        arrays = {name: _map(folder / f"{name}.npy", manifest.rows, one) for name, one in manifest.fields.items()}
+        rows = _load_rows(folder / "rows.npy", manifest)
+        return cls(folder, manifest, rows, arrays)
+
+    def __len__(self) -> int:
+        """R."""
+        return self.manifest.rows
+
+    def __reduce__(self) -> tuple[Callable[[Path], "Store"], tuple[Path]]:
+        """Only the path is pickled."""
+        return Store.open, (self.path,)
+
+    def __repr__(self) -> str:
+        splits = ", ".join(f"{name} {count}" for name, count in self.manifest.splits.items())
+        return f"Store({str(self.path)!r}: {len(self)} clouds of {self.points} points; {splits})"
+
+    @property
+    def name(self) -> str:
+        """The store's own name."""
+        return self.manifest.name
+
+    @property
+    def points(self) -> int:
+        """P."""
+        return self.manifest.points
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The arrays that are stored: always xyz and rgb; on request foreground, normal, body."""
+        return tuple(self._arrays)
+
+    def split(self, name: str) -> np.ndarray:
+        """Row numbers (int64, ascending) of ``train``, ``val``, ``query`` or ``gallery``; empty where it has none."""
+        if name not in SPLITS:
+            raise UserError(f"split {name!r}: {nearest_names(name, SPLITS)}")
+        return np.flatnonzero(self.rows["split"] == name)
+
+    def field(self, name: str, indices: Indices) -> np.ndarray:
+        """One stored array of the rows ``indices``, in their order, as stored."""
+        if name not in self._arrays:
+            raise UserError(
+                f"{self.path}: stores no {name!r}, only {', '.join(self._arrays)}; pack with --extra {name}"
+            )
+        return _take(self._arrays[name], np.asarray(indices, dtype=np.int64))
+
+    def raw(self, indices: Indices) -> tuple[np.ndarray, np.ndarray]:
+        """As stored: xyz (B, P, 3) float16 or float32 metres, rgb (B, P, 3) uint8."""
+        return self.field("xyz", indices), self.field("rgb", indices)
+
+    def clouds(self, indices: Indices) -> tuple[np.ndarray, np.ndarray]:
+        """For computing: xyz (B, P, 3) float32 metres, rgb (B, P, 3) float32 in [0, 1]."""
+        xyz, rgb = self.raw(indices)
+        return xyz.astype(np.float32), rgb.astype(np.float32) / np.float32(255)
+
+    def picture(self, index: int) -> np.ndarray | None:
+        """The crop (H, W, 3) uint8 that a cloud was lifted from; None where its points are not in pixel order.
+
+        Without background, the background is white.
+        """
+        if self.manifest.order != "scattered":
+            return None
+        rgb = self.field("rgb", [index])[0]
+        crop: np.ndarray = np.empty_like(rgb)
+        crop[scattered(self.points)] = rgb
+        shape = (self.manifest.height, self.manifest.width, 3)
+        return np.asarray(crop.reshape(shape))
+
+    def verify(self, progress: Callable[[int, int], None] | None = None) -> None:
+        """Read everything and compare every checksum.
+
+        Raises:
+            UserError: the first file that differs, with the rows concerned.
+        """
+        done, total = 0, sum(len(one.checksums) for one in self.manifest.fields.values())
+        for name, one in self.manifest.fields.items():
+            for block, expected in enumerate(one.checksums):
+                first = block * BLOCK
+                if checksum(self._arrays[name][first : first + BLOCK]) != expected:
+                    last = min(first + BLOCK, len(self)) - 1
+                    raise UserError(
+                        f"{self.path / name}.npy: rows {first} to {last} do not have their checksum;"
+                        " copy or pack this store again"
+                    )
+                done += 1
+                if progress is not None:
+                    progress(done, total)
+
+
+@cache
+def scattered(points: int) -> np.ndarray:
+    """The order in which lifted points are stored: point i is pixel ``scattered(P)[i]`` of the row-major crop.
+
+    Ball query keeps the first hits in index order; in row-major order it would only ever keep the upper edge
+    of each ball. The order is a hash of the pixel's number (the finaliser of SplitMix64, Steele et al.
+    2014), not numpy's generator, whose streams may change between versions.
+    """
+    with np.errstate(over="ignore"):
+        mixed = np.arange(1, points + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+        mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    order = np.argsort(mixed ^ (mixed >> np.uint64(31)), kind="stable")
+    order.flags.writeable = False  # one array for all callers
+    return order
+
+
+def checksum(block: np.ndarray) -> str:
+    """SHA-256 of an array's bytes."""
+    return hashlib.sha256(np.ascontiguousarray(block).data).hexdigest()
+
+
+def _take(array: np.ndarray, indices: np.ndarray) -> np.ndarray:
+    """``array[indices]``, read in file order: a batch of random rows then moves forward through the file."""
+    order = np.argsort(indices, kind="stable")
+    taken = np.empty((len(indices), *array.shape[1:]), dtype=array.dtype)
+    for place in order:
+        taken[place] = array[indices[place]]
+    return taken
+
+
+def _map(path: Path, rows: int, told: Field) -> np.ndarray:
+    """The array as a read-only map; header and size are checked, so that a truncated file cannot crash a reader."""
+    try:
+        array: Any = np.lib.format.open_memmap(path, mode="r")
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: missing; pack this store again") from error
+    except (OSError, ValueError, EOFError) as error:
+        raise UserError(f"{path}: not a whole array file ({error}); copy or pack this store again") from error
+    expected = (rows, *told.shape)
+    if array.shape != expected or array.dtype != np.dtype(told.dtype):
+        raise UserError(
+            f"{path}: holds {array.shape} {array.dtype}, the manifest says {expected} {told.dtype};"
+            " copy or pack this store again"
+        )
+    size = array.offset + array.nbytes
+    if path.stat().st_size != size:
+        raise UserError(f"{path}: {path.stat().st_size} bytes, expected {size}; copy or pack this store again")
+    return np.asarray(array)
+
+
+def _load_rows(path: Path, manifest: Manifest) -> np.ndarray:
+    try:
+        rows: np.ndarray = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise UserError(f"{path}: not readable ({error}); copy or pack this store again") from error
+    if rows.dtype.names != ("split", "identity", "camera", "source") or len(rows) != manifest.rows:
+        raise UserError(f"{path}: not the {manifest.rows} rows of this store; copy or pack it again")
+    if rows_checksum(rows) != manifest.rows_sha256:
+        raise UserError(
+            f"{path}: the rows do not have the checksum they were packed with; copy or pack the store again"
+        )
+    return rows

@@ -1,0 +1,156 @@
+"""Synthetic stores: named, made in a benchmark's own layout, then packed like a real one."""
+
+import re
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from ogreid.data.packing import pack
+from ogreid.data.readers import read_benchmark, rows_array
+from ogreid.data.sources import CropClouds
+from ogreid.errors import UserError, nearest_names
+from ogreid.lifting import Mesh
+
+__all__ = ["Estimates", "Synthetic", "ensure_synthetic", "make_synthetic", "parse_synthetic"]
+
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Synthetic:
+    """What a name like ``plaza-160-s3`` asks for.
+
+    Attributes:
+        domain: one of ``ogreid.people.DOMAINS``.
+        identities: people; half of them train, half are judged.
+        seed: of everything.
+    """
+
+    domain: str
+    identities: int
+    seed: int = 0
+
+    @property
+    def name(self) -> str:
+        """The store's name."""
+        return f"{self.domain}-{self.identities}" + (f"-s{self.seed}" if self.seed else "")
+
+
+def parse_synthetic(name: str) -> Synthetic | None:
+    """What ``<domain>-<identities>[-s<seed>]`` asks for; None where the name is no such name.
+
+    Raises:
+        UserError: a domain's name with fewer than 4 identities: nothing could be learnt or judged.
+    """
+    from ogreid.people import DOMAINS
+
+    found = re.fullmatch(r"([a-z]+)-(\d+)(?:-s(\d+))?", name)
+    if found is None or found[1] not in DOMAINS:
+        return None
+    asked = Synthetic(found[1], int(found[2]), int(found[3] or 0))
+    if asked.identities < 4:
+        raise UserError(f"{name}: {asked.identities} identities; expected 4 at least, half of them train")
+    return asked
+
+
+def ensure_synthetic(name: str, data_root: str | Path, *, workers: int = 1, progress: Progress | None = None) -> Path:
+    """The folder of a synthetic store, made first where it is missing.
+
+    Args:
+        name: ``<domain>-<identities>[-s<seed>]``.
+        data_root: stores lie in it, the crops in ``synthetic/`` below it.
+        workers: processes; they do not change a byte.
+        progress: told (what is made, done, total).
+
+    Raises:
+        UserError: no such name.
+    """
+    asked = parse_synthetic(name)
+    if asked is None:
+        from ogreid.people import DOMAINS
+
+        raise UserError(f"no synthetic domain {name!r}; {nearest_names(name.split('-')[0], DOMAINS)}, as in plaza-160")
+    target = Path(data_root) / asked.name
+    if not (target / "manifest.json").is_file():
+        make_synthetic(asked, target, Path(data_root) / "synthetic" / asked.name, workers=workers, progress=progress)
+    return target
+
+
+def make_synthetic(
+    asked: Synthetic,
+    target: Path,
+    crops: Path,
+    *,
+    source: Callable[[Path], CropClouds] | None = None,
+    workers: int = 1,
+    progress: Progress | None = None,
+    overwrite: bool = False,
+) -> None:
+    """Make the crops where they are missing, and pack them.
+
+    Args:
+        asked: what.
+        target: the store.
+        crops: folder of the crops, in the benchmark's own layout.
+        source: lifts the crops of a folder; raster with the estimated bodies unless given.
+        workers: processes.
+        progress: told (what is made, done, total).
+        overwrite: replace the store.
+    """
+    from ogreid.people import make_domain
+
+    def step(what: str) -> Callable[[int, int], None] | None:
+        return None if progress is None else lambda done, total: progress(f"{asked.name}: {what}", done, total)
+
+    if not crops.is_dir():
+        crops.parent.mkdir(parents=True, exist_ok=True)
+        making = crops.with_name(f"{crops.name}.part")
+        shutil.rmtree(making, ignore_errors=True)
+        make_domain(
+            asked.domain,
+            making,
+            identities=asked.identities,
+            seed=asked.seed,
+            workers=workers,
+            progress=step("pictures"),
+        )
+        making.rename(crops)
+    rows = rows_array(read_benchmark(asked.domain, crops))
+    pack(
+        rows,
+        source(crops) if source else CropClouds(crops, Estimates(crops)),
+        target,
+        name=asked.name,
+        benchmark=asked.domain,
+        creation={"domain": asked.domain, "identities": asked.identities, "seed": asked.seed},
+        workers=workers,
+        progress=step("clouds"),
+        overwrite=overwrite,
+    )
+
+
+@dataclass(frozen=True)
+class Estimates:
+    """The mesh source of a synthetic domain: the bodies that an estimator would have given for its crops.
+
+    Attributes:
+        root: the domain's folder.
+    """
+
+    root: Path
+
+    def __call__(self, source: str) -> Mesh:
+        """The body of one crop."""
+        bodies = _read_estimates(self.root)
+        if source not in bodies:
+            raise UserError(f"no estimated body for {source}; delete {self.root} and make the domain again")
+        return bodies[source]
+
+
+@cache
+def _read_estimates(root: Path):  # type: ignore[no-untyped-def]  # noqa: ANN202
+    from ogreid.people import read_estimates
+
+    return read_estimates(root)

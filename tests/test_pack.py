@@ -1,0 +1,77 @@
+import logging
+import subprocess
+import sys
+
+import pytest
+
+import benchmark_trees as trees
+from ogreid import pack
+from ogreid.data import Store
+from ogreid.errors import UserError
+
+
+@pytest.fixture
+def data(tmp_path, monkeypatch):
+    monkeypatch.setenv("OGREID_DATA", str(tmp_path / "data"))
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def crops(tmp_path):
+    for name in ("0001_c1_0.jpg", "0001_c1_1.jpg", "0001_c2_0.jpg", "0002_c2_0.jpg"):
+        trees.picture(tmp_path / "crops" / name, seed=int(name[3]))
+    return tmp_path / "crops"
+
+
+def test_a_folder_of_crops_becomes_a_store_and_the_second_time_nothing(data, crops, caplog):
+    caplog.set_level(logging.INFO)
+    order = ["people-folder", "--images", str(crops), "--workers", "1"]
+    assert pack.main(order) == 0
+    store = Store.open(data / "people-folder")
+    assert store.manifest.splits == {"query": 3, "gallery": 3}
+    assert "built-in upright body" in caplog.text and "GB on disk" in caplog.text
+    stamp = (store.path / "xyz.npy").stat().st_mtime_ns
+    assert pack.main(order) == 0
+    assert "already packed" in caplog.text
+    assert (store.path / "xyz.npy").stat().st_mtime_ns == stamp
+
+
+def test_to_and_name_choose_another_place(tmp_path, crops):
+    pack.main(["people-folder", "--images", str(crops), "--to", str(tmp_path / "here/mine"), "--workers", "1"])
+    assert Store.open(tmp_path / "here/mine").name == "mine"
+    pack.main(["folder", "--root", str(crops), "--name", "yours", "--data", str(tmp_path), "--workers", "1"])
+    assert Store.open(tmp_path / "yours").manifest.benchmark == "folder"
+
+
+@pytest.mark.parametrize("benchmark", ["market", "duke", "msmt", "cuhk"])
+def test_every_benchmark_packs_from_its_own_layout(tmp_path, data, benchmark):
+    root = getattr(trees, benchmark)(tmp_path / "tree")
+    pack.main([benchmark, "--root", str(root), "--allow-count-mismatch", "--workers", "1"])
+    store = Store.open(data / benchmark)
+    assert store.manifest.benchmark == benchmark and len(store.split("query")) and len(store.split("train"))
+
+
+@pytest.mark.parametrize(
+    ("order", "words"),
+    [
+        (["market"], "where is Market-1501.*--root DIR"),
+        (["markett", "--root", "."], "did you mean market"),
+        (["market", "--images", "."], "market is a benchmark"),
+        (["market", "--root", ".", "--workers", "0"], "--workers 0"),
+        (["market", "--root", ".", "--mode"], "--help"),
+    ],
+)
+def test_a_wrong_order_is_answered_in_one_line(data, order, words):
+    with pytest.raises(UserError, match=words) as refusal:
+        pack.main(order)
+    assert "\n" not in str(refusal.value)
+    assert not data.exists()
+
+
+def test_the_door_reports_an_error_in_one_line_with_status_2_without_torch(tmp_path):
+    code = "import sys; from ogreid import doors, pack; sys.argv[1:] = ['market', '--root', 'nowhere'];"
+    code += "import atexit; atexit.register(lambda: print('torch' in sys.modules)); doors.run(pack.main)"
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert answer.returncode == 2
+    assert answer.stderr.startswith("error: nowhere: no such folder") and answer.stderr.count("\n") == 1
+    assert answer.stdout == "False\n"
