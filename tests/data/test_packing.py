@@ -181,9 +181,8 @@ def test_too_few_synthetic_people_are_refused():
 class StandIn:
     """``ogreid.people`` with its crops, but none of its work."""
 
-    DOMAINS = {"plaza": None}
-
     def __init__(self):
+        self.DOMAINS = {"plaza": None}
         self.made = []
 
     def make_domain(self, domain, root, *, identities, seed=0, workers=1, progress=None):

@@ -24,7 +24,7 @@ from ogreid.data.packing import available_cores, bytes_needed, pack
 from ogreid.data.readers import BENCHMARKS, benchmark_named, read_benchmark, rows_array
 from ogreid.data.sources import CropClouds, MeshSource, upright
 from ogreid.data.store import Store
-from ogreid.data.synthetic import Estimates, make_synthetic, parse_synthetic
+from ogreid.data.synthetic import EstimatedBodies, make_synthetic, parse_synthetic
 from ogreid.errors import UserError
 
 __all__ = ["packing_progress", "run_job"]
@@ -56,7 +56,7 @@ def _pack_synthetic(asked: argparse.Namespace, target: Path, told: Told) -> None
         synthetic,
         target,
         crops,
-        source=lambda root: _crop_source(asked, root, Estimates(root)),
+        source=lambda root: _crop_source(asked, root, EstimatedBodies(root)),
         workers=_workers(asked),
         progress=told,
         overwrite=asked.overwrite,
@@ -121,7 +121,7 @@ def packing_progress() -> Iterator[Told]:
     progress = Progress(*columns, console=Console(stderr=True))
 
     def told(what: str, done: int, total: int) -> None:
-        progress.start()  # not before: an error at the very beginning is answered without an empty bar above it
+        progress.start()  # not before: an early error has no empty bar above it
         if what not in bars:
             bars[what] = progress.add_task(what, total=total)
         progress.update(bars[what], completed=done, total=total)
@@ -129,4 +129,5 @@ def packing_progress() -> Iterator[Told]:
     try:
         yield told
     finally:
-        progress.stop()
+        if bars:
+            progress.stop()

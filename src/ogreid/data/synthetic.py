@@ -2,7 +2,7 @@
 
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -13,7 +13,7 @@ from ogreid.data.sources import CropClouds
 from ogreid.errors import UserError, nearest_names
 from ogreid.lifting import Mesh
 
-__all__ = ["Estimates", "Synthetic", "ensure_synthetic", "make_synthetic", "parse_synthetic"]
+__all__ = ["EstimatedBodies", "Synthetic", "ensure_synthetic", "make_synthetic", "parse_synthetic"]
 
 Progress = Callable[[str, int, int], None]
 
@@ -120,7 +120,7 @@ def make_synthetic(
     rows = rows_array(read_benchmark(asked.domain, crops))
     pack(
         rows,
-        source(crops) if source else CropClouds(crops, Estimates(crops)),
+        source(crops) if source else CropClouds(crops, EstimatedBodies(crops)),
         target,
         name=asked.name,
         benchmark=asked.domain,
@@ -132,7 +132,7 @@ def make_synthetic(
 
 
 @dataclass(frozen=True)
-class Estimates:
+class EstimatedBodies:
     """The mesh source of a synthetic domain: the bodies that an estimator would have given for its crops.
 
     Attributes:
@@ -150,7 +150,7 @@ class Estimates:
 
 
 @cache
-def _read_estimates(root: Path):  # type: ignore[no-untyped-def]  # noqa: ANN202
+def _read_estimates(root: Path) -> Mapping[str, Mesh]:
     from ogreid.people import read_estimates
 
     return read_estimates(root)
