@@ -1,0 +1,150 @@
+"""A person in a pose as triangles: skin and cloth, skirt or coat, hair, things carried."""
+
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ogreid.people.body import Array, Body, Posed, load_body
+from ogreid.people.paint import NUMBERS, Part, Surface
+from ogreid.people.render import Figure
+from ogreid.people.things import Solid, solids_of
+from ogreid.people.wardrobe import Wardrobe
+
+__all__ = ["build_figure"]
+
+_CODES = {
+    "head": Part.HEAD, "shoulder": Part.ARM, "elbow": Part.ARM, "wrist": Part.HAND,
+    "hip": Part.LEG, "knee": Part.LEG, "ankle": Part.FOOT, "toes": Part.FOOT,
+}  # fmt: skip
+
+
+@cache
+def vertex_parts() -> NDArray[np.uint8]:
+    """(V,) ``Part`` of each vertex: that of the joint that moves it most; the neck belongs to the head."""
+    body = load_body()
+    codes = [_CODES.get(name.partition(".")[0], Part.TORSO) for name in body.joint_names]
+    parts = np.asarray(codes, dtype=np.uint8)[body.weight_joints[:, 0]]
+    parts[(parts == Part.TORSO) & (body.mean[:, 1] < -0.56)] = Part.HEAD
+    return parts
+
+
+@cache
+def surface_coordinates() -> Array:
+    """(V, 4) place on the mean body and way along the arm (0 before the shoulder, 1 at the wrist)."""
+    body = load_body()
+    along = np.zeros(len(body.mean), dtype=np.float32)
+    for side in "LR":
+        chain = [body.joint(f"{name}.{side}") for name in ("shoulder", "elbow", "wrist")]
+        start, middle, end = body.joint_mean[chain]
+        upper = (body.mean - start) @ (middle - start) / np.sum((middle - start) ** 2)
+        lower = (body.mean - middle) @ (end - middle) / np.sum((end - middle) ** 2)
+        way = 0.5 * np.clip(upper, 0, 1) + 0.5 * np.clip(lower, 0, 1.6)
+        share = body.dense_weights[:, chain].sum(axis=1)
+        along = np.maximum(along, np.where(share > 0.5, way, 0))
+    return np.concatenate([body.mean, along[:, None]], axis=1).astype(np.float32)
+
+
+@cache
+def rest_normals() -> Array:
+    """(V, 3) outward unit normals of the mean body."""
+    body = load_body()
+    normals = np.zeros_like(body.mean)
+    for faces in body.faces.values():
+        a, b, c = (body.mean[faces[:, corner]] for corner in range(3))
+        flat = np.cross(b - a, c - a)
+        for corner in range(3):
+            np.add.at(normals, faces[:, corner], flat)
+    head = vertex_parts() == Part.HEAD
+    middle = body.mean[head].mean(axis=0)
+    if np.sum(normals[head] * (body.mean[head] - middle)) < 0:
+        normals *= -1
+    return np.asarray(normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12))
+
+
+def _cloth_offsets(body: Body, wardrobe: Wardrobe) -> Array:
+    """(V, 3) how far cloth and hair stand off the skin at rest."""
+    numbers = wardrobe.numbers
+    y, along, part = body.mean[:, 1], surface_coordinates()[:, 3], vertex_parts()
+    torso, arms, thighs, shins = wardrobe.loose
+    sleeve = numbers[NUMBERS["outer_sleeve"]] if numbers[NUMBERS["outer"]] else numbers[NUMBERS["sleeve"]]
+    thick = np.where(part == Part.TORSO, torso, 0.0)
+    thick = np.where((part == Part.ARM) & (along < sleeve), arms, thick)
+    lower = np.interp(y, [0.1, 0.45, 0.85], [thighs, thighs, shins])
+    thick = np.where((part == Part.LEG) & (y < numbers[NUMBERS["leg_hem"]]), lower, thick)
+    thick = np.where((part == Part.LEG) & (y > numbers[NUMBERS["shoe_top"]]), 0.012, thick)
+    thick = np.where(part == Part.FOOT, 0.006, thick)
+    scalp = np.minimum(numbers[NUMBERS["hairline"]] + 0.95 * (body.mean[:, 2] + 0.13), -0.595) - y
+    volume = {"shaved": 0.0, "crop": 0.006, "short": 0.018}.get(wardrobe.hair, 0.014)
+    volume = {"beanie": 0.022, "cap": 0.016, "hood": 0.03, "scarf": 0.02}.get(wardrobe.headgear, volume)
+    thick = np.where(part == Part.HEAD, volume * np.clip(scalp / 0.04, 0, 1), thick)
+    thick[body.skin_count :] = 0
+    skirt = slice(body.skin_count, int(body.faces["skirt"].max()) + 1)
+    thick[skirt] = max(torso, thighs) * 0.8
+    return np.asarray(rest_normals() * thick[:, None], dtype=np.float32)
+
+
+def _cut(body: Body, name: str, cut: float, offsets: Array) -> NDArray[np.int32]:
+    """Triangles of a hanging surface above its hem; what reaches below is drawn up to the hem in ``offsets``."""
+    faces = body.faces["skirt" if name == "skirt" else "hair"]
+    y = body.mean[:, 1]
+    kept = faces[(y[faces] < cut).any(axis=1)]
+    below = np.unique(kept)
+    below = below[y[below] > cut]
+    offsets[below, 1] += cut - y[below]
+    return kept
+
+
+def build_figure(wardrobe: Wardrobe, pose: Array, *, facing: Array) -> tuple[Figure, Posed]:
+    """Dress a body and pose it.
+
+    Args:
+        wardrobe: who.
+        pose: (J, 3) rotations; the pelvis's turns the body into the axes of the camera.
+        facing: (3, 3) the heading alone, in the axes of the camera: turns what hangs from a hand.
+    """
+    body = load_body()
+    offsets = _cloth_offsets(body, wardrobe)
+    pieces = [(body.faces["body"], int(Surface.BODY))]
+    if wardrobe.skirt_hem > 0:
+        pieces.append((_cut(body, "skirt", wardrobe.skirt_hem, offsets), int(Surface.SKIRT)))
+    if wardrobe.numbers[NUMBERS["hair_cut"]] < 0 and wardrobe.headgear not in ("hood", "scarf"):
+        cut = float(wardrobe.numbers[NUMBERS["hair_cut"]])
+        hair = _cut(body, "hair", cut, offsets)
+        centre = body.mean[hair].mean(axis=1)
+        # What hangs in front of the face belongs to the surface, not to the cut.
+        pieces.append((hair[(centre[:, 2] > -0.09) | (centre[:, 1] < -0.75)], int(Surface.HAIR)))
+    posed = body.posed(wardrobe.shape, pose, offsets=offsets)
+    rest_joints = body.rest(wardrobe.shape)[1]
+
+    vertices, coordinates = [posed.vertices], [surface_coordinates()]
+    count = len(posed.vertices)
+    for solid, surface in _solids(wardrobe):
+        own = solid.vertices(body, posed, rest_joints, facing)
+        vertices.append(own)
+        coordinates.append(solid.coordinates())
+        pieces.append((solid.faces() + np.int32(count), surface))
+        count += len(own)
+    faces = np.concatenate([piece for piece, _ in pieces])
+    surface_codes = np.concatenate([np.full(len(piece), code, dtype=np.uint8) for piece, code in pieces])
+    parts = np.concatenate([vertex_parts(), np.zeros(count - len(body.mean), dtype=np.uint8)])[faces[:, 0]]
+    figure = Figure(
+        np.concatenate(vertices).astype(np.float32),
+        np.ascontiguousarray(faces, dtype=np.int32),
+        surface_codes,
+        parts,
+        np.concatenate(coordinates).astype(np.float32),
+        wardrobe.cloths,
+        wardrobe.numbers,
+    )
+    return figure, posed
+
+
+def _solids(wardrobe: Wardrobe) -> list[tuple[Solid, int]]:
+    """Solids of what is carried and worn on the head, with the surface each is painted as."""
+    found = []
+    for number, thing in enumerate(wardrobe.things):
+        found += [(solid, int(Surface.THING) + number) for solid in solids_of(thing)]
+    style = wardrobe.headgear or wardrobe.hair
+    found += [(solid, int(Surface.HAIR)) for solid in solids_of(style)]
+    return found

@@ -1,0 +1,190 @@
+"""Triangles to a small picture: a z-buffer with four samples a pixel, diffuse light from a sun and a sky."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from ogreid.people.body import Array
+from ogreid.people.paint import paint
+
+__all__ = ["Figure", "Light", "render_figure", "silhouette"]
+
+SAMPLES = 2  # per side of a pixel
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A dressed body ready to be drawn.
+
+    Attributes:
+        vertices: (V, 3) in the axes of the camera, metres, the pelvis near the origin.
+        faces: (F, 3).
+        surface: (F,) ``paint.Surface`` of each triangle.
+        part: (F,) ``paint.Part`` of each triangle.
+        coordinates: (V, 4) surface coordinates for the painter.
+        cloths: table of cloths.
+        numbers: the other numbers of the look.
+    """
+
+    vertices: Array
+    faces: NDArray[np.int32]
+    surface: NDArray[np.uint8]
+    part: NDArray[np.uint8]
+    coordinates: Array
+    cloths: Array
+    numbers: Array
+
+
+@dataclass(frozen=True)
+class Light:
+    """Where light comes from, in the axes of the camera.
+
+    Attributes:
+        towards: (3,) unit vector towards the sun.
+        sun: (3,) linear colour.
+        sky: (3,) linear colour of what comes from above.
+        ground: (3,) linear colour of what comes from below.
+        up: (3,) unit vector.
+    """
+
+    towards: Array
+    sun: Array
+    sky: Array
+    ground: Array
+    up: Array
+
+
+@njit(cache=True)
+def _normals(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
+    """Area-weighted unit normals (V, 3)."""
+    normals = np.zeros_like(vertices)
+    for f in range(len(faces)):
+        i, j, k = faces[f]
+        ax, ay, az = vertices[j] - vertices[i]
+        bx, by, bz = vertices[k] - vertices[i]
+        cx, cy, cz = ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx
+        for v in (i, j, k):
+            normals[v, 0] += cx
+            normals[v, 1] += cy
+            normals[v, 2] += cz
+    for v in range(len(normals)):
+        length = np.sqrt(normals[v, 0] ** 2 + normals[v, 1] ** 2 + normals[v, 2] ** 2)
+        normals[v] /= max(length, 1e-12)
+    return normals
+
+
+@njit(cache=True)
+def _visible(
+    pixels: np.ndarray, depth: np.ndarray, faces: np.ndarray, height: int, width: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Which triangle each sample sees (-1 none) and the shares of its second and third corner."""
+    nearest = np.full((height, width), np.inf, dtype=np.float32)
+    owner = np.full((height, width), -1, dtype=np.int32)
+    shares = np.zeros((height, width, 2), dtype=np.float32)
+    for f in range(len(faces)):
+        i, j, k = faces[f]
+        x0, y0 = pixels[i, 0], pixels[i, 1]
+        x1, y1 = pixels[j, 0] - x0, pixels[j, 1] - y0
+        x2, y2 = pixels[k, 0] - x0, pixels[k, 1] - y0
+        area = x1 * y2 - x2 * y1
+        if abs(area) < 1e-9:
+            continue
+        low_x, high_x = min(0.0, x1, x2) + x0, max(0.0, x1, x2) + x0
+        low_y, high_y = min(0.0, y1, y2) + y0, max(0.0, y1, y2) + y0
+        left, right = max(int(np.ceil(low_x - 0.5)), 0), min(int(np.floor(high_x - 0.5)), width - 1)
+        top, bottom = max(int(np.ceil(low_y - 0.5)), 0), min(int(np.floor(high_y - 0.5)), height - 1)
+        z0, z1, z2 = depth[i], depth[j] - depth[i], depth[k] - depth[i]
+        for row in range(top, bottom + 1):
+            dy = row + 0.5 - y0
+            for column in range(left, right + 1):
+                dx = column + 0.5 - x0
+                b = (dx * y2 - x2 * dy) / area
+                c = (x1 * dy - dx * y1) / area
+                if b < 0 or c < 0 or b + c > 1:
+                    continue
+                z = z0 + b * z1 + c * z2
+                if z < nearest[row, column]:
+                    nearest[row, column] = z
+                    owner[row, column] = f
+                    shares[row, column, 0] = b
+                    shares[row, column, 1] = c
+    return owner, shares
+
+
+@njit(cache=True)
+def _shaded(
+    owner: np.ndarray,
+    shares: np.ndarray,
+    faces: np.ndarray,
+    surface: np.ndarray,
+    part: np.ndarray,
+    normals: np.ndarray,
+    coordinates: np.ndarray,
+    cloths: np.ndarray,
+    numbers: np.ndarray,
+    light: np.ndarray,
+    samples: int,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Light (H, W, 3), already weighted by its cover, and cover (H, W) of the pixels."""
+    height, width = owner.shape[0] // samples, owner.shape[1] // samples
+    picture = np.zeros((height, width, 3), dtype=np.float32)
+    cover = np.zeros((height, width), dtype=np.float32)
+    colour = np.zeros(3)
+    point = np.zeros(4)
+    normal = np.zeros(3)
+    share = 1.0 / (samples * samples)
+    for row in range(owner.shape[0]):
+        for column in range(owner.shape[1]):
+            f = owner[row, column]
+            if f < 0:
+                continue
+            b, c = shares[row, column]
+            i, j, k = faces[f]
+            for axis in range(4):
+                point[axis] = (1 - b - c) * coordinates[i, axis] + b * coordinates[j, axis] + c * coordinates[k, axis]
+            for axis in range(3):
+                normal[axis] = (1 - b - c) * normals[i, axis] + b * normals[j, axis] + c * normals[k, axis]
+            # Cloth is seen from both sides; its inside takes the light of its outside's back.
+            if normal[2] > 0:
+                normal *= -1
+            normal /= max(np.sqrt((normal**2).sum()), 1e-9)
+            sun = max(0.0, normal[0] * light[0, 0] + normal[1] * light[0, 1] + normal[2] * light[0, 2])
+            up = 0.5 + 0.5 * (normal[0] * light[4, 0] + normal[1] * light[4, 1] + normal[2] * light[4, 2])
+            paint(surface[f], part[f], point, cloths, numbers, colour)
+            y, x = row // samples, column // samples
+            for channel in range(3):
+                falling = sun * light[1, channel] + up * light[2, channel] + (1 - up) * light[3, channel]
+                picture[y, x, channel] += share * colour[channel] * falling
+            cover[y, x] += share
+    return picture, cover
+
+
+def render_figure(figure: Figure, pixels: Array, light: Light, height: int, width: int) -> tuple[Array, Array]:
+    """Draw a figure.
+
+    Args:
+        figure: what to draw.
+        pixels: (V, 2) column and row of its vertices in the crop.
+        light: what falls on it.
+        height: rows of the crop.
+        width: columns of the crop.
+
+    Returns:
+        (H, W, 3) linear light, weighted by its cover, and (H, W) cover in [0, 1].
+    """
+    owner, shares = _visible(pixels * SAMPLES, figure.vertices[:, 2], figure.faces, height * SAMPLES, width * SAMPLES)
+    falling = np.stack([light.towards, light.sun, light.sky, light.ground, light.up]).astype(np.float32)
+    picture, cover = _shaded(
+        owner, shares, figure.faces, figure.surface, figure.part, _normals(figure.vertices, figure.faces),
+        figure.coordinates, figure.cloths, figure.numbers, falling, SAMPLES,
+    )  # fmt: skip
+    return picture, cover
+
+
+def silhouette(pixels: Array, faces: NDArray[np.int32], height: int, width: int) -> NDArray[np.bool_]:
+    """The pixels (H, W) whose centre some triangle covers; ``pixels`` (V, 2) are column and row."""
+    flat = np.zeros(len(pixels), dtype=np.float32)
+    owner, _ = _visible(np.ascontiguousarray(pixels, dtype=np.float32), flat, faces, height, width)
+    return np.asarray(owner >= 0)

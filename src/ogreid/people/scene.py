@@ -1,0 +1,204 @@
+"""The fixed picture that a camera sees without people: ground, a wall or a street front, sky and street furniture."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ogreid.people.body import Array
+from ogreid.people.wardrobe import linear
+
+__all__ = ["View", "draw_scene", "window"]
+
+GROUNDS = ("tiles", "asphalt", "grass", "cobbles", "floor")
+WALLS = ("brick", "windows", "shops", "hedge", "panels", "glass")
+INDOOR_GROUNDS = ("floor", "tiles")
+INDOOR_WALLS = ("panels", "shops", "glass")
+
+
+@dataclass(frozen=True)
+class View:
+    """A pinhole camera over flat ground; world axes: x right, y down from the camera, z forward.
+
+    Attributes:
+        height: of the camera over the ground, metres.
+        pitch: downwards, radians.
+        focal: in pixels of the scene's picture.
+        size: (width, height) of that picture.
+    """
+
+    height: float
+    pitch: float
+    focal: float
+    size: tuple[int, int]
+
+    @property
+    def turn(self) -> Array:
+        """(3, 3) from world axes to the axes of the camera."""
+        c, s = np.cos(self.pitch), np.sin(self.pitch)
+        return np.array([[1, 0, 0], [0, c, -s], [0, s, c]], dtype=np.float32)
+
+    def project(self, points: Array) -> Array:
+        """(V, 2) column and row of points (V, 3) in the axes of the camera."""
+        centre = np.array(self.size, dtype=np.float32) / 2
+        return np.asarray(self.focal * points[:, :2] / points[:, 2:3] + centre, dtype=np.float32)
+
+    def rays(self) -> Array:
+        """(h, w, 3) directions of the pixels in world axes."""
+        width, height = self.size
+        u, v = np.meshgrid(np.arange(width) + 0.5 - width / 2, np.arange(height) + 0.5 - height / 2)
+        seen = np.stack([u / self.focal, v / self.focal, np.ones_like(u)], axis=-1)
+        return np.asarray(seen @ self.turn, dtype=np.float32)
+
+
+def _noise(rng: np.random.Generator, x: Array, y: Array, grain: float) -> Array:
+    """Smooth noise in [-1, 1] over the plane, with features of about ``grain`` metres."""
+    table = rng.uniform(-1, 1, (64, 64)).astype(np.float32)
+    x, y = x / grain, y / grain
+    i, j = np.floor(x).astype(np.int64), np.floor(y).astype(np.int64)
+    fx, fy = x - i, y - j
+    fx, fy = fx * fx * (3 - 2 * fx), fy * fy * (3 - 2 * fy)
+
+    def corner(di: int, dj: int) -> Array:
+        return np.asarray(table[(j + dj) % 64, (i + di) % 64])
+
+    upper = corner(0, 0) * (1 - fx) + corner(1, 0) * fx
+    lower = corner(0, 1) * (1 - fx) + corner(1, 1) * fx
+    return np.asarray(upper * (1 - fy) + lower * fy)
+
+
+def _cells(rng: np.random.Generator, x: Array, y: Array, wide: float, high: float) -> tuple[Array, Array]:
+    """Of a grid of cells: a random number in [0, 1] for each, and how far from its border a point is, in metres."""
+    table = rng.uniform(0, 1, (61, 61)).astype(np.float32)
+    i, j = np.floor(x / wide), np.floor(y / high)
+    border = np.minimum(np.minimum(x - i * wide, (i + 1) * wide - x), np.minimum(y - j * high, (j + 1) * high - y))
+    return table[j.astype(np.int64) % 61, i.astype(np.int64) % 61], border
+
+
+def _ground(rng: np.random.Generator, kind: str, x: Array, z: Array) -> Array:
+    """Albedo (..., 3) of the ground at places (x, z)."""
+    rough = 1 + 0.14 * _noise(rng, x, z, 0.35) + 0.14 * _noise(rng, x, z, 1.9)
+    if kind == "grass":
+        colour = linear(rng.choice(["5d7a36", "6f7f3c", "8a8a4e"])) * (1 + 0.35 * _noise(rng, x, z, 0.12)[..., None])
+    elif kind == "asphalt":
+        colour = linear(rng.choice(["6e6f70", "55565a", "878482"])) * np.ones((*x.shape, 1), dtype=np.float32)
+        lane = np.abs(z - rng.uniform(7, 14)) < 0.09
+        colour = np.where(lane[..., None], linear("d9d6c8"), colour)
+    else:
+        side = {"tiles": rng.uniform(0.5, 1.0), "cobbles": rng.uniform(0.16, 0.3), "floor": rng.uniform(1.2, 2.2)}[kind]
+        cell, border = _cells(rng, x, z, side, side)
+        base = linear(rng.choice(["b7aa97", "a8a49d", "c9bda6", "8f8378", "d4d0c8", "9c6f55"]))
+        spread = {"tiles": 0.16, "cobbles": 0.4, "floor": 0.06}[kind]
+        colour = base * (1 + spread * (cell - 0.5))[..., None]
+        colour = np.where((border < 0.03 * side)[..., None], 0.55 * colour, colour)
+    return np.asarray(colour * rough[..., None], dtype=np.float32)
+
+
+def _wall(rng: np.random.Generator, kind: str, x: Array, up: Array) -> Array:
+    """Albedo (..., 3) of the wall at places (x, height over the ground)."""
+    stain = 1 + 0.15 * _noise(rng, x, up, 1.4)
+    base = linear(rng.choice(["b5a793", "9a5b45", "c7c2b8", "7d828a", "d8cbb0", "6d5a4c", "8fa0a8"]))
+    if kind == "hedge":
+        leaves = 0.6 * _noise(rng, x, up, 0.09) + 0.4 * _noise(rng, x, up, 0.5)
+        colour = linear("3f5a2a") * (1 + 0.6 * leaves[..., None])
+        return np.asarray(np.where((up < 2.2 + 0.4 * leaves)[..., None], colour, linear("a9b7c4")), dtype=np.float32)
+    if kind == "brick":
+        cell, border = _cells(rng, x + 0.5 * np.floor(up / 0.32) * 0.7, up, 0.7, 0.32)
+        colour = linear(rng.choice(["9a5b45", "a97458", "8a6a58"])) * (0.8 + 0.4 * cell[..., None])
+        colour = np.where((border < 0.025)[..., None], linear("b9b0a2"), colour)
+    elif kind == "shops":
+        cell, border = _cells(rng, x, up, rng.uniform(2.2, 3.4), 40.0)
+        signs = linear(rng.choice(["c23b30", "2b6cb0", "d9a521", "2f7d4b"])) * (0.4 + cell[..., None])
+        inside = linear("d8c9a8") * (0.25 + 0.6 * _cells(rng, x, up, 0.45, 0.6)[0][..., None])
+        colour = np.where((up > 2.4)[..., None], signs, np.where((border > 0.14)[..., None], inside, 0.4 * base))
+    else:
+        wide, high = (
+            (rng.uniform(1.6, 2.4), rng.uniform(1.9, 2.8)) if kind == "windows" else (rng.uniform(1.2, 2.6), 2.6)
+        )
+        cell, border = _cells(rng, x, up - 0.4, wide, high)
+        pane = linear("5a6b7a") * (0.35 + 0.9 * cell[..., None])
+        if kind == "windows":
+            colour = np.where((border > 0.38)[..., None], pane, base)
+        elif kind == "glass":
+            colour = np.where((border > 0.06)[..., None], 0.5 * pane + 0.3 * base, linear("c9cdd0"))
+        else:
+            colour = base * (0.85 + 0.3 * cell[..., None])
+            colour = np.where((border < 0.03)[..., None], 0.6 * colour, colour)
+    return np.asarray(colour * stain[..., None], dtype=np.float32)
+
+
+def draw_scene(view: View, *, ground: str, wall: str, distance: float, furniture: int, seed: int) -> Array:
+    """Albedo-like linear light (h, w, 3) of an empty scene, under white light.
+
+    Args:
+        view: the camera.
+        ground: one of ``GROUNDS``.
+        wall: one of ``WALLS``.
+        distance: of the wall, metres.
+        furniture: how many posts, bins, cars and trunks stand about.
+        seed: of everything random in the scene.
+    """
+    rng = np.random.default_rng(seed)
+    rays = view.rays()
+    falling = np.maximum(rays[..., 1], 1e-4)
+    reach = view.height / falling
+    on_ground = (rays[..., 1] > 0) & (reach * rays[..., 2] < distance)
+    reach = np.where(on_ground, reach, distance / np.maximum(rays[..., 2], 1e-4))
+    x, z = reach * rays[..., 0] + 200.0, reach * rays[..., 2]
+    up = np.clip(view.height - reach * rays[..., 1], 0, 60)
+    picture = np.where(on_ground[..., None], _ground(rng, ground, x, z), _wall(rng, wall, x, up))
+    sky = ~on_ground & (up > rng.uniform(5, 12))
+    picture = np.where(sky[..., None], linear("b9c7d6"), picture)
+    foot = np.clip(np.abs(z - distance) / 0.5 + up / 0.5, 0, 1)  # where wall and ground meet it is darker
+    picture = picture * (0.55 + 0.45 * foot)[..., None]
+    for _ in range(furniture):
+        _stand(rng, view, picture, distance)
+    return np.asarray(picture, dtype=np.float32)
+
+
+_FURNITURE = (  # width and height in metres, colours
+    ("post", (0.08, 0.16), (2.2, 5.0), ("3a3d40", "8d9094", "4b3b2e")),
+    ("bin", (0.4, 0.8), (0.7, 1.2), ("2f5a3c", "3b4a60", "7a7f84", "a3553a")),
+    ("board", (0.9, 1.8), (1.4, 2.4), ("e4e2dc", "b8433a", "2b5fb3", "d9a521")),
+    ("car", (3.0, 4.4), (1.2, 1.6), ("b5b9bd", "26292e", "8c1f24", "2f4a6d", "e6e6e4")),
+    ("trunk", (0.25, 0.5), (2.5, 5.0), ("4f3d2e", "6a5a48")),
+)
+
+
+def _stand(rng: np.random.Generator, view: View, picture: Array, distance: float) -> None:
+    """Stand one piece of furniture in the picture, between the people and the wall."""
+    _, wide, high, colours = _FURNITURE[rng.integers(len(_FURNITURE))]
+    z = rng.uniform(0.75, 0.97) * distance
+    across = 0.6 * view.size[0] / view.focal * z
+    x = rng.uniform(-across, across)
+    half, tall = rng.uniform(*wide) / 2, rng.uniform(*high)
+    corners = np.array([[x - half, view.height - tall, z], [x + half, view.height, z]], dtype=np.float32)
+    (left, top), (right, bottom) = np.round(view.project(corners @ view.turn.T)).astype(int)
+    region = picture[max(top, 0) : max(bottom, 0), max(left, 0) : max(right, 0)]
+    if region.size == 0:
+        return
+    shade = np.linspace(1.1, 0.6, region.shape[1])[None, :, None]
+    bands = 1 - 0.35 * (np.linspace(0, rng.integers(1, 4), region.shape[0]) % 1 > 0.6)[:, None, None]
+    region[:] = linear(str(rng.choice(colours))) * shade * bands
+
+
+def window(picture: Array, corner: tuple[float, float], side: float, height: int, width: int) -> Array:
+    """A crop (H, W, 3) of a picture by bilinear sampling; what lies outside repeats the border.
+
+    Args:
+        picture: (h, w, 3).
+        corner: column and row of the crop's upper left corner.
+        side: height of the crop in pixels of the picture.
+        height: rows of the crop.
+        width: columns of the crop.
+    """
+    step = side / height
+    rows = np.clip(corner[1] + (np.arange(height) + 0.5) * step - 0.5, 0, picture.shape[0] - 1.001)
+    columns = np.clip(corner[0] + (np.arange(width) + 0.5) * step - 0.5, 0, picture.shape[1] - 1.001)
+    i: NDArray[np.int64] = rows.astype(np.int64)
+    j: NDArray[np.int64] = columns.astype(np.int64)
+    fy = (rows - i).astype(np.float32)[:, None, None]
+    fx = (columns - j).astype(np.float32)[None, :, None]
+    above = picture[i][:, j] * (1 - fx) + picture[i][:, j + 1] * fx
+    below = picture[i + 1][:, j] * (1 - fx) + picture[i + 1][:, j + 1] * fx
+    return np.asarray(above * (1 - fy) + below * fy, dtype=np.float32)
