@@ -1,1 +1,5 @@
-"""."""
+"""Retrieval: exact measures, the metric that gathers over processes, and what is made of ranked lists."""
+
+from ogreid.retrieval.ranking import Judgement, judge
+
+__all__ = ["Judgement", "judge"]

@@ -1,0 +1,174 @@
+"""The shell around `ranking`: collects embeddings batch by batch and process by process, then judges them once."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+from torchmetrics import Metric
+from torchmetrics.utilities import dim_zero_cat
+
+from ogreid.errors import UserError
+from ogreid.retrieval.ranking import AveragePrecision, Judgement, Unanswerable, judge
+
+__all__ = ["Collected", "RetrievalMetric"]
+
+
+@dataclass(frozen=True)
+class Collected:
+    """The rows that were judged, from all processes, in index order, each once.
+
+    Attributes:
+        embedding: (R, D).
+        identity: (R,) int64.
+        camera: (R,) int64.
+        index: (R,) int64, ascending; below the number of queries it is a query row, else a gallery row.
+    """
+
+    embedding: Tensor
+    identity: Tensor
+    camera: Tensor
+    index: Tensor
+
+    def unique(self) -> "Collected":
+        """The rows sorted by index, each once.
+
+        Raises:
+            UserError: two rows of one index disagree. Embeddings may differ by what reduced precision makes of another
+                batch (5 % of their length), not by more.
+        """
+        order = torch.argsort(self.index, stable=True)
+        first = torch.ones_like(order, dtype=torch.bool)
+        first[1:] = self.index[order][1:] != self.index[order][:-1]
+        kept = order[first]
+        again, owner = order[~first], kept[torch.cumsum(first, 0) - 1][~first]
+        apart = (self.embedding[again] - self.embedding[owner]).norm(dim=1)
+        clash = (
+            (self.identity[again] != self.identity[owner])
+            | (self.camera[again] != self.camera[owner])
+            | (apart > 0.05 * self.embedding[owner].norm(dim=1))
+        )
+        if clash.any():
+            doubled = int(self.index[again][clash][0])
+            raise UserError(f"row {doubled} reached the judge twice, with different identities, cameras or embeddings")
+        return Collected(self.embedding[kept], self.identity[kept], self.camera[kept], self.index[kept])
+
+
+class RetrievalMetric(Metric):
+    """Exact retrieval measures at any number of processes.
+
+    Every row carries its index, so the metric can tell that each was seen: rows that a sampler repeated are dropped,
+    a row that came back as someone else and rows that never came are refused. Rows are sorted by index before they are
+    judged, and `judge` does not depend on blocks, so the result has the same bits for any number of processes.
+
+    The states are flat or (R,), because a process without a single row must still join the gathering with an empty
+    tensor, and cannot know the width of an embedding that it never saw.
+
+    Args:
+        queries: number of query rows; their indices are 0 to ``queries - 1``.
+        gallery: number of gallery rows; their indices follow.
+        average_precision: as in `judge`.
+        unanswerable: as in `judge`.
+        partial: judge what is there (``limit_val_batches``); the `Judgement` then says how many rows were missing.
+
+    Attributes:
+        collected: what the last ``compute`` judged, for pictures and files; None before.
+    """
+
+    is_differentiable = False
+    higher_is_better = True
+    full_state_update = False
+
+    embedding: list[Tensor]
+    identity: list[Tensor]
+    camera: list[Tensor]
+    index: list[Tensor]
+
+    def __init__(
+        self,
+        queries: int,
+        gallery: int,
+        *,
+        average_precision: AveragePrecision = "trapezoid",
+        unanswerable: Unanswerable = "skip",
+        partial: bool = False,
+    ) -> None:
+        super().__init__()
+        if queries < 1 or gallery < 1:
+            raise UserError(f"a retrieval needs query and gallery rows: there are {queries} and {gallery}")
+        self.queries, self.gallery, self.partial = queries, gallery, partial
+        self.average_precision: AveragePrecision = average_precision
+        self.unanswerable: Unanswerable = unanswerable
+        self.collected: Collected | None = None
+        for state in ("embedding", "identity", "camera", "index"):
+            self.add_state(state, default=[], dist_reduce_fx="cat")
+        self._seed_states()
+
+    def update(
+        self,
+        embedding: Float[Tensor, "B D"],
+        identity: Int64[Tensor, " B"],
+        camera: Int64[Tensor, " B"],
+        index: Int64[Tensor, " B"],
+    ) -> None:
+        """Take in B rows: embeddings, identities, cameras, and which rows of the set they are."""
+        self.embedding.append(embedding.detach().float().flatten())
+        self.identity.append(identity)
+        self.camera.append(camera)
+        self.index.append(index)
+
+    def compute(self) -> Judgement:
+        """Judge the rows of all processes.
+
+        Raises:
+            UserError: rows missing (unless ``partial``), two rows of one index that disagree, or what `judge` refuses.
+        """
+        rows = self._gathered()
+        missing = self.queries + self.gallery - len(rows.index)
+        if missing and not self.partial:
+            raise UserError(
+                f"{missing} of {self.queries + self.gallery} rows never reached the judge: was the set cut short "
+                "(limit_val_batches)? A part can be judged with partial=True, and says so"
+            )
+        self.collected = rows
+        split = int((rows.index < self.queries).sum())
+        sides = [rows.embedding, rows.identity, rows.camera]
+        query, gallery = [side[:split] for side in sides], [side[split:] for side in sides]
+        if missing and not _answerable(query[1], query[2], gallery[1], gallery[2]):
+            return Judgement.nothing(split, missing)
+        judgement = judge(*query, *gallery, average_precision=self.average_precision, unanswerable=self.unanswerable)
+        return judgement._replace(missing=missing)
+
+    def reset(self) -> None:
+        """Forget every row."""
+        if self._is_synced:  # compute refused the rows: torchmetrics then leaves the gathered states in place
+            self.unsync()
+        super().reset()
+        self.collected = None
+        self._seed_states()
+
+    def _seed_states(self) -> None:
+        nothing = torch.zeros(0, dtype=torch.int64, device=self.device)
+        self.embedding.append(nothing.float())
+        for state in (self.identity, self.camera, self.index):
+            state.append(nothing)
+
+    def _gathered(self) -> Collected:
+        flat, identity, camera, index = map(dim_zero_cat, (self.embedding, self.identity, self.camera, self.index))
+        if len(index) and not (int(index.min()) >= 0 and int(index.max()) < self.queries + self.gallery):
+            raise UserError(
+                f"row indices run from {int(index.min())} to {int(index.max())}, outside the set of "
+                f"{self.queries} query and {self.gallery} gallery rows: does the metric belong to this set?"
+            )
+        if len(flat) % max(1, len(index)):
+            raise UserError(f"{len(flat)} embedding values do not divide into {len(index)} rows: widths are mixed")
+        rows = Collected(flat.view(len(index), len(flat) // max(1, len(index))), identity, camera, index)
+        return rows.unique()
+
+
+def _answerable(query_identity: Tensor, query_camera: Tensor, gallery_identity: Tensor, gallery_camera: Tensor) -> bool:
+    """Whether any query has a match from another camera."""
+    for identity, camera in zip(query_identity.tolist(), query_camera.tolist(), strict=True):
+        if identity != -1 and bool(((gallery_identity == identity) & (gallery_camera != camera)).any()):
+            return True
+    return False

@@ -1,0 +1,275 @@
+"""Retrieval measures of person re-identification, exact and independent of how they are computed.
+
+The arithmetic of the Market-1501 protocol (Zheng et al., ICCV 2015): every query ranks the gallery by cosine
+similarity; gallery rows of its own identity *and* camera are junk and removed, as are rows of identity -1; identity 0
+(distractors) stays. `counting` says how ranks are found and why they are the same for every block size.
+"""
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import Literal, NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float32, Float64, Int64
+
+from ogreid.errors import UserError
+from ogreid.retrieval import counting
+
+__all__ = ["AveragePrecision", "Judgement", "Unanswerable", "judge"]
+
+Array = np.ndarray | torch.Tensor
+AveragePrecision = Literal["trapezoid", "step"]
+Unanswerable = Literal["skip", "zero"]
+
+_QUERIES, _TILE = 512, 8192  # a product of 16 MB: fast on two cores, small beside the embeddings
+
+
+class Judgement(NamedTuple):
+    """What a retrieval is worth. Means are over the judged queries: those answerable, or all (``unanswerable``).
+
+    A query is answerable if the gallery shows its identity from another camera. Per-query values are NaN for queries
+    that were skipped. A named tuple, not a frozen dataclass: torchmetrics' ``compute`` refuses those.
+
+    Attributes:
+        cmc: (G,) float64; share of the judged queries whose first hit is at rank 1, 2 ... or better.
+        mean_average_precision: by the chosen definition; the paper's and the official Market code's is the trapezoid.
+        mean_average_precision_step: by the step definition (fast-reid, torchreid, scikit-learn).
+        mean_inverse_negative_penalty: mINP (Ye et al., TPAMI 2021): positives / rank of the last one.
+        answerable: number of answerable queries.
+        unanswerable: number of the others.
+        average_precision: (Q,) float64 by the chosen definition.
+        first_hit: (Q,) int64, rank of the first hit, 0 where there is none.
+        precision: (101,) float64; mean interpolated precision at recall 0, 0.01 ... 1 (precision-recall curve).
+        missing: rows that were not there when a partial set was judged; 0 otherwise.
+    """
+
+    cmc: np.ndarray
+    mean_average_precision: float
+    mean_average_precision_step: float
+    mean_inverse_negative_penalty: float
+    answerable: int
+    unanswerable: int
+    average_precision: np.ndarray
+    first_hit: np.ndarray
+    precision: np.ndarray
+    missing: int = 0
+
+    @property
+    def partial(self) -> bool:
+        """Whether rows were missing, so that the numbers are no result."""
+        return self.missing > 0
+
+    def rank(self, k: int) -> float:
+        """Rank-k matching rate in [0, 1]; beyond the gallery's end the last value."""
+        return float(self.cmc[min(k, len(self.cmc)) - 1]) if len(self.cmc) else float("nan")
+
+    def summary(self) -> dict[str, float]:
+        """The numbers of ``summary.json``; rates in percent. ``missing`` is among them only if rows were."""
+        rates = {
+            "rank1": self.rank(1),
+            "rank5": self.rank(5),
+            "rank10": self.rank(10),
+            "mAP": self.mean_average_precision,
+            "mAP_step": self.mean_average_precision_step,
+            "mINP": self.mean_inverse_negative_penalty,
+        }
+        counts = {"queries": self.answerable + self.unanswerable, "unanswerable": self.unanswerable}
+        missing = {"missing": self.missing} if self.partial else {}
+        return {name: 100 * rate for name, rate in rates.items()} | counts | missing
+
+    @classmethod
+    def nothing(cls, queries: int, missing: int) -> "Judgement":
+        """The judgement of a partial set in which nothing can be judged: every rate is NaN."""
+        nan = float("nan")
+        none = np.full(queries, nan)
+        hits = np.zeros(queries, dtype=np.int64)
+        return cls(np.empty(0), nan, nan, nan, 0, queries, none, hits, np.full(101, nan), missing)
+
+
+def judge(
+    query: Array,
+    query_identity: Array,
+    query_camera: Array,
+    gallery: Array,
+    gallery_identity: Array,
+    gallery_camera: Array,
+    *,
+    average_precision: AveragePrecision = "trapezoid",
+    unanswerable: Unanswerable = "skip",
+    block: tuple[int, int] = (_QUERIES, _TILE),
+) -> Judgement:
+    """Judge the retrieval of ``query`` in ``gallery`` by cosine similarity.
+
+    For positives at ranks r_1 < ... < r_n, AP is mean_i i / r_i ("step") or the area under the line through those
+    points, mean_i (i / r_i + (i - 1) / (r_i - 1)) / 2 with the second term 1 where r_i = 1 ("trapezoid"). Ties are
+    broken pessimistically, a tied negative before a positive, so that a network which maps everything to one point
+    scores near zero.
+
+    Args:
+        query: (Q, D) embeddings, numpy or torch, any length but zero; on a CUDA device the counting is done there.
+        query_identity: (Q,) integers.
+        query_camera: (Q,) integers.
+        gallery: (G, D) embeddings.
+        gallery_identity: (G,) integers; -1 is junk.
+        gallery_camera: (G,) integers.
+        average_precision: the definition behind ``mean_average_precision``.
+        unanswerable: "skip" leaves queries without a match out of the mean, as torchreid and fast-reid do; "zero"
+            counts them with AP 0, as the published code does.
+        block: queries and gallery rows per matrix product: memory and speed, never the result.
+
+    Returns:
+        The judgement, bit-equal for every block, thread count and device.
+
+    Raises:
+        UserError: embeddings not finite, zero, empty or of two widths; lengths that differ; no answerable query.
+    """
+    _check_choice("average_precision", average_precision, ("trapezoid", "step"))
+    _check_choice("unanswerable", unanswerable, ("skip", "zero"))
+    device = query.device if isinstance(query, torch.Tensor) else torch.device("cpu")
+    queries = _Rows.read("query", query, query_identity, query_camera)
+    known = _Rows.read("gallery", gallery, gallery_identity, gallery_camera)
+    if queries.embedding.shape[1] != known.embedding.shape[1]:
+        raise UserError(
+            f"query embeddings are {queries.embedding.shape[1]} wide, gallery embeddings "
+            f"{known.embedding.shape[1]}: both must come from the same network"
+        )
+    kept = np.flatnonzero(known.identity != -1)
+    order = kept[np.argsort(known.identity[kept], kind="stable")]
+    measures, precision = _measure(queries.sorted(np.arange(len(queries.identity))), known.sorted(order), block, device)
+    return _judgement(measures, precision, len(known.identity), average_precision, unanswerable)
+
+
+class _Rows(NamedTuple):
+    """Embeddings (R, D) with their identities and cameras (R,) int64, on the CPU."""
+
+    side: str
+    embedding: np.ndarray
+    identity: np.ndarray
+    camera: np.ndarray
+
+    @classmethod
+    def read(cls, side: str, embedding: Array | None, identity: Array | None, camera: Array | None) -> "_Rows":
+        rows = _numpy(f"{side} embeddings", embedding)
+        if rows.ndim != 2 or rows.size == 0:
+            raise UserError(
+                f"{side} embeddings have the shape {rows.shape}, expected (rows, width) with at least one row"
+            )
+        if rows.dtype not in (np.float32, np.float64):
+            rows = rows.astype(np.float32)
+        identities = _integers(f"{side} identities", identity, len(rows))
+        cameras = _integers(f"{side} cameras", camera, len(rows))
+        return cls(side, np.ascontiguousarray(rows), identities, cameras)
+
+    def sorted(self, order: np.ndarray) -> "_Rows":
+        """The rows in ``order``, embeddings normalised and on the grid of `counting`."""
+        unit = np.empty((len(order), self.embedding.shape[1]), dtype=np.float32)
+        bad = counting.unit_rows(self.embedding, order, unit)
+        if bad >= 0:
+            zero = not self.embedding[bad].any()
+            came = "is all zeros" if zero else "holds a value that is not finite"
+            raise UserError(
+                f"{self.side} embedding {bad} {came}, so it has no direction to compare: look at the network"
+            )
+        return _Rows(self.side, unit, self.identity[order], self.camera[order])
+
+
+def _measure(
+    queries: _Rows, gallery: _Rows, block: tuple[int, int], device: torch.device
+) -> tuple[Float64[np.ndarray, "Q 4"], Float64[np.ndarray, "101"]]:
+    """Per-query measures and the summed precision; the gallery comes sorted by identity."""
+    begin = np.searchsorted(gallery.identity, queries.identity, side="left")
+    end = np.searchsorted(gallery.identity, queries.identity, side="right")
+    measures = np.full((len(queries.identity), 4), np.nan)
+    precision = np.zeros(counting.RECALL_LEVELS)
+    threads = max(1, torch.get_num_threads())
+    with ThreadPoolExecutor(threads) as pool:
+        for first in range(0, len(measures), block[0]):
+            part = slice(first, first + block[0])
+            spans = (begin[part], end[part])
+            offsets, bins = _count(
+                queries.embedding[part], queries.camera[part], gallery, spans, block[1], device, pool, threads
+            )
+            counting.measure(offsets, bins, measures[part], precision)
+    return measures, precision
+
+
+def _count(
+    query: Float32[np.ndarray, "B D"],
+    camera: Int64[np.ndarray, " B"],
+    gallery: _Rows,
+    spans: tuple[np.ndarray, np.ndarray],
+    tile: int,
+    device: torch.device,
+    pool: ThreadPoolExecutor,
+    threads: int,
+) -> tuple[Int64[np.ndarray, " B+1"], Int64[np.ndarray, " bins"]]:
+    """Offsets of the positives of B queries, and the counts of the negatives above them over the whole gallery."""
+    begin, end = spans
+    ladders = counting.Ladders.build(query, gallery.embedding, begin, end, camera, gallery.camera)
+    bins = ladders.empty_bins()
+    product = np.empty((len(query), min(tile, len(gallery.embedding))), dtype=np.float32)
+    for first in range(0, len(gallery.embedding), tile):
+        piece = gallery.embedding[first : first + tile]
+        here = (begin - first, end - first)
+        if device.type == "cpu":
+            # numpy's product, not torch's: torch.set_float32_matmul_precision may turn that into bfloat16.
+            scores = np.matmul(query, piece.T, out=product[:, : len(piece)])
+            counting.tally(query, piece, scores, *here, ladders, bins, pool, threads)
+        else:
+            counting.tally_plain(query, piece, *here, ladders, bins, device)
+    return ladders.offsets, bins
+
+
+def _judgement(
+    measures: Float64[np.ndarray, "Q 4"],
+    precision: Float64[np.ndarray, "101"],
+    gallery: int,
+    average_precision: AveragePrecision,
+    unanswerable: Unanswerable,
+) -> Judgement:
+    answerable = ~np.isnan(measures[:, 0])
+    count = int(answerable.sum())
+    if count == 0:
+        raise UserError(
+            f"none of the {len(measures)} queries has a match from another camera in the gallery of {gallery} rows: "
+            "are the identities of both from the same benchmark, and the camera numbers read?"
+        )
+    first_hit = np.where(answerable, measures[:, 3], 0).astype(np.int64)
+    if unanswerable == "zero":
+        measures = np.where(answerable[:, None], measures, 0.0)
+    judged = count if unanswerable == "skip" else len(measures)
+    chosen = measures[:, 0 if average_precision == "trapezoid" else 1]
+    return Judgement(
+        cmc=np.cumsum(np.bincount(first_hit[answerable], minlength=gallery + 1)[1:]) / judged,
+        mean_average_precision=float(np.nansum(chosen) / judged),
+        mean_average_precision_step=float(np.nansum(measures[:, 1]) / judged),
+        mean_inverse_negative_penalty=float(np.nansum(measures[:, 2]) / judged),
+        answerable=count,
+        unanswerable=len(measures) - count,
+        average_precision=chosen.copy(),
+        first_hit=first_hit,
+        precision=precision / judged,
+    )
+
+
+def _numpy(what: str, values: Array | None) -> np.ndarray:
+    if values is None:
+        raise UserError(f"{what} are missing")
+    if not isinstance(values, torch.Tensor):
+        return values
+    values = values.detach().cpu()
+    return np.asarray((values.float() if values.dtype in (torch.bfloat16, torch.float16) else values).numpy())
+
+
+def _integers(what: str, values: Array | None, rows: int) -> np.ndarray:
+    read = _numpy(what, values)
+    if read.shape != (rows,):
+        raise UserError(f"{what} have the shape {read.shape}, expected ({rows},): one for each embedding")
+    if read.dtype.kind not in "iu":
+        raise UserError(f"{what} are {read.dtype}, expected whole numbers")
+    return read.astype(np.int64)
+
+
+def _check_choice(name: str, value: str, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise UserError(f"{name} is {value!r}, expected {' or '.join(known)}")

@@ -1,0 +1,130 @@
+"""The counting: exact scores, the filter before them, and the plain form that defines it."""
+
+from concurrent.futures import ThreadPoolExecutor
+from fractions import Fraction
+
+import numpy as np
+import pytest
+import torch
+
+from ogreid.retrieval import counting
+
+
+def unit(rows: np.ndarray) -> np.ndarray:
+    out = np.empty(rows.shape, dtype=np.float32)
+    assert counting.unit_rows(rows, np.arange(len(rows)), out) == -1
+    return out
+
+
+def hostile(seed, queries=6, width=64):
+    """A gallery, sorted by identity, of positives and negatives that differ from them by a few units of 2^-24."""
+    rng = np.random.default_rng(seed)
+    query = unit(rng.standard_normal((queries, width)).astype(np.float32))
+    rows = []
+    for _ in range(8):
+        jitter = rng.integers(-2, 3, (queries, width)) * 2.0**-24
+        rows.append((query + jitter).astype(np.float32))
+    gallery = np.concatenate([*rows, unit(rng.standard_normal((30, width)).astype(np.float32))])
+    identity = np.concatenate([np.tile(np.arange(queries), 3), np.full(len(gallery) - 3 * queries, 99)])
+    order = np.argsort(identity, kind="stable")
+    return query, gallery[order], identity[order]
+
+
+def spans(identity, queries):
+    return np.searchsorted(identity, np.arange(queries)), np.searchsorted(identity, np.arange(queries), side="right")
+
+
+def fused(query, gallery, begin, end, ladders, tile):
+    bins = ladders.empty_bins()
+    with ThreadPoolExecutor(2) as pool:
+        for first in range(0, len(gallery), tile):
+            piece = gallery[first : first + tile]
+            product = np.ascontiguousarray(query @ piece.T)
+            counting.tally(query, piece, product, begin - first, end - first, ladders, bins, pool, 2)
+    return bins
+
+
+def test_rows_have_unit_length_and_lie_on_the_grid():
+    rows = unit(np.random.default_rng(0).standard_normal((50, 512)) * 1e3)
+    np.testing.assert_allclose(np.linalg.norm(rows.astype(np.float64), axis=1), 1, atol=1e-6)
+    np.testing.assert_array_equal(rows * 2.0**24, np.rint(rows * 2.0**24))
+
+
+def test_the_first_row_without_a_direction_is_named():
+    rows = np.ones((5, 4), dtype=np.float32)
+    rows[3] = 0
+    assert counting.unit_rows(rows, np.array([4, 3, 1]), np.empty((3, 4), dtype=np.float32)) == 3
+
+
+def test_scores_are_exact_fractions():
+    query, gallery, identity = hostile(1, queries=3, width=33)
+    begin, end = spans(identity, 3)
+    cameras = np.ones(3, dtype=np.int64)
+    ladders = counting.Ladders.build(query, gallery, begin, end, cameras, 2 * np.ones(len(gallery), dtype=np.int64))
+    for q in range(3):
+        exact = sorted(
+            sum(Fraction(float(a)) * Fraction(float(b)) for a, b in zip(query[q], gallery[g], strict=True))
+            for g in range(begin[q], end[q])
+        )
+        got = ladders.scores[ladders.offsets[q] : ladders.offsets[q + 1]]
+        assert [Fraction(float(score)) for score in got] == exact
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("tile", [5, 1000])
+def test_the_filter_never_decides_what_it_cannot_know(seed, tile):
+    """All scores lie within float32 rounding of each other; counts must be those of the exact scores."""
+    query, gallery, identity = hostile(seed)
+    begin, end = spans(identity, len(query))
+    camera, gallery_camera = np.zeros(len(query), dtype=np.int64), np.ones(len(gallery), dtype=np.int64)
+    ladders = counting.Ladders.build(query, gallery, begin, end, camera, gallery_camera)
+    bins = fused(query, gallery, begin, end, ladders, tile)
+    exact = query.astype(np.float64) @ gallery.astype(np.float64).T
+    ambiguous = 0
+    for q in range(len(query)):
+        rungs = ladders.scores[ladders.offsets[q] : ladders.offsets[q + 1]]
+        negatives = exact[q, identity != q]
+        expected = np.bincount((negatives[:, None] >= rungs).sum(axis=1), minlength=len(rungs) + 1)
+        first = ladders.offsets[q] + q
+        np.testing.assert_array_equal(bins[first : first + len(rungs) + 1], expected)
+        ambiguous += (np.abs(negatives[:, None] - rungs) <= ladders.bound).sum()
+    assert ambiguous > 50
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_plain_and_fused_counts_are_equal(seed):
+    rng = np.random.default_rng(seed)
+    identity = np.sort(rng.integers(0, 12, 500))
+    query, gallery = (unit(rng.standard_normal((n, 40)).astype(np.float32)) for n in (11, 500))
+    begin, end = spans(identity, 11)
+    camera, gallery_camera = rng.integers(0, 3, 11), rng.integers(0, 3, 500)
+    ladders = counting.Ladders.build(query, gallery, begin, end, camera, gallery_camera)
+    assert (np.diff(ladders.offsets) > 0).all()
+    plain = ladders.empty_bins()
+    for first in range(0, 500, 170):
+        piece = gallery[first : first + 170]
+        counting.tally_plain(query, piece, begin - first, end - first, ladders, plain, torch.device("cpu"))
+    np.testing.assert_array_equal(fused(query, gallery, begin, end, ladders, 64), plain)
+
+
+def test_many_equal_positives_and_a_single_one_are_bucketed_safely():
+    """The range of one query's positives has no width at all."""
+    rng = np.random.default_rng(4)
+    query = unit(rng.standard_normal((2, 16)).astype(np.float32))
+    others = unit((query[:1] + 1e-4 * rng.standard_normal((400, 16))).astype(np.float32))
+    gallery = np.concatenate([np.repeat(query[:1], 5, axis=0), query[1:], others])
+    identity = np.concatenate([np.zeros(5, dtype=int), [1], np.full(400, 9)])
+    begin, end = spans(identity, 2)
+    zeros = np.zeros(len(gallery), dtype=np.int64)
+    ladders = counting.Ladders.build(query, gallery, begin, end, zeros[:2] + 1, zeros)
+    plain = ladders.empty_bins()
+    counting.tally_plain(query, gallery, begin, end, ladders, plain, torch.device("cpu"))
+    np.testing.assert_array_equal(fused(query, gallery, begin, end, ladders, 100), plain)
+
+
+@pytest.mark.parametrize("width", [16, 512, 4096])
+def test_the_rounding_bound_holds_with_room(width):
+    rng = np.random.default_rng(width)
+    left, right = (unit(np.abs(rng.standard_normal((64, width))).astype(np.float32)) for _ in range(2))
+    exact = left.astype(np.float64) @ right.astype(np.float64).T
+    assert np.abs(left @ right.T - exact).max() < counting.rounding_bound(width) < 1e-3
