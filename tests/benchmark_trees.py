@@ -64,6 +64,21 @@ def msmt(root: Path, train: str = "train", test: str = "test") -> Path:
     return root
 
 
+def clouds(root: Path, points: int = 40) -> Path:
+    """The published code's tree of clouds."""
+    crops = published(root / "crops")
+    for seed, path in enumerate(sorted(crops.rglob("*.jpg"))):
+        rng = np.random.default_rng(seed)
+        lines = [
+            "v " + " ".join(f"{value:.6f}" for value in (*rng.normal(size=3), *rng.integers(0, 256, 3) / 255))
+            for _ in range(points)
+        ]
+        cloud = root / "3DMarket+bg" / path.relative_to(crops).with_suffix(".jpg.obj")
+        cloud.parent.mkdir(parents=True, exist_ok=True)
+        cloud.write_text("\n".join([*lines, "f 1 2 3", ""]))
+    return root
+
+
 def published(root: Path) -> Path:
     """The published code's tree of pictures."""
     for split in ("train", "train_all"):

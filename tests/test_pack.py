@@ -51,6 +51,19 @@ def test_every_benchmark_packs_from_its_own_layout(tmp_path, data, benchmark):
     assert store.manifest.benchmark == benchmark and len(store.split("query")) and len(store.split("train"))
 
 
+def test_published_clouds_pack_from_the_tree_and_from_the_folder_above(tmp_path, data):
+    root = trees.clouds(tmp_path / "released")
+    for place, name in ((root, "above"), (root / "3DMarket+bg", "tree")):
+        order = ["market", "--published", str(place), "--name", name, "--allow-count-mismatch", "--workers", "1"]
+        pack.main([*order, "--dtype", "float32"])
+        store = Store.open(data / name)
+        assert store.manifest.splits == {"train": 2, "query": 1, "gallery": 2} and store.points == 40
+        assert store.rows["source"][0].endswith("train_all/0002/0002_c1s1_000451_03.jpg.obj")
+    (root / "3DMarket").mkdir()
+    with pytest.raises(UserError, match=r"holds 3DMarket, 3DMarket\+bg; name the one"):
+        pack.main(["market", "--published", str(root), "--name", "other"])
+
+
 @pytest.mark.parametrize(
     ("order", "words"),
     [

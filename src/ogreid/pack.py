@@ -27,6 +27,7 @@ def parser() -> doors.Parser:
     made.add_argument("name", metavar="NAME", help="a benchmark, a synthetic domain (plaza-160), or with --images any")
     what = made.add_argument_group("what to pack").add_mutually_exclusive_group()
     what.add_argument("--root", metavar="DIR", help="the benchmark's folder")
+    what.add_argument("--published", metavar="DIR", help="the authors' clouds of the benchmark (.obj)")
     what.add_argument("--images", metavar="DIR", help="a folder of person crops of your own")
     how = made.add_argument_group("how")
     how.add_argument("--mode", default="raster", help="raster (default), vertex (published mapping), nearest")

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from ogreid.errors import UserError
-from ogreid.lifting import Mesh, PinholeCamera, WeakCamera, lift, lift_surface, upright_template
+from ogreid.lifting import Mesh, PinholeCamera, ResizedCamera, WeakCamera, lift, lift_surface, upright_template
+from ogreid.lifting.camera import pixel_grid
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 SQUARE = np.array([[-0.5, -0.5, 0], [0.5, -0.5, 0], [0.5, 0.5, 0.4], [-0.5, 0.5, 0.4]], dtype=np.float32)
@@ -89,6 +90,8 @@ def test_vertex_mode_without_background_keeps_every_vertex_and_blanks_the_hidden
         WeakCamera(0.9, (0.05, 0.04), order="sx+t"),
         PinholeCamera(350.0, (0.05, -0.1, 6.0), (31.0, 66.0)),
         PinholeCamera(90.0, (0.0, 0.0, 1.0), (32.0, 64.0)),
+        ResizedCamera(CAMERA, 200, 80),
+        ResizedCamera(PinholeCamera(200.0, (0.0, 0.0, 2.0), (40.0, 100.0)), 200, 80),
     ],
 )
 def test_every_pixel_s_point_projects_back_to_its_pixel(image, camera):
@@ -124,7 +127,7 @@ def test_raster_points_are_the_ray_s_first_hit(image):
     vertices = rng.normal(size=(30, 3)) * [0.3, 0.6, 0.2]
     mesh = Mesh(vertices, rng.integers(0, 30, (25, 3)) * 1, CAMERA)
     lifted = lift_surface(image, mesh)
-    grid = CAMERA.plane(0.0, 128, 64).reshape(-1, 2)
+    grid = CAMERA.unproject(pixel_grid(128, 64).reshape(-1, 2), 0.0, 128, 64)
     nearest = np.full(len(grid), np.inf)
     for a, b, c in vertices[mesh.faces]:
         edges = np.stack([b[:2] - a[:2], c[:2] - a[:2]], axis=1)
@@ -205,7 +208,7 @@ def test_a_square_or_wide_picture_is_lifted_too():
     ("change", "words"),
     [
         ({"faces": None}, "raster mode needs faces"),
-        ({"camera": WeakCamera(0.9, (9.0, 0.0))}, r"columns \d+ to \d+.*0% of its vertices"),
+        ({"camera": WeakCamera(0.9, (9.0, 0.0))}, r"columns \d+ to \d+.*0% of it inside"),
         ({"vertices": SQUARE * np.nan}, "not finite"),
         ({"vertices": SQUARE[:, :2]}, r"\(4, 2\); expected \(V, 3\)"),
         ({"faces": FACES + 3}, "vertices 3 to 6, but there are 4"),

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -20,9 +21,10 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from ogreid.data.obj import PublishedClouds, read_published
 from ogreid.data.packing import available_cores, bytes_needed, pack
 from ogreid.data.readers import BENCHMARKS, benchmark_named, read_benchmark, rows_array
-from ogreid.data.sources import CropClouds, MeshSource, upright
+from ogreid.data.sources import CloudSource, CropClouds, MeshSource, upright
 from ogreid.data.store import Store
 from ogreid.data.synthetic import EstimatedBodies, make_synthetic, parse_synthetic
 from ogreid.errors import UserError
@@ -41,8 +43,10 @@ def run_job(asked: argparse.Namespace) -> None:
         log.info("already packed: %r; --overwrite packs it again", Store.open(target))
         return
     with packing_progress() as told:
-        if parse_synthetic(asked.name) is not None and not asked.images and not asked.root:
+        if parse_synthetic(asked.name) is not None and not (asked.images or asked.root or asked.published):
             _pack_synthetic(asked, target, told)
+        elif asked.published:
+            _pack_published(asked, target, name, told)
         else:
             _pack_crops(asked, target, name, told)
     log.info("packed: %r", Store.open(target))
@@ -73,7 +77,24 @@ def _pack_crops(asked: argparse.Namespace, target: Path, name: str, told: Told) 
         raise UserError(f"where is {title}? give its folder: python -m ogreid.pack {asked.name} --root DIR")
     rows = rows_array(read_benchmark(benchmark, root, allow_count_mismatch=asked.allow_count_mismatch))
     log.info("%s: every crop is lifted with the built-in upright body", title)
-    source = _crop_source(asked, Path(root), upright)
+    _pack(asked, rows, _crop_source(asked, Path(root), upright), target, name, benchmark, told)
+
+
+def _pack_published(asked: argparse.Namespace, target: Path, name: str, told: Told) -> None:
+    rows = rows_array(read_published(asked.name, asked.published, allow_count_mismatch=asked.allow_count_mismatch))
+    source = PublishedClouds(Path(asked.published), str(rows["source"][0]), asked.dtype)
+    _pack(asked, rows, source, target, name, asked.name, told)
+
+
+def _pack(
+    asked: argparse.Namespace,
+    rows: np.ndarray,
+    source: CloudSource,
+    target: Path,
+    name: str,
+    benchmark: str,
+    told: Told,
+) -> None:
     log.info("%s: %d clouds, %.2f GB on disk, to %s", name, len(rows), bytes_needed(len(rows), source) / 1e9, target)
     pack(
         rows,

@@ -1,6 +1,6 @@
 """From a crop and an estimated body to a coloured point cloud."""
 
-from ogreid.lifting.camera import Camera, PinholeCamera, WeakCamera
+from ogreid.lifting.camera import Camera, PinholeCamera, ResizedCamera, WeakCamera
 from ogreid.lifting.colour import Lifted, Mode, lift, lift_surface
 from ogreid.lifting.mesh import Mesh
 from ogreid.lifting.upright import upright_template
@@ -11,6 +11,7 @@ __all__ = [
     "Mesh",
     "Mode",
     "PinholeCamera",
+    "ResizedCamera",
     "WeakCamera",
     "lift",
     "lift_surface",

@@ -1,4 +1,4 @@
-"""From body coordinates in metres to the pixels of a crop: the two projections that estimators use.
+"""From body coordinates in metres to the pixels of a crop, and back: the two projections that estimators use.
 
 Pixel ``(row, column)`` is sampled at the continuous coordinate ``(row, column)`` itself, not at its middle,
 because that is how the published clouds were made (``u`` in [-1, 1] becomes the index ``round((u + 1) / 2 *
@@ -13,7 +13,7 @@ import numpy as np
 
 from ogreid.errors import UserError
 
-__all__ = ["Camera", "PinholeCamera", "WeakCamera"]
+__all__ = ["Camera", "PinholeCamera", "ResizedCamera", "WeakCamera"]
 
 
 @dataclass(frozen=True)
@@ -61,9 +61,9 @@ class WeakCamera:
         """(V,) factors that turn weights in the picture into weights on the face; here 1."""
         return np.ones(len(vertices))
 
-    def plane(self, z: float, height: int, width: int) -> np.ndarray:
-        """(H, W, 2) x and y in metres of every pixel on the plane at ``z``."""
-        unit = (pixel_grid(height, width) + box_corner(height, width)) / max(height, width) * 2 - 1
+    def unproject(self, pixels: np.ndarray, z: float, height: int, width: int) -> np.ndarray:
+        """The x and y in metres (..., 2) of continuous pixel coordinates (..., 2) on the plane at ``z``."""
+        unit = (pixels + box_corner(height, width)) / max(height, width) * 2 - 1
         return np.asarray(unit / self.scale - self.offset)
 
 
@@ -104,15 +104,47 @@ class PinholeCamera:
         """(V,) factors that turn weights in the picture into weights on the face: 1 / depth."""
         return np.asarray(1 / (vertices[:, 2].astype(np.float64) + self.translation[2]))
 
-    def plane(self, z: float, height: int, width: int) -> np.ndarray:
-        """(H, W, 2) x and y in metres of every pixel on the plane at ``z``."""
+    def unproject(self, pixels: np.ndarray, z: float, height: int, width: int) -> np.ndarray:
+        """The x and y in metres (..., 2) of continuous pixel coordinates (..., 2) on the plane at ``z``."""
         depth = z + self.translation[2]
-        return np.asarray(
-            (pixel_grid(height, width) - np.asarray(self.centre)) * depth / self.focal - self.translation[:2]
-        )
+        return np.asarray((pixels - np.asarray(self.centre)) * depth / self.focal - self.translation[:2])
 
 
-Camera = WeakCamera | PinholeCamera
+@dataclass(frozen=True)
+class ResizedCamera:
+    """A camera of a picture that was resized after its body was estimated; the two axes may shrink differently.
+
+    Attributes:
+        camera: of the picture that the estimator saw.
+        height: rows of that picture.
+        width: its columns.
+    """
+
+    camera: WeakCamera | PinholeCamera
+    height: int
+    width: int
+
+    def pixels(self, vertices: np.ndarray, height: int, width: int) -> np.ndarray:
+        """Continuous pixel coordinates (V, 2) as (column, row) of ``vertices`` (V, 3) in the resized picture."""
+        return np.asarray(self.camera.pixels(vertices, self.height, self.width) * self._shrunk(height, width))
+
+    def nearness(self, vertices: np.ndarray) -> np.ndarray:
+        """As the camera's."""
+        return self.camera.nearness(vertices)
+
+    def foreshortening(self, vertices: np.ndarray) -> np.ndarray:
+        """As the camera's."""
+        return self.camera.foreshortening(vertices)
+
+    def unproject(self, pixels: np.ndarray, z: float, height: int, width: int) -> np.ndarray:
+        """The x and y in metres (..., 2) of coordinates (..., 2) of the resized picture on the plane at ``z``."""
+        return self.camera.unproject(pixels / self._shrunk(height, width), z, self.height, self.width)
+
+    def _shrunk(self, height: int, width: int) -> np.ndarray:
+        return np.array([width / self.width, height / self.height])
+
+
+Camera = WeakCamera | PinholeCamera | ResizedCamera
 
 
 def box_corner(height: int, width: int) -> np.ndarray:

@@ -5,6 +5,7 @@ from typing import Literal, NamedTuple, get_args
 import numpy as np
 
 from ogreid.errors import UserError, nearest_names
+from ogreid.lifting.camera import pixel_grid
 from ogreid.lifting.mesh import Mesh
 from ogreid.lifting.published import nearest_vertices, owning_vertices
 from ogreid.lifting.surface import visible_faces
@@ -12,7 +13,7 @@ from ogreid.lifting.surface import visible_faces
 __all__ = ["Lifted", "Mode", "lift", "lift_surface"]
 
 Mode = Literal["raster", "vertex", "nearest"]
-INSIDE = 0.05  # the least share of the vertices that must fall on the crop
+INSIDE = 0.05  # the least share of the body's bounding box that must fall on the crop
 
 
 class Lifted(NamedTuple):
@@ -104,12 +105,13 @@ def _check(image: np.ndarray, mesh: Mesh, mode: str) -> None:
         )
     height, width = image.shape[:2]
     pixels = mesh.camera.pixels(mesh.vertices, height, width)
-    inside = np.mean(np.all((pixels >= -0.5) & (pixels <= [width - 0.5, height - 0.5]), axis=1))
+    (left, top), (right, bottom) = low, high = pixels.min(axis=0), pixels.max(axis=0)
+    shared = np.clip(np.minimum(high, [width, height]) - np.maximum(low, 0), 0, None)
+    inside = np.prod(shared) / max(np.prod(high - low), 1e-9)  # nothing, where the body is seen as a line
     if inside < INSIDE:
-        (left, top), (right, bottom) = pixels.min(axis=0), pixels.max(axis=0)
         raise UserError(
             f"lifting: the body lies on columns {left:.0f} to {right:.0f} and rows {top:.0f} to {bottom:.0f}"
-            f" of a crop {width} wide and {height} high ({inside:.0%} of its vertices inside);"
+            f" of a crop {width} wide and {height} high ({inside:.0%} of it inside);"
             " check that the camera belongs to this crop and follows the estimator's convention"
         )
 
@@ -118,7 +120,7 @@ def _backdrop(mesh: Mesh, height: int, width: int) -> np.ndarray:
     """(H * W, 3) float64: every pixel on the plane at the mean z of all vertices."""
     depth = float(np.mean(mesh.vertices[:, 2], dtype=np.float64))
     xyz = np.full((height * width, 3), depth)
-    xyz[:, :2] = mesh.camera.plane(depth, height, width).reshape(-1, 2)
+    xyz[:, :2] = mesh.camera.unproject(pixel_grid(height, width).reshape(-1, 2), depth, height, width)
     return xyz
 
 

@@ -1,0 +1,126 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ogreid.data.obj import PublishedClouds, read_obj
+from ogreid.data.packing import pack
+from ogreid.data.readers import Row, rows_array
+from ogreid.errors import UserError
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+
+
+def write(path, points, faces="f 1 2 3\n"):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join("v " + " ".join(f"{value:.6f}" for value in point) + "\n" for point in points) + faces)
+    return path
+
+
+def cloud(count=50, seed=0):
+    rng = np.random.default_rng(seed)
+    return np.concatenate([rng.normal(size=(count, 3)), rng.integers(0, 256, (count, 3)) / 255], axis=1)
+
+
+def test_a_published_cloud_is_read_digit_for_digit(tmp_path):
+    points = cloud()
+    xyz, rgb = read_obj(write(tmp_path / "a.jpg.obj", points))
+    lines = (tmp_path / "a.jpg.obj").read_text().splitlines()
+    written = np.array([[float(word) for word in line.split()[1:]] for line in lines if line.startswith("v")])
+    np.testing.assert_array_equal(xyz, written[:, :3].astype(np.float32))
+    np.testing.assert_array_equal(rgb, np.rint(points[:, 3:] * 255))
+    assert (xyz.dtype, rgb.dtype) == (np.float32, np.uint8)
+
+
+def test_white_points_are_kept(tmp_path):
+    points = cloud(5)
+    points[2:4, 3:] = 1
+    assert (read_obj(write(tmp_path / "a.obj", points))[1][2:4] == 255).all()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "# made by hand\n\nv 1 -2.5 .5 0 0.5 1\n\nvn 0 0 1\nv 3 4 5 1 1 1\nf 1 2 1\n",
+        "v 1 -2.5 0.5 0 0.5 1\r\nv 3 4 5 1 1 1\r\n",
+        "  v\t1  -2.5 5e-1 0 0.5 1\nv 3 4 5 1 1 1",
+        "mtllib v.mtl\nv 1.00000000000000000000 -2.5 0.5 0 0.5 1 \nv 3. 4 5 1 1 1\nusemtl v\n",
+    ],
+)
+def test_other_statements_line_ends_and_number_forms_do_not_matter(tmp_path, text):
+    (tmp_path / "a.obj").write_bytes(text.encode())
+    xyz, rgb = read_obj(tmp_path / "a.obj")
+    np.testing.assert_array_equal(xyz, [[1, -2.5, 0.5], [3, 4, 5]])
+    np.testing.assert_array_equal(rgb, [[0, 128, 255], [255, 255, 255]])
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", r"a.obj: empty; copy it again"),
+        (" \n", r"a.obj: empty"),
+        ("# nothing\nf 1 2 3\n", r"a.obj: no points"),
+        ("v 1 2 3 0 0 0\nv 1 2 3\n", r"a.obj:2: a point without colour \(v 1 2 3\); expected v x y z r g b"),
+        ("v 1 2 3 0 0 0 1\n", r"a.obj:1: 7 numbers"),
+        ("v 1 2 3 0 0\n", r"a.obj:1: 5 numbers"),
+        ("v 1 2 x 0 0 0\n", r"a.obj:1: could not convert string to float: 'x'"),
+        ("v 1 2 3 0 0 200\n", r"a.obj: colours 0.0 to 200.0; expected 0 to 1"),
+        ("v 1 2 nan 0 0 1\n", r"a.obj: colours.*all finite"),
+    ],
+)
+def test_a_damaged_cloud_is_refused_with_file_and_line(tmp_path, text, words):
+    (tmp_path / "a.obj").write_text(text)
+    with pytest.raises(UserError, match=words) as refusal:
+        read_obj(tmp_path / "a.obj")
+    assert str(tmp_path) in str(refusal.value)
+
+
+def test_a_missing_cloud_is_refused(tmp_path):
+    with pytest.raises(UserError, match=r"a.obj: No such file"):
+        read_obj(tmp_path / "a.obj")
+
+
+def packed(tmp_path, clouds, **options):
+    rows = []
+    for i, points in enumerate(clouds):
+        path = write(tmp_path / f"tree/query/0001/0001_c{i + 1}s1_000001_00.jpg.obj", points)
+        rows.append(Row("query", 1, i + 1, path.relative_to(tmp_path / "tree").as_posix()))
+    source = PublishedClouds(tmp_path / "tree", rows[0].path, **options)
+    return pack(rows_array(rows), source, tmp_path / "store", name="store", benchmark="market")
+
+
+def test_a_published_cloud_survives_the_store_exactly_in_float32(tmp_path):
+    golden = np.load(GOLDEN / "lift_vertex.npz")["points"]
+    store = packed(tmp_path, [golden, golden[::-1]], dtype="float32")
+    xyz, rgb = store.clouds([0, 1])
+    np.testing.assert_array_equal(xyz[0], golden[:, :3].astype(np.float32))
+    np.testing.assert_array_equal(xyz[1], golden[::-1, :3].astype(np.float32))
+    np.testing.assert_allclose(rgb[0], golden[:, 3:], atol=5e-7)  # six written decimals
+    assert (store.manifest.mode, store.manifest.order, store.manifest.background) == ("published", "written", True)
+    assert store.picture(0) is None
+
+
+def test_float16_is_within_a_millimetre(tmp_path):
+    golden = np.load(GOLDEN / "lift_vertex.npz")["points"]
+    np.testing.assert_allclose(packed(tmp_path, [golden]).clouds([0])[0][0], golden[:, :3], atol=1e-3)
+
+
+def test_evaluation_selects_the_released_loader_s_points_of_a_packed_cloud(tmp_path):
+    torch = pytest.importorskip("torch")
+    from ogreid.batch import CloudBatch
+    from ogreid.data.transforms import to_network
+
+    golden = np.load(GOLDEN / "load_published.npz")["cloud"]
+    store = packed(tmp_path, [np.load(GOLDEN / "lift_vertex.npz")["points"]], dtype="float32")
+    xyz, rgb = map(torch.from_numpy, store.raw([0]))
+    one = torch.zeros(1, dtype=torch.int64)
+    batch = to_network(CloudBatch(xyz, rgb, one, one, one), 4096)
+    # The released loader sums 8192 float32 coordinates one after the other, which costs its mean 5e-6 m.
+    np.testing.assert_allclose(batch.xyz[0], golden[:, :3], atol=1e-5)
+    np.testing.assert_allclose(batch.rgb[0], golden[:, 3:], atol=1e-6)
+
+
+def test_clouds_of_different_sizes_are_not_packed_together(tmp_path):
+    with pytest.raises(UserError, match=r"c2s1_000001_00.jpg.obj: 49 points, .* has 50"):
+        packed(tmp_path, [cloud(50), cloud(49)])
+    assert not (tmp_path / "store").exists()
