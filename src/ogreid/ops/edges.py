@@ -1,10 +1,11 @@
 """Gather-and-blend over the edges of a graph: BatchNorm over all edges, then max and mean over the neighbours."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from ogreid.ops.backends import choose_backend
 from ogreid.ops.sampling import gather_points
@@ -58,8 +59,9 @@ def edge_blend(
     Source: Wang et al., Dynamic graph CNN, TOG 2019, equation 8; the edge-free form follows from the linearity of the
     convolution that made ``source`` and ``centre``.
     """
-    form = choose_backend("edge blend", backend, source, ("plain",))
-    return _edge_blend_plain(source, centre, graph, scale, shift, weight, moments, eps)
+    form = choose_backend("edge blend", backend, source, ("plain", "fused"))
+    blend = _edge_blend_fused if form == "fused" else _edge_blend_plain
+    return blend(source, centre, graph, scale, shift, weight, moments, eps)
 
 
 def _edge_blend_plain(
@@ -80,3 +82,168 @@ def _edge_blend_plain(
     normal = (edges - mean) * (scale * torch.rsqrt(variance + eps)) + shift
     value = torch.lerp(normal.mean(2), normal.amax(2), weight)
     return Blended(value, Moments(mean.detach(), variance.detach()))
+
+
+class _Saved(NamedTuple):
+    """What the gather leaves for normalising and for the backward; (B, N, C) unless said."""
+
+    most: Tensor  # sign * the largest edge's source
+    total: Tensor  # sum of the sources
+    slot: Tensor  # which of the k edges is the largest
+    degree: Tensor  # (B, N), how often a point is a neighbour
+
+
+def _edge_blend_fused(
+    source: Tensor,
+    centre: Tensor,
+    graph: Tensor,
+    scale: Tensor,
+    shift: Tensor,
+    weight: Tensor,
+    moments: Moments | None,
+    eps: float,
+) -> Blended:
+    """Half precision is computed in float32 and given back as it came."""
+    kind = source.dtype
+    wide = torch.float64 if kind == torch.float64 else torch.float32
+    tensors = [tensor.to(wide).contiguous() for tensor in (source, centre, scale, shift, weight)]
+    value, mean, variance = _EdgeBlend.apply(*tensors, graph.contiguous(), *(moments or (None, None)), eps)
+    return Blended(value.to(kind), Moments(mean, variance))
+
+
+class _EdgeBlend(torch.autograd.Function):
+    """The edge-free form with its backward written out.
+
+    With ``g = scale / sqrt(variance + eps)`` and ``u_i`` the blend of the edges ``y_ij = a_j + c_i`` before normalisation,
+    so that ``z = g (u - mean) + shift``, a gradient ``d`` of ``z`` reaches the edge ij of n as
+
+        ``g d_i (w [j is the largest] + (1 - w) / k)  -  g / n (sum d + (y_ij - mean) / (variance + eps) sum d (u - mean))``
+
+    Summed over the edges of a point the second part needs the point's own values, its in-degree, and the sum of its
+    neighbours; only the first part is scattered along edges.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,  # noqa: ANN401
+        source: Tensor,
+        centre: Tensor,
+        scale: Tensor,
+        shift: Tensor,
+        weight: Tensor,
+        graph: Tensor,
+        mean: Tensor | None,
+        variance: Tensor | None,
+        eps: float,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        saved, sums = _gather(source, centre, graph, scale)
+        ctx.by_batch, ctx.eps = mean is None or variance is None, eps
+        if mean is None or variance is None:
+            middle = sums[0] / graph.numel()
+            mean = middle.to(source.dtype)
+            variance = (sums[1] / graph.numel() - middle.square()).clamp_min(0).to(source.dtype)
+        ctx.save_for_backward(source, centre, scale, weight, graph, mean, variance, *saved)
+        ctx.mark_non_differentiable(mean, variance)
+        factor = scale.double() * torch.rsqrt(variance.double() + eps)
+        share_most, share_mean = _shares(scale, weight, graph.shape[2])
+        terms = torch.stack([factor * share_most, factor * share_mean, factor, shift - factor * mean])
+        return _blend(saved, centre, terms.to(source.dtype)), mean, variance
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor, *_: object) -> tuple[Tensor | None, ...]:  # noqa: ANN401
+        source, centre, scale, weight, graph, mean, variance, *rest = ctx.saved_tensors
+        saved, gradient = _Saved(*rest), gradient.contiguous()
+        sums = _sum_gradients(gradient, saved, centre)
+        inverse = torch.rsqrt(variance.double() + ctx.eps)
+        factor, edges = scale.double() * inverse, graph.numel()
+        share_most, share_mean = _shares(scale, weight, graph.shape[2])
+        spread = share_most * sums[1] + share_mean * sums[2] + sums[3] - mean * sums[0]  # sum d (u - mean)
+        to_weight = (factor * (_sign(scale) * sums[1] - sums[2] / graph.shape[2])).sum()
+        slope = -factor * inverse.square() * spread / edges * ctx.by_batch
+        constant = -factor * sums[0] / edges * ctx.by_batch - slope * mean
+        terms = torch.stack([factor * weight, factor * share_mean, factor, constant, slope]).to(source.dtype)
+        to_source, to_centre = _scatter(gradient, source, centre, graph, saved, terms)
+        to_scale, to_shift = (inverse * spread).to(scale.dtype), sums[0].to(scale.dtype)
+        return to_source, to_centre, to_scale, to_shift, to_weight.to(weight.dtype), None, None, None, None
+
+
+def _sign(scale: Tensor) -> Tensor:
+    """BatchNorm with a negative scale turns the largest into the smallest."""
+    return torch.where(scale < 0, -1.0, 1.0).double()
+
+
+def _shares(scale: Tensor, weight: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """What the blend takes of the signed maximum (C,), and of the sum."""
+    share_mean = (1 - weight.double()) / k
+    return _sign(scale) * weight, share_mean.expand(len(scale))
+
+
+def _gather(source: Tensor, centre: Tensor, graph: Tensor, scale: Tensor) -> tuple[_Saved, Tensor]:
+    from ogreid.ops.kernels.edges import degrees, gather_extremes
+    from ogreid.ops.kernels.threads import runs_of_rows, share
+
+    batch, points, channels = source.shape
+    slots = torch.uint8 if graph.shape[2] <= 256 else torch.int32
+    degree = torch.empty(batch, points, dtype=torch.int32)
+    saved = _Saved(torch.empty_like(source), torch.empty_like(source), torch.empty_like(source, dtype=slots), degree)
+    runs = runs_of_rows(batch, points)
+    sums = torch.empty(len(runs), 2, channels, dtype=torch.float64)
+    a, b, near, signs = source.numpy(), centre.numpy(), graph.numpy(), _sign(scale).to(source.dtype).numpy()
+    most, total, slot, times, parts = *(tensor.numpy() for tensor in saved), sums.numpy()
+    share(lambda cloud: degrees(near[cloud], times[cloud]), batch)
+
+    def gather(run: int) -> None:
+        cloud, start, stop = runs[run]
+        inputs = (a[cloud], b[cloud], near[cloud], times[cloud], signs, start, stop)
+        gather_extremes(*inputs, most[cloud], slot[cloud], total[cloud], parts[run])
+
+    share(gather, len(runs))
+    return saved, sums.sum(0)
+
+
+def _blend(saved: _Saved, centre: Tensor, terms: Tensor) -> Tensor:
+    from ogreid.ops.kernels.edges import blend_rows
+    from ogreid.ops.kernels.threads import runs_of_rows, share
+
+    out = torch.empty_like(centre)
+    runs = runs_of_rows(1, out.shape[:2].numel())
+    m, t, b, rows = (tensor.flatten(0, 1).numpy() for tensor in (saved.most, saved.total, centre, out))
+    factors = terms.numpy()
+    share(lambda run: blend_rows(m, t, b, factors, *runs[run][1:], rows), len(runs))
+    return out
+
+
+def _sum_gradients(gradient: Tensor, saved: _Saved, centre: Tensor) -> Tensor:
+    from ogreid.ops.kernels.edges import sum_gradients
+    from ogreid.ops.kernels.threads import runs_of_rows, share
+
+    runs = runs_of_rows(1, gradient.shape[:2].numel())
+    sums = torch.empty(len(runs), 4, gradient.shape[2], dtype=torch.float64)
+    g, m, t, b = (tensor.flatten(0, 1).numpy() for tensor in (gradient, saved.most, saved.total, centre))
+    parts = sums.numpy()
+    share(lambda run: sum_gradients(g, m, t, b, *runs[run][1:], parts[run]), len(runs))
+    return sums.sum(0)
+
+
+def _scatter(
+    gradient: Tensor, source: Tensor, centre: Tensor, graph: Tensor, saved: _Saved, terms: Tensor
+) -> tuple[Tensor, Tensor]:
+    from ogreid.ops.kernels.edges import scatter_edges
+    from ogreid.ops.kernels.threads import share
+
+    batch, _, channels = source.shape
+    to_source, to_centre = torch.empty_like(source), torch.empty_like(source)
+    # Two clouds may not be shared by rows (they add to the same points), but by channels they may.
+    cuts = max(1, min(torch.get_num_threads() // batch, channels // 16))
+    borders = [channels * cut // cuts for cut in range(cuts + 1)]
+    arrays = [tensor.numpy() for tensor in (gradient, source, centre, saved.total, graph, saved.slot, saved.degree)]
+    factors, a, c = terms.numpy(), to_source.numpy(), to_centre.numpy()
+
+    def scatter(piece: int) -> None:
+        cloud, cut = divmod(piece, cuts)
+        inputs = [array[cloud] for array in arrays]
+        scatter_edges(*inputs, factors, *borders[cut : cut + 2], a[cloud], c[cloud])
+
+    share(scatter, batch * cuts)
+    return to_source, to_centre

@@ -2,12 +2,14 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from ogreid.errors import UserError
 from ogreid.ops.backends import choose_backend, require_finite
+from ogreid.ops.sampling import squared_distance
 
 __all__ = ["ball", "balls", "nearest", "nearest_of"]
 
@@ -30,8 +32,10 @@ def nearest(points: Float[Tensor, "B N C"], k: int, *, backend: str = "auto") ->
         raise UserError(f"k nearest: k = {k} asked of {count} points; take k from 1 to {count}, or give more points")
     require_finite("k nearest", points)
     points = _full_precision(points)
-    form = choose_backend("k nearest", backend, points, ("plain",))
-    return _nearest_plain(points, points, k)
+    form = choose_backend("k nearest", backend, points, ("plain", "fused"))
+    if form == "plain":
+        return _nearest_plain(points, points, k)
+    return _nearest_fused_3d(points, k) if points.shape[2] == 3 else _nearest_fused(points, k)
 
 
 def nearest_of(points: Float[Tensor, "B N C"], centres: Float[Tensor, "B M C"], k: int) -> Int[Tensor, "B M k"]:
@@ -88,7 +92,9 @@ def balls(
             "use backend=auto, fused or plain"
         )
     points, centres = _full_precision(points), _full_precision(centres)
-    form = choose_backend("ball query", backend, points, ("plain",))
+    form = choose_backend("ball query", backend, points, ("plain", "fused"))
+    if form == "fused":
+        return _balls_fused(points, centres, radii, counts)
     return tuple(_ball_plain(points, centres, radius, count) for radius, count in zip(radii, counts, strict=True))
 
 
@@ -108,10 +114,70 @@ def _nearest_plain(points: Tensor, centres: Tensor, k: int) -> Tensor:
 
 def _ball_plain(points: Tensor, centres: Tensor, radius: float, count: int) -> Tensor:
     total = points.shape[1]
-    squared = (centres.unsqueeze(2) - points.unsqueeze(1)).square().sum(-1)
+    squared = squared_distance(centres.unsqueeze(2), points.unsqueeze(1))
     order = torch.arange(total, device=points.device)
-    keys = torch.where(squared < radius * radius, order, total)
+    keys = torch.where(squared < _square(radius, points), order, total)
     hits = keys.topk(min(count, total), largest=False, sorted=True).values
     hits = torch.nn.functional.pad(hits, (0, count - hits.shape[-1]), value=total)
     first = hits[..., :1]
     return torch.where(hits < total, hits, torch.where(first < total, first, 0))
+
+
+def _square(radius: float, points: Tensor) -> float:
+    """``radius^2`` in the precision of the points, as the released operator has it."""
+    return float(torch.tensor(radius, dtype=points.dtype).square())
+
+
+def _nearest_fused_3d(points: Tensor, k: int) -> Tensor:
+    """Sweep along the axis of the widest spread, on points sorted by it."""
+    from ogreid.ops.kernels.points import nearest_of_cloud
+    from ogreid.ops.kernels.threads import runs_of_rows, share
+
+    batch, count, _ = points.shape
+    axis = points.std(1).sum(0).argmax()
+    order = points[..., axis].argsort(1)  # (B, N)
+    turned = points.roll(-int(axis), 2).gather(1, order.unsqueeze(2).expand_as(points))
+    axes = turned.movedim(2, 0).contiguous().numpy()  # (3, B, N), the widest axis first
+    out, numbers = torch.empty(batch, count, k, dtype=torch.int64), order.numpy()
+    found, runs = out.numpy(), runs_of_rows(batch, count)
+
+    def sweep(run: int) -> None:
+        cloud, start, stop = runs[run]
+        nearest_of_cloud(*axes[:, cloud], numbers[cloud], start, stop, found[cloud])
+
+    share(sweep, len(runs))
+    return out
+
+
+def _nearest_fused(points: Tensor, k: int) -> Tensor:
+    """A product for all distances, then the smallest of each row."""
+    from ogreid.ops.kernels.points import smallest_of_rows
+    from ogreid.ops.kernels.threads import runs_of_rows, share
+
+    # Around the mean: |p|^2 - 2 p q cancels less. |q|^2 is the same along a row and is left out.
+    centred = points - points.mean(1, keepdim=True)
+    rank = torch.baddbmm(centred.square().sum(2).unsqueeze(1), centred, centred.mT, alpha=-2)  # (B, N, N)
+    out = torch.empty(*points.shape[:2], k, dtype=torch.int64)
+    rows, found = rank.flatten(0, 1).numpy(), out.flatten(0, 1).numpy()
+    runs = runs_of_rows(1, len(rows))
+    share(lambda run: smallest_of_rows(rows, *runs[run][1:], found), len(runs))
+    return out
+
+
+def _balls_fused(points: Tensor, centres: Tensor, radii: Sequence[float], counts: Sequence[int]) -> tuple[Tensor, ...]:
+    from ogreid.ops.kernels.points import balls_of_cloud
+    from ogreid.ops.kernels.threads import runs_of_rows, share
+
+    axes = points.movedim(2, 0).contiguous().numpy()  # (3, B, N)
+    around = centres.contiguous().numpy()
+    squares = np.array([_square(radius, points) for radius in radii], dtype=around.dtype)
+    first = np.concatenate([[0], np.cumsum(counts)])
+    out = torch.empty(*centres.shape[:2], int(first[-1]), dtype=torch.int64)
+    found, runs = out.numpy(), runs_of_rows(*centres.shape[:2])
+
+    def scan(run: int) -> None:
+        cloud, start, stop = runs[run]
+        balls_of_cloud(*axes[:, cloud], around[cloud], squares, first, start, stop, found[cloud])
+
+    share(scan, len(runs))
+    return out.split(list(counts), 2)

@@ -7,7 +7,7 @@ from torch import Tensor
 from ogreid.errors import UserError
 from ogreid.ops.backends import choose_backend, require_finite
 
-__all__ = ["ORIGIN_SQUARED", "farthest_points", "gather_points"]
+__all__ = ["ORIGIN_SQUARED", "farthest_points", "gather_points", "squared_distance"]
 
 ORIGIN_SQUARED = 1e-3
 """Squared distance up to which the released sampler takes a point for the origin, and never selects it."""
@@ -39,8 +39,8 @@ def farthest_points(
     require_finite("farthest points", xyz)
     xyz = xyz.detach()
     xyz = xyz.float() if xyz.dtype in (torch.float16, torch.bfloat16) else xyz
-    form = choose_backend("farthest points", backend, xyz, ("plain",))
-    return _farthest_plain(xyz, count, skip_origin)
+    form = choose_backend("farthest points", backend, xyz, ("plain", "fused"))
+    return (_farthest_fused if form == "fused" else _farthest_plain)(xyz, count, skip_origin)
 
 
 def _farthest_plain(xyz: Tensor, count: int, skip_origin: bool) -> Tensor:
@@ -52,11 +52,30 @@ def _farthest_plain(xyz: Tensor, count: int, skip_origin: bool) -> Tensor:
     last = torch.zeros_like(clouds)
     chosen = [last]
     for _ in range(count - 1):
-        step = (xyz - xyz[clouds, last].unsqueeze(1)).square().sum(-1)
-        distance = torch.minimum(distance, step)
+        distance = torch.minimum(distance, squared_distance(xyz, xyz[clouds, last].unsqueeze(1)))
         last = distance.argmax(-1)
         chosen.append(last)
     return torch.stack(chosen, 1)
+
+
+def _farthest_fused(xyz: Tensor, count: int, skip_origin: bool) -> Tensor:
+    from ogreid.ops.kernels.points import farthest_of_cloud
+    from ogreid.ops.kernels.threads import share
+
+    axes = xyz.movedim(2, 0).contiguous().numpy()  # (3, B, N)
+    distance = torch.full_like(xyz[..., 0], torch.inf)
+    if skip_origin:
+        distance = distance.masked_fill(xyz.square().sum(-1) <= ORIGIN_SQUARED, -1.0)
+    spare, kept = distance.numpy(), torch.empty(len(xyz), count, dtype=torch.int64)
+
+    share(lambda cloud: farthest_of_cloud(*axes[:, cloud], spare[cloud], kept[cloud].numpy()), len(xyz))
+    return kept
+
+
+def squared_distance(points: Tensor, others: Tensor) -> Tensor:
+    """Squared distance of broadcast (..., 3) positions, axis by axis: the order of additions that every form keeps."""
+    x, y, z = (points - others).unbind(-1)
+    return x * x + y * y + z * z
 
 
 def gather_points(values: Float[Tensor, "B N C"], index: Int[Tensor, "B *M"]) -> Float[Tensor, "B *M C"]:

@@ -1,1 +1,1 @@
-"""."""
+"""Loop bodies of the fused forms, nothing else."""

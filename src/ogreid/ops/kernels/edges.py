@@ -1,0 +1,109 @@
+"""Compiled loops over the edges of a graph: gather-and-blend and its backward, a run of rows or of channels a call."""
+
+import numpy as np
+from numba import njit
+
+__all__ = ["blend_rows", "degrees", "gather_extremes", "scatter_edges", "sum_gradients"]
+
+# Rows are sliced out before each loop over channels: an index that starts at 0 is known to be no negative one, and only
+# then is the loop vectorised.
+_jit = njit(nogil=True, cache=True, fastmath={"nnan", "nsz", "contract"}, error_model="numpy")
+
+
+@_jit
+def degrees(graph, out):  # type: ignore[no-untyped-def]
+    """How often each point is a neighbour: ``out`` (N,) from ``graph`` (N, k)."""
+    out[:] = 0
+    for i in range(len(graph)):
+        for e in range(graph.shape[1]):
+            out[graph[i, e]] += 1
+
+
+@_jit
+def gather_extremes(source, centre, graph, degree, sign, start, stop, most, slot, total, sums):  # type: ignore[no-untyped-def]
+    """Over the neighbours of the rows ``start`` to ``stop``: the largest ``sign * source``, where, and the sum.
+
+    ``sums`` (2, C) becomes, in double precision, the sum and the sum of squares of the edges ``source_j + centre_i``.
+    """
+    k, channels = graph.shape[1], source.shape[1]
+    best = np.empty(channels, source.dtype)
+    where = np.empty(channels, np.int32)
+    sums[:] = 0
+    plain, squared = sums[0], sums[1]
+    for i in range(start, stop):
+        row, added = source[graph[i, 0]], total[i]
+        for c in range(channels):
+            best[c] = sign[c] * row[c]
+            added[c] = row[c]
+            where[c] = 0
+        for e in range(1, k):
+            row = source[graph[i, e]]
+            for c in range(channels):
+                added[c] += row[c]
+                signed = sign[c] * row[c]
+                where[c] = e if signed > best[c] else where[c]
+                best[c] = max(signed, best[c])
+        own, here, most_row, slot_row = source[i], centre[i], most[i], slot[i]
+        times = np.float64(degree[i])
+        for c in range(channels):
+            most_row[c] = best[c]
+            slot_row[c] = where[c]
+            a, b, s = np.float64(own[c]), np.float64(here[c]), np.float64(added[c])
+            plain[c] += s + k * b
+            squared[c] += times * a * a + b * (k * b + 2 * s)
+
+
+@_jit
+def blend_rows(most, total, centre, terms, start, stop, out):  # type: ignore[no-untyped-def]
+    """``terms[0] most + terms[1] total + terms[2] centre + terms[3]`` for the rows ``start`` to ``stop``; terms (4, C)."""
+    of_most, of_total, of_centre, constant = terms[0], terms[1], terms[2], terms[3]
+    for i in range(start, stop):
+        m, t, b, row = most[i], total[i], centre[i], out[i]
+        for c in range(len(row)):
+            row[c] = of_most[c] * m[c] + of_total[c] * t[c] + of_centre[c] * b[c] + constant[c]
+
+
+@_jit
+def sum_gradients(gradient, most, total, centre, start, stop, sums):  # type: ignore[no-untyped-def]
+    """``sums`` (4, C) becomes the sum of the gradient, alone and times each of ``most``, ``total``, ``centre``."""
+    sums[:] = 0
+    alone, of_most, of_total, of_centre = sums[0], sums[1], sums[2], sums[3]
+    for i in range(start, stop):
+        g, m, t, b = gradient[i], most[i], total[i], centre[i]
+        for c in range(len(g)):
+            d = np.float64(g[c])
+            alone[c] += d
+            of_most[c] += d * m[c]
+            of_total[c] += d * t[c]
+            of_centre[c] += d * b[c]
+
+
+@_jit
+def scatter_edges(gradient, source, centre, total, graph, slot, degree, terms, first, last, to_source, to_centre):  # type: ignore[no-untyped-def]
+    """Backward of one cloud for the channels ``first`` to ``last``: fills ``to_source`` and ``to_centre`` (N, C).
+
+    ``terms`` (5, C): what the largest edge gets of a row's gradient, what every edge gets, what the centre gets; and what
+    the moments send to each edge: a constant, and a factor of its value.
+    """
+    points, k = graph.shape
+    width = last - first
+    largest, every, whole = terms[0, first:last], terms[1, first:last], terms[2, first:last]
+    constant, slope = terms[3, first:last], terms[4, first:last]
+    for j in range(points):
+        out, a = to_source[j, first:last], source[j, first:last]
+        times = degree[j]
+        for c in range(width):
+            out[c] = times * (constant[c] + slope[c] * a[c])
+    spread = np.empty(width, source.dtype)
+    for i in range(points):
+        g, b, s = gradient[i, first:last], centre[i, first:last], total[i, first:last]
+        out, picked = to_centre[i, first:last], slot[i, first:last]
+        for c in range(width):
+            spread[c] = every[c] * g[c] + slope[c] * b[c]
+            out[c] = whole[c] * g[c] + k * (constant[c] + slope[c] * b[c]) + slope[c] * s[c]
+        for e in range(k):
+            row = to_source[graph[i, e], first:last]
+            for c in range(width):
+                row[c] += spread[c]
+        for c in range(width):
+            to_source[graph[i, picked[c]], first + c] += largest[c] * g[c]
