@@ -1,0 +1,191 @@
+"""What retrieval looks like: ranked galleries and a cloud, written into the run folder for the report."""
+
+import logging
+from pathlib import Path
+
+import lightning as L
+import numpy as np
+import torch
+from lightning.pytorch.trainer.states import TrainerFn
+
+from ogreid.callbacks.validation import RetrievalValidation
+from ogreid.data.datamodule import ReidDataModule, RetrievalSet
+from ogreid.data.store import Store
+from ogreid.errors import UserError
+from ogreid.retrieval.galleries import RankedGallery, choose_queries, rank_gallery
+from ogreid.retrieval.metric import Collected, RetrievalMetric
+from ogreid.retrieval.ranking import Judgement, judge
+
+__all__ = ["Pictures", "collect_galleries", "portrait"]
+
+log = logging.getLogger(__name__)
+
+
+class Pictures(L.Callback):
+    """Writes ``<set>-galleries.npz`` and ``<set>-cloud.npz`` for every judged set, of the network as it is at the end.
+
+    Args:
+        folder: where to; made when needed.
+        top: gallery rows per query.
+        each: queries per kind (best, median, worst).
+    """
+
+    def __init__(self, folder: Path, *, top: int = 10, each: int = 2) -> None:
+        self.folder, self.top, self.each = folder, top, each
+
+    def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """After the last validation of the training."""
+        self._write(trainer)
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """After a validation of its own, as of averaged weights."""
+        if trainer.state.fn == TrainerFn.VALIDATING:
+            self._write(trainer)
+
+    def _write(self, trainer: L.Trainer) -> None:
+        data = trainer.datamodule  # type: ignore[attr-defined]  # set by Lightning where a data module is given
+        assert isinstance(data, ReidDataModule)
+        judges = [c for c in trainer.callbacks if isinstance(c, RetrievalValidation)]  # type: ignore[attr-defined]
+        for judge_callback in judges if trainer.is_global_zero else ():
+            for number, metric in judge_callback.metrics.items():
+                judged = data.retrieval_sets[number]
+                self._write_set(judged, metric, judge_callback.judgements.get(judged.name))
+
+    def _write_set(self, judged: RetrievalSet, metric: RetrievalMetric, judgement: Judgement | None) -> None:
+        rows: Collected | None = metric.collected
+        if rows is None or judgement is None or not judgement.answerable:
+            return
+        index = rows.index.cpu().numpy()
+        collect_galleries(
+            judged.store,
+            judged.rows[index],
+            int((index < judged.queries).sum()),
+            rows.embedding,
+            rows.identity,
+            rows.camera,
+            self.folder,
+            top=self.top,
+            each=self.each,
+            name=judged.name,
+            average_precision=judgement.average_precision,
+        )
+
+
+def collect_galleries(
+    store: Store,
+    rows: np.ndarray,
+    queries: int,
+    embedding: np.ndarray | torch.Tensor,
+    identity: np.ndarray | torch.Tensor,
+    camera: np.ndarray | torch.Tensor,
+    folder: Path,
+    *,
+    top: int = 10,
+    each: int = 2,
+    name: str | None = None,
+    average_precision: np.ndarray | None = None,
+) -> tuple[Path, Path]:
+    """Write the ranked lists of the best, median and worst queries with their pictures, and the cloud of one query.
+
+    Args:
+        store: that the rows are of.
+        rows: (R,) numbers in the store, query rows first.
+        queries: how many of them are queries.
+        embedding: (R, D); identity and camera (R,) integers.
+        identity: (R,).
+        camera: (R,).
+        folder: where to; made when missing.
+        top: gallery rows per list.
+        each: queries per kind.
+        name: of the set, for the file names; the store's where it is not given.
+        average_precision: (Q,) if already known; else the rows are judged.
+
+    Returns:
+        The two files. Galleries: ``kind`` and ``query_name`` (K,) text, ``average_precision`` (K,), ``query``
+        (K, H, W, 3) uint8, ``found`` (K, T, H, W, 3) uint8, ``scores``, ``correct``, ``names`` (K, T); a list shorter
+        than T ends in empty names. Cloud: ``xyz`` (P, 3) float32 metres, centred, ``rgb`` (P, 3) uint8, ``name``.
+    """
+    columns = [np.asarray(torch.as_tensor(column).detach().float().cpu()) for column in (embedding,)]
+    columns += [np.asarray(torch.as_tensor(column).cpu()) for column in (identity, camera)]
+    query, gallery = [c[:queries] for c in columns], [c[queries:] for c in columns]
+    if average_precision is None:
+        average_precision = judge(*query, *gallery).average_precision
+    chosen = choose_queries(average_precision, query[1], each)
+    lists = rank_gallery([number for _, number in chosen], *query, *gallery, top=top)
+    files = _files(folder, (name or store.name).replace("/", "-"))
+    arrays = _gallery_arrays(store, rows, queries, lists, top)
+    arrays["kind"] = np.array([kind for kind, _ in chosen])
+    arrays["average_precision"] = average_precision[[number for _, number in chosen]]
+    _save(files[0], arrays)
+    shown = next((number for kind, number in chosen if kind == "median"), chosen[0][1])
+    xyz, rgb = store.clouds([int(rows[shown])])
+    cloud = {"xyz": xyz[0] - xyz[0].mean(axis=0), "rgb": np.rint(rgb[0] * 255).astype(np.uint8)}
+    _save(files[1], cloud | {"name": np.array(str(store.rows["source"][rows[shown]]))})
+    return files
+
+
+def portrait(xyz: np.ndarray, rgb: np.ndarray, height: int = 128, width: int = 64) -> np.ndarray:
+    """A cloud seen from the front, for clouds that are not in pixel order.
+
+    Args:
+        xyz: (P, 3) metres; x right, y down, z away.
+        rgb: (P, 3) in [0, 1].
+        height: of the picture.
+        width: of the picture.
+
+    Returns:
+        (H, W, 3) uint8; the nearest point of each pixel, white where there is none.
+    """
+    low, high = xyz[:, :2].min(axis=0), xyz[:, :2].max(axis=0)
+    scale = max(float((high[0] - low[0]) / width), float((high[1] - low[1]) / height), 1e-6)
+    centred = (xyz[:, :2] - (low + high) / 2) / scale + np.array([width / 2, height / 2])
+    column, row = np.clip(centred.astype(np.int64), 0, [width - 1, height - 1]).T
+    picture: np.ndarray = np.full((height, width, 3), 255, dtype=np.uint8)
+    far_first = np.argsort(-xyz[:, 2], kind="stable")
+    picture[row[far_first], column[far_first]] = np.rint(rgb[far_first] * 255)
+    return picture
+
+
+def _picture(store: Store, row: int) -> np.ndarray:
+    crop = store.picture(row)
+    if crop is not None:
+        return crop
+    xyz, rgb = store.clouds([row])
+    return portrait(xyz[0], rgb[0])
+
+
+def _gallery_arrays(
+    store: Store, rows: np.ndarray, queries: int, lists: list[RankedGallery], top: int
+) -> dict[str, np.ndarray]:
+    """The lists as rectangular arrays."""
+    found = [[int(rows[queries + g]) for g in one.rows] for one in lists]
+    asked = [int(rows[one.query]) for one in lists]
+    blank = np.full_like(_picture(store, asked[0]), 255)
+    sources = store.rows["source"]
+    return {
+        "query": np.stack([_picture(store, row) for row in asked]),
+        "query_name": np.array([str(sources[row]) for row in asked]),
+        "found": np.stack([_padded([_picture(store, row) for row in one], top, blank) for one in found]),
+        "names": np.stack([_padded([np.array(str(sources[row])) for row in one], top, np.array("")) for one in found]),
+        "scores": np.stack([_padded(list(one.scores), top, np.array(np.nan)) for one in lists]),
+        "correct": np.stack([_padded(list(one.correct), top, np.array(False)) for one in lists]),
+    }
+
+
+def _padded(items: list[np.ndarray], count: int, filler: np.ndarray) -> np.ndarray:
+    return np.stack([*items, *[filler] * (count - len(items))])
+
+
+def _files(folder: Path, name: str) -> tuple[Path, Path]:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{folder}: pictures cannot be written there: {error.strerror}") from error
+    return folder / f"{name}-galleries.npz", folder / f"{name}-cloud.npz"
+
+
+def _save(path: Path, arrays: dict[str, np.ndarray]) -> None:
+    part = path.with_suffix(".part")
+    with part.open("wb") as file:
+        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]  # numpy types **kwds together with allow_pickle
+    part.replace(path)

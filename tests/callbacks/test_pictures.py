@@ -1,0 +1,115 @@
+"""Pictures of retrieval: what is written shows the right crops in the right order."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from ogreid.callbacks.pictures import Pictures, collect_galleries, portrait
+from ogreid.callbacks.validation import RetrievalValidation
+from ogreid.errors import UserError
+from ogreid.retrieval import judge
+from ogreid.retrieval.metric import RetrievalMetric
+
+ROWS = np.arange(5, 45)  # the store's first rows are for training
+QUERIES = 8
+
+
+class PaintedStore:
+    """A store whose every crop is painted in its own row number."""
+
+    name = "painted"
+
+    def __init__(self, *, in_pixel_order=True):
+        self.in_pixel_order = in_pixel_order
+        self.rows = np.zeros(45, dtype=[("source", "U20")])
+        self.rows["source"] = [f"query/{row:04}.jpg" for row in range(45)]
+
+    def picture(self, index):
+        return np.full((128, 64, 3), index, dtype=np.uint8) if self.in_pixel_order else None
+
+    def clouds(self, indices):
+        grid = np.stack(np.meshgrid(np.arange(64), np.arange(128)), axis=-1).reshape(-1, 2)
+        xyz = np.concatenate([grid, np.ones((len(grid), 1))], axis=1)[None].astype(np.float32)
+        return np.repeat(xyz, len(indices), 0), np.stack([np.full((8192, 3), i / 255, np.float32) for i in indices])
+
+
+def columns(seed=0):
+    rng = np.random.default_rng(seed)
+    identity = np.concatenate([np.arange(QUERIES), rng.integers(-1, QUERIES, len(ROWS) - QUERIES)])
+    embedding = rng.standard_normal((QUERIES, 6))[identity] + 0.8 * rng.standard_normal((len(ROWS), 6))
+    camera = np.concatenate([np.ones(QUERIES, dtype=int), rng.integers(1, 4, len(ROWS) - QUERIES)])
+    return embedding.astype(np.float32), identity, camera
+
+
+def judged_by_hand():
+    embedding, identity, camera = columns()
+    query, gallery = (
+        [c[part] for c in (embedding, identity, camera)] for part in (slice(QUERIES), slice(QUERIES, None))
+    )
+    return judge(*query, *gallery)
+
+
+@pytest.mark.parametrize("in_pixel_order", [True, False])
+def test_galleries_show_the_rows_they_name(tmp_path, in_pixel_order):
+    store = PaintedStore(in_pixel_order=in_pixel_order)
+    galleries, cloud = collect_galleries(store, ROWS, QUERIES, *columns(), tmp_path / "pictures")
+    held = np.load(galleries)
+    assert held["found"].shape == (len(held["kind"]), 10, 128, 64, 3)
+    for asked, picture in zip(held["query_name"], held["query"], strict=True):
+        assert (picture == int(asked[6:10])).all()
+    shown = held["names"] != ""
+    assert shown.any()
+    for name, picture in zip(held["names"][shown], held["found"][shown], strict=True):
+        assert (picture == int(name[6:10])).all()
+    xyz = np.load(cloud)["xyz"]
+    np.testing.assert_allclose(xyz.mean(axis=0), 0, atol=1e-3)
+
+
+def test_the_best_query_has_the_best_precision(tmp_path):
+    held = np.load(collect_galleries(PaintedStore(), ROWS, QUERIES, *columns(), tmp_path)[0])
+    precision = judged_by_hand().average_precision
+    assert held["average_precision"][0] == np.nanmax(precision)
+    assert held["average_precision"][held["kind"] == "worst"].min() == np.nanmin(precision)
+    hits = held["correct"] & (held["names"] != "")
+    assert hits[0].sum() >= hits[list(held["kind"]).index("worst")].sum()
+
+
+def test_a_short_gallery_is_filled_up_with_nothing(tmp_path):
+    embedding, identity, camera = (column[:12] for column in columns())
+    identity[8:] = [0, 1, 2, 3]
+    camera[8:] = 2
+    held = np.load(collect_galleries(PaintedStore(), ROWS[:12], QUERIES, embedding, identity, camera, tmp_path)[0])
+    assert (held["names"][:, 4:] == "").all()
+    assert np.isnan(held["scores"][:, 4:]).all()
+    assert not held["correct"][:, 4:].any()
+
+
+def test_a_portrait_shows_the_nearest_point():
+    xyz = np.array([[0, 0, 1.0], [0, 0, 0.5], [1, 2, 1.0]], dtype=np.float32)
+    rgb = np.array([[1, 0, 0], [0, 1, 0], [0, 0, 1]], dtype=np.float32)
+    picture = portrait(xyz, rgb)
+    assert picture[0, 0].tolist() == [0, 255, 0]
+    assert picture[-1, -1].tolist() == [0, 0, 255]
+
+
+def test_an_unwritable_folder_is_one_line(tmp_path):
+    (tmp_path / "taken").write_text("a file")
+    with pytest.raises(UserError, match="pictures cannot be written there"):
+        collect_galleries(PaintedStore(), ROWS, QUERIES, *columns(), tmp_path / "taken")
+
+
+def test_the_callback_writes_the_sets_of_the_last_validation(tmp_path, monkeypatch):
+    metric = RetrievalMetric(QUERIES, len(ROWS) - QUERIES)
+    metric.update(*(torch.from_numpy(column) for column in columns()), torch.arange(len(ROWS)))
+    judge_callback = RetrievalValidation()
+    judge_callback.metrics, judge_callback.judgements = {0: metric}, {"painted-8": metric.compute()}
+    judged = SimpleNamespace(name="painted-8", store=PaintedStore(), rows=ROWS, queries=QUERIES)
+    monkeypatch.setattr("ogreid.callbacks.pictures.ReidDataModule", SimpleNamespace)
+    data = SimpleNamespace(retrieval_sets=[judged])
+    trainer = SimpleNamespace(datamodule=data, callbacks=[judge_callback], is_global_zero=True)
+    Pictures(tmp_path, each=1).on_fit_end(trainer, None)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["painted-8-cloud.npz", "painted-8-galleries.npz"]
+    expected = np.nanmax(judged_by_hand().average_precision)
+    assert np.load(tmp_path / "painted-8-galleries.npz")["average_precision"][0] == expected
