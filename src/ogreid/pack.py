@@ -30,6 +30,8 @@ def parser() -> doors.Parser:
     what.add_argument("--published", metavar="DIR", help="the authors' clouds of the benchmark (.obj)")
     what.add_argument("--images", metavar="DIR", help="a folder of person crops of your own")
     how = made.add_argument_group("how")
+    how.add_argument("--meshes", metavar="DIR|FILE", help="bodies of HMR, ROMP, 4D-Humans, mmhuman3d, SAM 3D Body")
+    how.add_argument("--faces", metavar="FILE", help="the body model's faces, where the bodies come without")
     how.add_argument("--mode", default="raster", help="raster (default), vertex (published mapping), nearest")
     how.add_argument("--dtype", default="float16", choices=("float16", "float32"), help="of the coordinates")
     how.add_argument("--no-background", dest="background", action="store_false", help="only the body's pixels")

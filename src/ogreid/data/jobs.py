@@ -21,6 +21,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from ogreid.data.bodies import estimates_in
 from ogreid.data.obj import PublishedClouds, read_published
 from ogreid.data.packing import available_cores, bytes_needed, pack
 from ogreid.data.readers import BENCHMARKS, benchmark_named, read_benchmark, rows_array
@@ -76,8 +77,12 @@ def _pack_crops(asked: argparse.Namespace, target: Path, name: str, told: Told) 
     if root is None:
         raise UserError(f"where is {title}? give its folder: python -m ogreid.pack {asked.name} --root DIR")
     rows = rows_array(read_benchmark(benchmark, root, allow_count_mismatch=asked.allow_count_mismatch))
-    log.info("%s: every crop is lifted with the built-in upright body", title)
-    _pack(asked, rows, _crop_source(asked, Path(root), upright), target, name, benchmark, told)
+    bodies: MeshSource = upright
+    if asked.meshes:
+        bodies = estimates_in(asked.meshes, Path(root), asked.faces)
+    else:
+        log.info("%s: no --meshes; every crop is lifted with the built-in upright body", title)
+    _pack(asked, rows, _crop_source(asked, Path(root), bodies), target, name, benchmark, told)
 
 
 def _pack_published(asked: argparse.Namespace, target: Path, name: str, told: Told) -> None:

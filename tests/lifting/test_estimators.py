@@ -1,0 +1,234 @@
+import json
+import pickle
+
+import numpy as np
+import pytest
+
+from ogreid.errors import UserError
+from ogreid.lifting import WeakCamera, upright_template
+from ogreid.lifting.archive import read_archive
+from ogreid.lifting.estimators import read_body, read_faces
+
+BODY = upright_template()
+VERTICES = BODY.vertices[::7]
+SIZE = (128, 64)
+LARGE = (300, 100)
+
+
+def where(mesh):
+    """Pixels of the first vertices in the packed crop."""
+    return mesh.camera.pixels(mesh.vertices.astype(float), 128, 64)
+
+
+def test_hmr_projects_scaled_sums_over_the_square_crop(tmp_path):
+    np.savez(tmp_path / "a.npz", vertices=VERTICES, camera=np.array([0.9, 0.1, -0.05]))
+    mesh = read_body(tmp_path / "a.npz", LARGE)
+    assert mesh.camera == WeakCamera(0.9, (0.1, -0.05))
+    expected = (0.9 * (VERTICES[:, :2] + [0.1, -0.05]) + 1) / 2 * 128 - [32, 0]
+    np.testing.assert_allclose(where(mesh), expected, atol=1e-4)
+
+
+def test_romp_projects_scaled_then_shifted_and_takes_the_surest_person(tmp_path):
+    people = {
+        "verts": np.stack([VERTICES * 0.5, VERTICES]),
+        "cam": np.array([[0.5, 0, 0], [0.9, 0.1, -0.05]]),
+        "center_confs": np.array([[0.2], [0.8]]),
+    }
+    np.savez(tmp_path / "a.npz", results=np.array(people, dtype=object))
+    mesh = read_body(tmp_path / "a.npz", LARGE)
+    np.testing.assert_array_equal(mesh.vertices, VERTICES)
+    in_crop = (0.9 * VERTICES[:, :2] + [0.1, -0.05] + 1) / 2 * 300 - [100, 0]
+    np.testing.assert_allclose(where(mesh), in_crop * [64 / 100, 128 / 300], atol=1e-4)
+
+
+def test_4d_humans_projects_over_its_own_box(tmp_path):
+    told = {"pred_cam": np.array([0.8, 0.1, 0.0]), "box_center": np.array([40.0, 170.0]), "box_size": np.array(250.0)}
+    np.savez(tmp_path / "a.npz", pred_vertices=VERTICES[None], **told)
+    in_crop = 0.8 * (VERTICES[:, :2] + [0.1, 0.0]) / 2 * 250 + [40, 170]
+    expected = in_crop * [64 / 100, 128 / 300]
+    np.testing.assert_allclose(where(read_body(tmp_path / "a.npz", LARGE)), expected, atol=1e-4)
+
+
+def test_mmhuman3d_projects_over_the_square_around_its_box(tmp_path):
+    told = {"pred_cams": np.array([[0.8, 0.1, 0.0]]), "bboxes_xyxy": np.array([[0.0, 20.0, 90.0, 280.0, 0.99]])}
+    np.savez(tmp_path / "a.npz", verts=VERTICES[None], **told)
+    in_crop = 0.8 * (VERTICES[:, :2] + [0.1, 0.0]) / 2 * 260 + [45, 150]
+    expected = in_crop * [64 / 100, 128 / 300]
+    np.testing.assert_allclose(where(read_body(tmp_path / "a.npz", LARGE)), expected, atol=1e-4)
+
+
+def test_sam_3d_body_projects_in_full_perspective(tmp_path):
+    told = {"pred_cam_t": np.array([0.1, 0.0, 5.0]), "focal_length": np.array(600.0), "bbox": np.zeros(4)}
+    np.savez(tmp_path / "a.npz", pred_vertices=VERTICES, faces=BODY.faces[:0], **told)
+    with pytest.raises(UserError, match="faces of shape"):
+        read_body(tmp_path / "a.npz", LARGE)
+    np.savez(tmp_path / "a.npz", pred_vertices=VERTICES, **told)
+    moved = VERTICES + np.array([0.1, 0.0, 5.0])
+    in_crop = 600 * moved[:, :2] / moved[:, 2:] + [50, 150]
+    expected = in_crop * [64 / 100, 128 / 300]
+    np.testing.assert_allclose(where(read_body(tmp_path / "a.npz", LARGE)), expected, atol=1e-3)
+
+
+def test_faces_come_with_the_file_or_from_another(tmp_path):
+    np.savez(tmp_path / "a.npz", verts=BODY.vertices, cam=np.array([1.0, 0, 0]))
+    np.savez(tmp_path / "model.npz", f=BODY.faces.astype(np.uint32))
+    np.save(tmp_path / "model.npy", BODY.faces)
+    for name in ("model.npz", "model.npy"):
+        faces = read_faces(tmp_path / name)
+        np.testing.assert_array_equal(read_body(tmp_path / "a.npz", SIZE, faces).faces, BODY.faces)
+    assert read_body(tmp_path / "a.npz", SIZE).faces is None
+    np.savez(tmp_path / "a.npz", verts=BODY.vertices, cam=np.array([1.0, 0, 0]), faces=BODY.faces[:4])
+    assert read_body(tmp_path / "a.npz", SIZE, BODY.faces).faces.shape == (4, 3)
+    with pytest.raises(UserError, match=r"other.npz: holds no faces"):
+        np.savez(tmp_path / "other.npz", x=1)
+        read_faces(tmp_path / "other.npz")
+
+
+class Malice:
+    def __init__(self, target):
+        self.target = target
+
+    def __reduce__(self):
+        return (open, (str(self.target), "w"))
+
+
+@pytest.mark.parametrize("wrap", [lambda bad: bad, lambda bad: {"verts": [bad]}])
+def test_code_in_a_pickle_is_not_run(tmp_path, wrap):
+    target = tmp_path / "was_run"
+    np.savez(tmp_path / "bad.npz", results=np.array(wrap(Malice(target)), dtype=object))
+    with pytest.raises(UserError, match=r"bad.npz: its pickle asks for _?io\.open, which is no data"):
+        read_body(tmp_path / "bad.npz", SIZE)
+    assert not target.exists()
+
+
+def test_numpy_s_own_tricks_are_refused_too(tmp_path):
+    """A pickle may not reach further functions through an allowed one."""
+    content = b"cnumpy._core.multiarray\n_reconstruct\n(cbuiltins\neval\n(I0\ntS'b'\ntR."
+    member = np.lib.format
+    with (tmp_path / "results.npy").open("wb") as file:
+        member.write_array_header_1_0(file, {"descr": "|O", "fortran_order": False, "shape": ()})
+        file.write(content)
+    import zipfile
+
+    with zipfile.ZipFile(tmp_path / "bad.npz", "w") as archive:
+        archive.write(tmp_path / "results.npy", "results.npy")
+    with pytest.raises(UserError, match=r"asks for (builtins|__builtin__)\.eval"):
+        read_archive(tmp_path / "bad.npz")
+
+
+@pytest.mark.parametrize("protocol", [2, 4])
+def test_plain_objects_of_any_pickle_protocol_are_read(tmp_path, protocol):
+    told = {"cam": np.arange(3.0), "name": "a", "text": b"x", "score": np.float32(0.5)}
+    with (tmp_path / "results.npy").open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, {"descr": "|O", "fortran_order": False, "shape": ()})
+        pickle.dump(np.array(told, dtype=object), file, protocol=protocol)
+    import zipfile
+
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+        archive.write(tmp_path / "results.npy", "results.npy")
+    read = read_archive(tmp_path / "a.npz")["results"][()]
+    np.testing.assert_array_equal(read["cam"], told["cam"])
+    assert (read["name"], read["text"], read["score"]) == ("a", b"x", np.float32(0.5))
+
+
+@pytest.mark.parametrize(
+    ("told", "words"),
+    [
+        ({"joints": np.zeros(3)}, r"holds joints, as no known estimator does"),
+        ({"verts": VERTICES, "cam": np.zeros(2)}, r"camera or box of shape \(2,\); expected 3 numbers"),
+        ({"verts": np.stack([VERTICES] * 2), "cam": np.ones((2, 3))}, "holds 2 people; expected one"),
+        ({"results": np.array({"verts": []}, dtype=object)}, "results without verts and cam"),
+        ({"results": np.array({"verts": [], "cam": []}, dtype=object)}, "ROMP found nobody"),
+        ({"verts": VERTICES, "cam": np.array([-1.0, 0, 0])}, "expected scale > 0"),
+    ],
+)
+def test_an_unusable_file_is_refused_in_one_line(tmp_path, told, words):
+    np.savez(tmp_path / "a.npz", **told)
+    with pytest.raises(UserError, match=words):
+        read_body(tmp_path / "a.npz", SIZE)
+
+
+def test_a_file_that_is_no_archive_is_refused(tmp_path):
+    (tmp_path / "a.npz").write_bytes(b"no zip")
+    with pytest.raises(UserError, match=r"a.npz: not a readable .npz file"):
+        read_body(tmp_path / "a.npz", SIZE)
+    with pytest.raises(UserError, match=r"b.npz: no such file"):
+        read_body(tmp_path / "b.npz", SIZE)
+
+
+def camera_file(path, **told):
+    weak = {"type": "weak", "scale": 0.9, "translation": [0.1, 0.0], "order": "s(x+t)"}
+    path.write_text(json.dumps(weak | told))
+
+
+def write_obj(path, vertices, faces):
+    lines = [f"v {x} {y} {z}" for x, y, z in vertices.tolist()]
+    path.write_text("\n".join([*lines, *(f"f {a + 1}//{a + 1} {b + 1}/2 {c + 1}" for a, b, c in faces.tolist())]))
+
+
+def write_ply(path, vertices, faces, form):
+    head = f"ply\nformat {form} 1.0\ncomment made by hand\nelement vertex {len(vertices)}\n"
+    head += "property float x\nproperty float y\nproperty float z\nproperty uchar red\n"
+    head += f"element face {len(faces)}\nproperty list uchar int vertex_indices\nend_header\n"
+    if form == "ascii":
+        body = "".join(f"{x} {y} {z} 9\n" for x, y, z in vertices.tolist())
+        content = (body + "".join(f"3 {a} {b} {c}\n" for a, b, c in faces.tolist())).encode()
+    else:
+        order = "<" if "little" in form else ">"
+        points = np.zeros(len(vertices), dtype=[("p", order + "f4", 3), ("red", "u1")])
+        points["p"] = vertices
+        corners = np.zeros(len(faces), dtype=[("n", "u1"), ("c", order + "i4", 3)])
+        corners["n"], corners["c"] = 3, faces
+        content = points.tobytes() + corners.tobytes()
+    path.write_bytes(head.encode() + content)
+
+
+@pytest.mark.parametrize("form", ["obj", "ascii", "binary_little_endian", "binary_big_endian"])
+def test_a_surface_comes_with_its_camera(tmp_path, form):
+    path = tmp_path / ("a.obj" if form == "obj" else "a.ply")
+    camera_file(tmp_path / "a.json")
+    write_obj(path, BODY.vertices, BODY.faces) if form == "obj" else write_ply(path, BODY.vertices, BODY.faces, form)
+    mesh = read_body(path, LARGE)
+    np.testing.assert_allclose(mesh.vertices, BODY.vertices, rtol=1e-6)
+    np.testing.assert_array_equal(mesh.faces, BODY.faces)
+    in_crop = (0.9 * (BODY.vertices[:, :2] + [0.1, 0]) + 1) / 2 * 300 - [100, 0]
+    np.testing.assert_allclose(where(mesh), in_crop * [64 / 100, 128 / 300], atol=1e-4)
+
+
+def test_4d_humans_surface_is_turned_over(tmp_path):
+    camera_file(tmp_path / "camera.json", axes="right-up-towards")
+    write_obj(tmp_path / "a.obj", BODY.vertices * [1, -1, -1], BODY.faces)
+    np.testing.assert_allclose(read_body(tmp_path / "a.obj", SIZE).vertices, BODY.vertices, rtol=1e-6)
+
+
+def test_polygons_become_triangles_and_negative_numbers_count_from_the_end(tmp_path):
+    (tmp_path / "a.obj").write_text("v 0 0 0\nv 1 0 0\nv 1 1 0\nv 0 1 0\nf -4 -3 -2 -1\n")
+    np.testing.assert_array_equal(read_faces(tmp_path / "a.obj"), [[0, 1, 2], [0, 2, 3]])
+
+
+@pytest.mark.parametrize(
+    ("camera", "words"),
+    [
+        (None, r"a.obj: no camera; write a.json beside it"),
+        ("{", r"a.json: not a camera \(JSONDecodeError"),
+        ('{"scale": 1}', r"a.json: not a camera \(KeyError: 'type'\)"),
+        ('{"type": "fish", "scale": 1}', "neither weak nor pinhole"),
+        ('{"type": "weak", "scale": 1, "translation": [0, 0]}', "KeyError: 'order'"),
+        ('{"type": "weak", "scale": 1, "translation": [0, 0], "order": "xs"}', r"order 'xs'; known"),
+        ('{"axes": "up"}', "axes 'up'"),
+    ],
+)
+def test_a_surface_without_a_whole_camera_is_refused(tmp_path, camera, words):
+    write_obj(tmp_path / "a.obj", BODY.vertices[:9], BODY.faces[:0])
+    if camera:
+        (tmp_path / "a.json").write_text(camera)
+    with pytest.raises(UserError, match=words):
+        read_body(tmp_path / "a.obj", SIZE)
+
+
+@pytest.mark.parametrize("content", [b"ply\n", b"", b"ply\nformat ascii 1.0\nelement vertex 2\nend_header\n1\n"])
+def test_a_broken_surface_is_refused(tmp_path, content):
+    camera_file(tmp_path / "a.json")
+    (tmp_path / "a.ply").write_bytes(content)
+    with pytest.raises(UserError, match=r"a.ply: not a readable surface"):
+        read_body(tmp_path / "a.ply", SIZE)
