@@ -16,6 +16,7 @@ from ogreid.models import build_model
 from ogreid.models.published import load_published
 from ogreid.module import ReidModule
 from ogreid.results import summaries
+from ogreid.silence import silence
 
 __all__ = ["Judged", "judge_stores", "network_for"]
 
@@ -50,6 +51,7 @@ def network_for(run: str | None, published: str | None, model: str | None, weigh
 
 def judge_stores(judged: Judged, stores: Sequence[str], root: str, points: int | None = None) -> dict[str, Any]:
     """The numbers of ``summary.json`` for each store, percentages as 0..100."""
+    silence()
     how = dataclasses.replace(judged.data, root=root, train=[], retrieval=list(stores), transfer=[])
     if points is not None:
         how = dataclasses.replace(how, points=points, density=None)

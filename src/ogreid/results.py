@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from ogreid.retrieval.ranking import Judgement
@@ -14,7 +15,7 @@ COLUMNS = {
     "rank5": "rank-5",
     "rank10": "rank-10",
     "mAP": "mAP",
-    "mAP_step": "mAP step",
+    "mAP_step": "step",
     "mINP": "mINP",
 }
 
@@ -26,16 +27,21 @@ def summaries(judgements: Mapping[str, Judgement]) -> dict[str, dict[str, Any]]:
 
 def results_table(title: str, rows: Mapping[tuple[str, str], Mapping[str, Any]]) -> Table:
     """A table of (what was judged, on which set) -> numbers."""
-    table = Table(title=title, title_justify="left")
-    table.add_column("network")
-    table.add_column("judged on")
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 0, 0, 1), pad_edge=False)
+    table.add_column("network", no_wrap=True)
+    table.add_column("judged on", no_wrap=True)
     for heading in COLUMNS.values():
         table.add_column(heading, justify="right")
     table.add_column("queries", justify="right")
     for (network, name), numbers in rows.items():
         cells = [f"{numbers[key]:.2f}" for key in COLUMNS]
-        note = f"{numbers['queries']}"
-        if numbers.get("unanswerable"):
-            note += f" (+{numbers['unanswerable']} unanswerable)"
-        table.add_row(network, name, *cells, note)
+        table.add_row(network, name, *cells, _asked(numbers))
     return table
+
+
+def _asked(numbers: Mapping[str, Any]) -> str:
+    """How many queries, and what keeps the numbers from being a result."""
+    note = str(numbers["queries"])
+    if numbers.get("unanswerable"):
+        note += f", {numbers['unanswerable']} unanswerable"
+    return note + (f", partial: {numbers['missing']} rows missing" if numbers.get("missing") else "")

@@ -45,10 +45,15 @@ class Run:
         return self.checkpoints / "last.ckpt"
 
     @property
+    def average(self) -> Path:
+        """The averaged weights, where the experiment averages."""
+        return self.checkpoints / "average.ckpt"
+
+    @property
     def best(self) -> Path:
-        """The checkpoint with the highest ``val/mAP``, or the last one where none was judged."""
-        best = self.checkpoints / "best.ckpt"
-        return best if best.is_file() else self.last
+        """The averaged weights, else the checkpoint with the highest ``val/mAP``, else the last one."""
+        candidates = (self.average, self.checkpoints / "best.ckpt", self.last)
+        return next((path for path in candidates if path.is_file()), self.last)
 
     @property
     def tracking_id(self) -> str:

@@ -3,7 +3,6 @@
 import logging
 import os
 import time
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +26,10 @@ from ogreid.module import ReidModule
 from ogreid.reporting import write_report
 from ogreid.results import results_table, summaries
 from ogreid.runs import Run
+from ogreid.silence import silence
 from ogreid.tracking import loggers_for
 
-__all__ = ["quiet", "train"]
+__all__ = ["train"]
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ def train(experiment: Experiment, resume: str | None = None) -> Run:
     Returns:
         The run; its ``summary.json`` and ``report.html`` are written.
     """
-    quiet()
+    silence()
     started = time.perf_counter()
     run = runs.open_run(resume) if resume else runs.start_run(experiment, runs.new_stamp(experiment))
     _log_to(run.folder / "log.txt")
@@ -58,19 +58,14 @@ def train(experiment: Experiment, resume: str | None = None) -> Run:
     callbacks = _callbacks(experiment, run, data.identities)
     trainer = _trainer(experiment, run, callbacks)
     trainer.fit(module, datamodule=data, ckpt_path=_resume_from(run, resume))
+    last = _judged(callbacks)
+    if experiment.optimiser.average and not experiment.trainer.fast_dev_run:
+        trainer.validate(module, datamodule=data, verbose=False)
+        trainer.save_checkpoint(run.average)
     if trainer.is_global_zero:
-        _finish(experiment, run, module, callbacks, baselines, time.perf_counter() - started)
+        summary = _summary(experiment, module, callbacks) | {"baselines": baselines, "last": last}
+        _finish(experiment, run, summary | {"seconds": round(time.perf_counter() - started, 1)})
     return run
-
-
-def quiet() -> None:
-    """Silence what a user can do nothing about; each line names its upstream cause."""
-    # Lightning 2.6 builds torch's deprecated LeafSpec; gone in its next release.
-    warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=FutureWarning)
-    # Whether more loader workers would help is data.workers' business; the step is far slower than the loader.
-    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-    # Tips for other products of Lightning's makers.
-    logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(lambda r: "Tip" not in r.getMessage())
 
 
 def _prepare(data: ReidDataModule) -> None:
@@ -170,36 +165,39 @@ def _trainer(experiment: Experiment, run: Run, callbacks: list[Callback]) -> L.T
     )
 
 
-def _finish(
-    experiment: Experiment,
-    run: Run,
-    module: ReidModule,
-    callbacks: list[Callback],
-    baselines: dict[str, Any],
-    seconds: float,
-) -> None:
+def _judged(callbacks: list[Callback]) -> dict[str, Any]:
+    """What the last validation found, on every set."""
+    return {k: v for c in callbacks if isinstance(c, RetrievalValidation) for k, v in summaries(c.judgements).items()}
+
+
+def _summary(experiment: Experiment, module: ReidModule, callbacks: list[Callback]) -> dict[str, Any]:
+    """What ``summary.json`` says of the finished network: averaged where the experiment averages, else the last."""
     validation, transfer = (c for c in callbacks if isinstance(c, RetrievalValidation))
     throughput = next(c for c in callbacks if isinstance(c, Throughput))
-    summary = {
+    best = next(c for c in callbacks if isinstance(c, ModelCheckpoint))
+    return {
         "experiment": experiment.name,
         "model": experiment.model.name,
         "seed": experiment.seed,
         "parameters": sum(p.numel() for p in module.network.parameters()),
-        "seconds": round(seconds, 1),
         "clouds_per_second": throughput.clouds_per_second,
         "retrieval": summaries(validation.judgements),
         "transfer": summaries(transfer.judgements),
-        "baselines": baselines,
+        "best_mAP": None if best.best_model_score is None else float(best.best_model_score),
         "cmc": {n: [100 * float(v) for v in j.cmc[:50]] for n, j in validation.judgements.items()},
         "provenance": runs.provenance(),
     }
+
+
+def _finish(experiment: Experiment, run: Run, summary: dict[str, Any]) -> None:
+    """Write the summary and the report, print the table."""
     run.write_summary(summary)
     report = write_report(run.folder)
-    rows = {(name, on): numbers for name, sets in baselines.items() for on, numbers in sets.items()}
-    found = {**summary["retrieval"], **summary["transfer"]}  # type: ignore[dict-item]
+    rows = {(name, on): numbers for name, sets in summary["baselines"].items() for on, numbers in sets.items()}
+    found = {**summary["retrieval"], **summary["transfer"]}
     rows |= {(experiment.model.name, on): numbers for on, numbers in found.items()}
     console = Console()
-    console.print(results_table(f"{experiment.name}, seed {experiment.seed}, {seconds:.0f} s", rows))
+    console.print(results_table(f"{experiment.name}, seed {experiment.seed}, {summary['seconds']:.0f} s", rows))
     console.print(f"run     {run.folder}\nreport  {report}", soft_wrap=True, highlight=False)
 
 
