@@ -231,7 +231,7 @@ class OGNet(nn.Module):
         self.stages = nn.ModuleList()
         for channels, width in pairwise((3, *widths)):
             last = len(self.stages) == len(widths) - 1
-            branches = [GroupBranch(width, (width // 2, width), gate=gate, backend=backend) for _ in samples]
+            branches = [GroupBranch(width, width // 2, width, gate=gate, backend=backend) for _ in samples]
             self.stages.append(
                 GraphModule(
                     _graph(k, last and appearance),

@@ -11,7 +11,7 @@ from torch import Tensor
 from ogreid.errors import UserError, nearest_names
 from ogreid.losses import IdentityHead
 from ogreid.models.ognet import GraphModule, OGNet
-from ogreid.nn.abstraction import Gate, GroupBranch
+from ogreid.nn.abstraction import GroupBranch
 
 __all__ = ["from_published_names", "load_published", "to_published_names"]
 
@@ -193,8 +193,8 @@ def _names(network: OGNet) -> dict[str, str]:
         if stage.reduction is not None:
             for scale, branch in enumerate(stage.reduction.branches):
                 assert isinstance(branch, GroupBranch)
-                second = 3 if isinstance(branch.gate, Gate) else 2  # places in the released nn.Sequential
-                layers = {"linears.0": "0", "norms.0": "1", "linears.1": f"{second}", "norms.1": f"{second + 1}"}
+                second = 2 if branch.gate is None else 3  # places in the released nn.Sequential
+                layers = {"inner": "0", "inner_norm": "1", "outer": f"{second}", "outer_norm": f"{second + 1}"}
                 layers |= {"gate.reduce": "2.se_reduce", "gate.expand": "2.se_expand"}
                 for ours, theirs in layers.items():
                     table[f"{here}.reduction.branches.{scale}.{ours}"] = f"sa.{reduction}.mlps.{scale}.{theirs}"

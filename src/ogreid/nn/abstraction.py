@@ -1,15 +1,14 @@
 """Set abstraction: fewer points, each speaking for its neighbourhood at several scales."""
 
 from collections.abc import Sequence
-from itertools import pairwise
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ogreid.nn.statistics import RowNorm, evaluation_moments, track_moments
-from ogreid.ops import balls, group_max, group_members, nearest_of
+from ogreid.nn.statistics import norm_of, track_moments
+from ogreid.ops import GateWeights, balls, group_perceptron, nearest_of
 
 __all__ = ["GROUPINGS", "BallGrouping", "Gate", "GroupBranch", "NearestGrouping", "SetAbstraction"]
 
@@ -18,7 +17,7 @@ class Gate(nn.Module):
     """Point-wise gate ``x * sigmoid(expand(swish(reduce(x))))``; the paper calls it squeeze-and-excitation.
 
     Differs from squeeze-and-excitation (Hu et al. 2018): nothing is pooled, each row opens its own gate. The hidden
-    width is ``max(1, floor(width / 24))``. Shapes: (..., C) -> (..., C).
+    width is ``max(1, floor(width / 24))``.
     """
 
     def __init__(self, width: int) -> None:
@@ -27,34 +26,35 @@ class Gate(nn.Module):
         self.reduce = nn.Linear(width, hidden)
         self.expand = nn.Linear(hidden, width)
 
-    def forward(self, rows: Float[Tensor, "*R C"]) -> Float[Tensor, "*R C"]:
-        """Let each row through as far as it opens its gate."""
-        opened: Tensor = self.expand(functional.silu(self.reduce(rows))).sigmoid()
-        return rows * opened
+    def weights(self) -> GateWeights:
+        """Its parameters, as the operation takes them."""
+        return GateWeights(self.reduce.weight, self.reduce.bias, self.expand.weight, self.expand.bias)
 
 
 class GroupBranch(nn.Module):
-    """One scale: each member of a group through a small perceptron, then the maximum over the group.
+    """One scale: each member of a group through two linear layers, then the maximum over the group.
 
-    Layers are linear without bias, each followed by BatchNorm over all members; a gate may follow the first. There is
-    no activation but the last ReLU: the published code has none between, and parity needs that. The first layer is
-    applied to points, not to members: ``W (x_j - x_i, f_j) = W (x_j, f_j) - W (x_i, 0)``.
+    Both layers are without bias and followed by BatchNorm over all members; a gate may stand between them, and nothing
+    else: the only activation is the last ReLU, as in the published code. The first layer is applied to points, not to
+    members: ``W (x_j - x_i, f_j) = W (x_j, f_j) - W (x_i, 0)``.
 
-    Shapes: xyz (B, N, 3), centres (B, M, 3), features (B, N, C), index (B, M, S) -> (B, M, widths[-1]).
+    Shapes: xyz (B, N, 3), centres (B, M, 3), features (B, N, C), index (B, M, S) -> (B, M, ``width``).
 
     Args:
         channels: C.
-        widths: of the layers.
-        gate: whether one follows the first layer.
-        backend: of the operations on groups.
+        hidden: width of the first layer.
+        width: of the second.
+        gate: whether one stands between them.
+        backend: of the operation on groups.
     """
 
-    def __init__(self, channels: int, widths: Sequence[int], *, gate: bool, backend: str = "auto") -> None:
+    def __init__(self, channels: int, hidden: int, width: int, *, gate: bool, backend: str = "auto") -> None:
         super().__init__()
-        assert len(widths) >= 2
-        self.linears = nn.ModuleList(nn.Linear(a, b, bias=False) for a, b in pairwise((channels + 3, *widths)))
-        self.norms = nn.ModuleList(RowNorm(width) for width in widths)
-        self.gate: nn.Module = Gate(widths[0]) if gate else nn.Identity()
+        self.inner = nn.Linear(channels + 3, hidden, bias=False)
+        self.inner_norm = nn.BatchNorm1d(hidden)
+        self.gate = Gate(hidden) if gate else None
+        self.outer = nn.Linear(hidden, width, bias=False)
+        self.outer_norm = nn.BatchNorm1d(width)
         self.backend = backend
 
     def forward(
@@ -65,43 +65,20 @@ class GroupBranch(nn.Module):
         index: Int[Tensor, "B M S"],
     ) -> Float[Tensor, "B M D"]:
         """One row for each centre."""
-        rows = self.gate(self._first(xyz, centres, features, index))  # (B, M, S, widths[0])
-        for linear, norm in zip(self.linears[1:-1], self.norms[1:-1], strict=True):
-            rows = norm(linear(rows).flatten(0, 2)).view(*index.shape, -1)
-        return self._last(rows)
-
-    def _first(self, xyz: Tensor, centres: Tensor, features: Tensor, index: Tensor) -> Tensor:
-        linear, norm = self.linears[0], self.norms[0]
-        assert isinstance(linear, nn.Linear) and isinstance(norm, RowNorm)
-        position, appearance = linear.weight[:, :3], linear.weight[:, 3:]
-        points = functional.linear(xyz, position) + functional.linear(features, appearance)
-        grouped = group_members(
-            points,
+        position = self.inner.weight[:, :3]
+        perceived = group_perceptron(
+            functional.linear(torch.cat([xyz, features], 2), self.inner.weight),
             functional.linear(centres, position),
             index,
-            norm.weight,
-            norm.bias,
-            moments=evaluation_moments(norm),
-            eps=norm.eps,
+            norm_of(self.inner_norm),
+            None if self.gate is None else self.gate.weights(),
+            self.outer.weight,
+            norm_of(self.outer_norm),
             backend=self.backend,
         )
-        track_moments(norm, grouped.moments, index.numel())
-        return grouped.value
-
-    def _last(self, rows: Tensor) -> Tensor:
-        linear, norm = self.linears[-1], self.norms[-1]
-        assert isinstance(linear, nn.Linear) and isinstance(norm, RowNorm)
-        grouped = group_max(
-            rows,
-            linear.weight,
-            norm.weight,
-            norm.bias,
-            moments=evaluation_moments(norm),
-            eps=norm.eps,
-            backend=self.backend,
-        )
-        track_moments(norm, grouped.moments, rows.shape[:3].numel())
-        return grouped.value
+        track_moments(self.inner_norm, perceived.inner, index.numel())
+        track_moments(self.outer_norm, perceived.outer, index.numel())
+        return perceived.value
 
 
 class BallGrouping(nn.Module):

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ogreid.nn.pooling import LearnedBlend
-from ogreid.nn.statistics import evaluation_moments, track_moments
+from ogreid.nn.statistics import norm_of, track_moments
 from ogreid.ops import edge_blend
 
 __all__ = ["EdgeConv"]
@@ -44,11 +44,8 @@ class EdgeConv(nn.Module):
             source,
             centre,
             graph,
-            self.norm.weight,
-            self.norm.bias,
+            norm_of(self.norm),
             self.blend(),
-            moments=evaluation_moments(self.norm),
-            eps=self.norm.eps,
             backend=self.backend,
         )
         track_moments(self.norm, blended.moments, graph.numel())

@@ -1,37 +1,18 @@
-"""BatchNorm over many rows: exact moments, and running statistics of moments computed elsewhere."""
+"""A BatchNorm module as the operations take it, and its running statistics."""
 
 import torch
-from jaxtyping import Float
-from torch import Tensor, nn
+from torch import nn
 
-from ogreid.ops.edges import Moments
+from ogreid.ops import Moments, Norm
 
-__all__ = ["RowNorm", "evaluation_moments", "track_moments"]
-
-
-class RowNorm(nn.BatchNorm1d):
-    """``nn.BatchNorm1d`` of (R, C) rows with pairwise-summed moments.
-
-    torch's own kernel adds up a channel of channels-last rows one by one in float32; over the 10^5 rows of a set
-    abstraction that loses two digits: OG-Net-Deep's embedding moves by 1.5e-4 of its range, 6e-5 with this form
-    (against float64, on the golden batch).
-    """
-
-    def forward(self, input: Float[Tensor, "R C"]) -> Float[Tensor, "R C"]:
-        """Normalise each channel over the rows."""
-        moments = evaluation_moments(self)
-        if moments is None:
-            moments = Moments(*reversed(torch.var_mean(input, 0, correction=0)))
-            track_moments(self, moments, len(input))
-        scale = self.weight * torch.rsqrt(moments.variance + self.eps)
-        return torch.addcmul(self.bias - moments.mean * scale, input, scale)
+__all__ = ["norm_of", "track_moments"]
 
 
-def evaluation_moments(norm: nn.BatchNorm1d) -> Moments | None:
-    """The running moments where ``norm`` normalises by them; None in training, where the batch's own count."""
+def norm_of(norm: nn.BatchNorm1d) -> Norm:
+    """``norm`` as plain tensors: with its running moments in evaluation, with none (the batch's own) in training."""
     if norm.training or norm.running_mean is None or norm.running_var is None:
-        return None
-    return Moments(norm.running_mean, norm.running_var)
+        return Norm(norm.weight, norm.bias, None, norm.eps)
+    return Norm(norm.weight, norm.bias, Moments(norm.running_mean, norm.running_var), norm.eps)
 
 
 @torch.no_grad()

@@ -1,11 +1,15 @@
 """Operations on clouds: tensors in, tensors out. The plain form is the definition, the fused form is the fast one."""
 
 from ogreid.ops.edges import edge_blend
-from ogreid.ops.groups import group_max, group_members
+from ogreid.ops.groups import GateWeights, group_max, group_members, group_perceptron
 from ogreid.ops.neighbours import ball, balls, nearest, nearest_of
+from ogreid.ops.norms import Moments, Norm
 from ogreid.ops.sampling import farthest_points, gather_points
 
 __all__ = [
+    "GateWeights",
+    "Moments",
+    "Norm",
     "ball",
     "balls",
     "edge_blend",
@@ -13,6 +17,7 @@ __all__ = [
     "gather_points",
     "group_max",
     "group_members",
+    "group_perceptron",
     "nearest",
     "nearest_of",
 ]

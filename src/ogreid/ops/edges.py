@@ -8,16 +8,10 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from ogreid.ops.backends import choose_backend
+from ogreid.ops.norms import Moments, Norm
 from ogreid.ops.sampling import gather_points
 
-__all__ = ["Blended", "Moments", "edge_blend"]
-
-
-class Moments(NamedTuple):
-    """Mean and biased variance of each channel: ``mean`` (C,), ``variance`` (C,)."""
-
-    mean: Tensor
-    variance: Tensor
+__all__ = ["Blended", "edge_blend"]
 
 
 class Blended(NamedTuple):
@@ -31,12 +25,9 @@ def edge_blend(
     source: Float[Tensor, "B N C"],
     centre: Float[Tensor, "B N C"],
     graph: Int[Tensor, "B N k"],
-    scale: Float[Tensor, " C"],
-    shift: Float[Tensor, " C"],
+    norm: Norm,
     weight: Float[Tensor, ""],
     *,
-    moments: Moments | None = None,
-    eps: float = 1e-5,
     backend: str = "auto",
 ) -> Blended:
     """Normalise the edges ``y_ij = source_j + centre_i`` and blend each point's k edges into one row.
@@ -48,12 +39,8 @@ def edge_blend(
         source: what a point sends along its outgoing edges.
         centre: what a point adds to each of its incoming edges.
         graph: the k neighbours of each point.
-        scale: BatchNorm's scale, of either sign.
-        shift: BatchNorm's shift.
+        norm: BatchNorm over all edges; its scale may have either sign.
         weight: the share of the maximum, in [0, 1].
-        moments: what to normalise by (evaluation); without them, the moments of these edges (training), through which
-            the gradient flows.
-        eps: added to the variance.
         backend: ``plain`` (edge tensors, the definition), ``fused`` or ``auto``.
 
     Source: Wang et al., Dynamic graph CNN, TOG 2019, equation 8; the edge-free form follows from the linearity of the
@@ -61,27 +48,13 @@ def edge_blend(
     """
     form = choose_backend("edge blend", backend, source, ("plain", "fused"))
     blend = _edge_blend_fused if form == "fused" else _edge_blend_plain
-    return blend(source, centre, graph, scale, shift, weight, moments, eps)
+    return blend(source, centre, graph, norm, weight)
 
 
-def _edge_blend_plain(
-    source: Tensor,
-    centre: Tensor,
-    graph: Tensor,
-    scale: Tensor,
-    shift: Tensor,
-    weight: Tensor,
-    moments: Moments | None,
-    eps: float,
-) -> Blended:
+def _edge_blend_plain(source: Tensor, centre: Tensor, graph: Tensor, norm: Norm, weight: Tensor) -> Blended:
     edges = gather_points(source, graph) + centre.unsqueeze(2)  # (B, N, k, C)
-    if moments is None:
-        variance, mean = torch.var_mean(edges, (0, 1, 2), correction=0)
-    else:
-        mean, variance = moments
-    normal = (edges - mean) * (scale * torch.rsqrt(variance + eps)) + shift
-    value = torch.lerp(normal.mean(2), normal.amax(2), weight)
-    return Blended(value, Moments(mean.detach(), variance.detach()))
+    normal = norm.rows(edges)
+    return Blended(torch.lerp(normal.value.mean(2), normal.value.amax(2), weight), normal.moments)
 
 
 class _Saved(NamedTuple):
@@ -93,21 +66,13 @@ class _Saved(NamedTuple):
     degree: Tensor  # (B, N), how often a point is a neighbour
 
 
-def _edge_blend_fused(
-    source: Tensor,
-    centre: Tensor,
-    graph: Tensor,
-    scale: Tensor,
-    shift: Tensor,
-    weight: Tensor,
-    moments: Moments | None,
-    eps: float,
-) -> Blended:
+def _edge_blend_fused(source: Tensor, centre: Tensor, graph: Tensor, norm: Norm, weight: Tensor) -> Blended:
     """Half precision is computed in float32 and given back as it came."""
     kind = source.dtype
     wide = torch.float64 if kind == torch.float64 else torch.float32
-    tensors = [tensor.to(wide).contiguous() for tensor in (source, centre, scale, shift, weight)]
-    value, mean, variance = _EdgeBlend.apply(*tensors, graph.contiguous(), *(moments or (None, None)), eps)
+    tensors = [tensor.to(wide).contiguous() for tensor in (source, centre, norm.scale, norm.shift, weight)]
+    fixed = norm.moments or (None, None)
+    value, mean, variance = _EdgeBlend.apply(*tensors, graph.contiguous(), *fixed, norm.eps)
     return Blended(value.to(kind), Moments(mean, variance))
 
 
@@ -117,7 +82,8 @@ class _EdgeBlend(torch.autograd.Function):
     With ``g = scale / sqrt(variance + eps)`` and ``u_i`` the blend of the edges ``y_ij = a_j + c_i`` before normalisation,
     so that ``z = g (u - mean) + shift``, a gradient ``d`` of ``z`` reaches the edge ij of n as
 
-        ``g d_i (w [j is the largest] + (1 - w) / k)  -  g / n (sum d + (y_ij - mean) / (variance + eps) sum d (u - mean))``
+        ``g d_i (w [j is the largest] + (1 - w) / k)``
+        ``- g / n (sum d + (y_ij - mean) / (variance + eps) sum d (u - mean))``
 
     Summed over the edges of a point the second part needs the point's own values, its in-degree, and the sum of its
     neighbours; only the first part is scattered along edges.

@@ -1,108 +1,336 @@
 """A perceptron over the members of groups, without the tensors that need not exist."""
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+from torch.autograd.function import once_differentiable
+from torch.nn import functional
 
 from ogreid.ops.backends import choose_backend
-from ogreid.ops.edges import Moments
+from ogreid.ops.norms import Moments, Norm, Normalised
 from ogreid.ops.sampling import gather_points
 
-__all__ = ["Grouped", "group_max", "group_members"]
+__all__ = ["GateWeights", "Perceived", "group_max", "group_members", "group_perceptron"]
 
 
-class Grouped(NamedTuple):
-    """``value`` and the ``moments`` it was normalised by (detached)."""
+class GateWeights(NamedTuple):
+    """A point-wise gate ``x * sigmoid(expand(swish(reduce(x))))``: (H, C), (H,), (C, H), (C,)."""
+
+    reduce: Tensor
+    reduce_bias: Tensor
+    expand: Tensor
+    expand_bias: Tensor
+
+
+class Perceived(NamedTuple):
+    """``value`` (B, M, D), and the moments of both normalisations (detached)."""
 
     value: Tensor
-    moments: Moments
+    inner: Moments
+    outer: Moments
 
 
-def group_members(
+def group_perceptron(
     points: Float[Tensor, "B N C"],
     centres: Float[Tensor, "B M C"],
     index: Int[Tensor, "B M S"],
-    scale: Float[Tensor, " C"],
-    shift: Float[Tensor, " C"],
+    inner: Norm,
+    gate: GateWeights | None,
+    weight: Float[Tensor, "D C"],
+    outer: Norm,
     *,
-    moments: Moments | None = None,
-    eps: float = 1e-5,
     backend: str = "auto",
-) -> Grouped:
-    """The members of each group, relative to its centre and normalised: BatchNorm of ``points_j - centres_i``.
+) -> Perceived:
+    """A two-layer perceptron over the members of each group, then the maximum and a ReLU.
+
+    :func:`group_members`, the gate, :func:`group_max`, one after another: that is the definition. The first layer was
+    applied to points and centres before. The fused form keeps one group at a time in the cache: no tensor of members
+    exists in either direction.
 
     Args:
-        points: a linear map of each point.
+        points: the first layer's map of each point.
         centres: the same map of each centre, where only its position counts.
         index: the S members of each of the M groups.
-        scale: BatchNorm's scale.
-        shift: BatchNorm's shift.
-        moments: what to normalise by (evaluation); without them, the moments of these members (training).
-        eps: added to the variance.
-        backend: ``plain`` (the definition), ``fused`` or ``auto``.
-
-    Returns:
-        ``value`` (B, M, S, C).
+        inner: normalises the first layer.
+        gate: between the layers, or None.
+        weight: of the second layer.
+        outer: normalises the second layer.
+        backend: ``plain``, ``fused`` or ``auto``.
     """
-    choose_backend("group members", backend, points, ("plain",))
-    return _group_members_plain(points, centres, index, scale, shift, moments, eps)
+    form = choose_backend("group perceptron", backend, points, ("plain", "fused"))
+    if form == "fused":
+        return _group_perceptron_fused(points, centres, index, inner, gate, weight, outer)
+    members = group_members(points, centres, index, inner)
+    passed = members.value if gate is None else _pass_gate(members.value, gate)
+    result = group_max(passed, weight, outer)
+    return Perceived(result.value, members.moments, result.moments)
 
 
-def group_max(
-    members: Float[Tensor, "B M S C"],
-    weight: Float[Tensor, "D C"],
-    scale: Float[Tensor, " D"],
-    shift: Float[Tensor, " D"],
-    *,
-    moments: Moments | None = None,
-    eps: float = 1e-5,
-    backend: str = "auto",
-) -> Grouped:
-    """One row for each group: ``relu(max_s BatchNorm(weight members_s))``.
-
-    Args:
-        members: of each group.
-        weight: a linear map without bias.
-        scale: BatchNorm's scale, of either sign.
-        shift: BatchNorm's shift.
-        moments: what to normalise by (evaluation); without them, the moments of the mapped members (training).
-        eps: added to the variance.
-        backend: ``plain`` (the definition), ``fused`` or ``auto``.
-
-    Returns:
-        ``value`` (B, M, D).
-    """
-    choose_backend("group maximum", backend, members, ("plain",))
-    return _group_max_plain(members, weight, scale, shift, moments, eps)
+def group_members(
+    points: Float[Tensor, "B N C"], centres: Float[Tensor, "B M C"], index: Int[Tensor, "B M S"], norm: Norm
+) -> Normalised:
+    """The members of each group, relative to its centre and normalised: (B, M, S, C)."""
+    return norm.rows(gather_points(points, index) - centres.unsqueeze(2))
 
 
-def _group_members_plain(
+def group_max(members: Float[Tensor, "B M S C"], weight: Float[Tensor, "D C"], norm: Norm) -> Normalised:
+    """One row for each group, ``relu(max_s norm(weight members_s))``: (B, M, D)."""
+    normal = norm.rows(functional.linear(members, weight))
+    return Normalised(normal.value.amax(2).relu(), normal.moments)
+
+
+def _pass_gate(rows: Tensor, gate: GateWeights) -> Tensor:
+    hidden = functional.silu(functional.linear(rows, gate.reduce, gate.reduce_bias))
+    return rows * functional.linear(hidden, gate.expand, gate.expand_bias).sigmoid()
+
+
+def _group_perceptron_fused(
     points: Tensor,
     centres: Tensor,
     index: Tensor,
-    scale: Tensor,
-    shift: Tensor,
-    moments: Moments | None,
-    eps: float,
-) -> Grouped:
-    members = gather_points(points, index) - centres.unsqueeze(2)  # (B, M, S, C)
-    return _normalise(members, scale, shift, moments, eps)
+    inner: Norm,
+    gate: GateWeights | None,
+    weight: Tensor,
+    outer: Norm,
+) -> Perceived:
+    """Half precision is computed in float32 and given back as it came."""
+    kind = points.dtype
+    wide = torch.float64 if kind == torch.float64 else torch.float32
+    given = (points, centres, inner.scale, inner.shift, *(gate or ()), weight, outer.scale, outer.shift)
+    fixed = (*(inner.moments or (None, None)), *(outer.moments or (None, None)))
+    tensors = [tensor.to(wide).contiguous() for tensor in given]
+    value, *found = _GroupPerceptron.apply(index.contiguous(), (inner.eps, outer.eps), fixed, *tensors)
+    return Perceived(value.to(kind), Moments(*found[:2]), Moments(*found[2:]))
 
 
-def _group_max_plain(
-    members: Tensor, weight: Tensor, scale: Tensor, shift: Tensor, moments: Moments | None, eps: float
-) -> Grouped:
-    mapped = torch.nn.functional.linear(members, weight)  # (B, M, S, D)
-    normal = _normalise(mapped, scale, shift, moments, eps)
-    return Grouped(normal.value.amax(2).relu(), normal.moments)
+def _batch_moments(sums: Tensor, squares: Tensor, rows: int, kind: torch.dtype) -> Moments:
+    mean = sums / rows
+    return Moments(mean.to(kind), (squares / rows - mean.square()).clamp_min(0).to(kind))
 
 
-def _normalise(rows: Tensor, scale: Tensor, shift: Tensor, moments: Moments | None, eps: float) -> Grouped:
-    if moments is None:
-        variance, mean = torch.var_mean(rows, tuple(range(rows.dim() - 1)), correction=0)
-    else:
-        mean, variance = moments
-    factor = scale * torch.rsqrt(variance + eps)
-    return Grouped((rows - mean) * factor + shift, Moments(mean.detach(), variance.detach()))
+def _factor(scale: Tensor, variance: Tensor, eps: float) -> Tensor:
+    return scale.double() * torch.rsqrt(variance.double() + eps)
+
+
+class _GroupPerceptron(torch.autograd.Function):
+    """The fused form with its backward written out.
+
+    Forward: the maximum is taken before the outer normalisation (the smallest where its scale is negative: the sign is
+    folded into ``weight``); the outer moments follow from the second moment ``X2`` of what passed the gate, since
+    ``v = W x`` has the mean ``W mean(x)`` and the second moment ``diag(W X2 W^T)``.
+
+    Backward: with ``g = scale / sqrt(variance + eps)``, ``h = g d`` the gradient of the largest ``v``, the gradient of any
+    ``v`` is ``[largest] h + A + B (v - mean)``. So that of ``x`` is ``sum of h W over the results where x is the largest``
+    (one member for each result, not S), plus ``x (W^T B W) + (A - B mean) W``: one product of width C, not D; and that of
+    ``W`` needs ``X2`` and the largest members only. Members are worked out again, not stored.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,  # noqa: ANN401
+        index: Tensor,
+        eps: tuple[float, float],
+        fixed: tuple[Tensor | None, ...],
+        points: Tensor,
+        centres: Tensor,
+        scale: Tensor,
+        shift: Tensor,
+        *rest: Tensor,
+    ) -> tuple[Tensor, ...]:
+        *gate, weight, outer_scale, outer_shift = rest
+        kind, rows = points.dtype, index.numel()
+        ctx.by_batch, ctx.eps = (fixed[0] is None, fixed[2] is None), eps
+        inner = Moments(*fixed[:2]) if fixed[0] is not None and fixed[1] is not None else None
+        inner = inner or _batch_moments(*_sum_members(points, centres, index), rows, kind)
+        factor = _factor(scale, inner.variance, eps[0])
+        affine = torch.stack([factor, shift - factor * inner.mean]).to(kind)
+        sign = torch.where(outer_scale < 0, -1.0, 1.0).to(kind)
+        most, slot, second, first = _forward(points, centres, index, affine, gate, (weight * sign.unsqueeze(1)).T)
+        outer = Moments(*fixed[2:]) if fixed[2] is not None and fixed[3] is not None else None
+        wide = weight.double()
+        outer = outer or _batch_moments(wide @ first, ((wide @ second) * wide).sum(1), rows, kind)
+        factor = _factor(outer_scale, outer.variance, eps[1])
+        value = torch.addcmul(outer_shift - factor * outer.mean, most, factor * sign).to(kind).relu_()
+        ctx.save_for_backward(
+            index,
+            points,
+            centres,
+            scale,
+            *gate,
+            weight,
+            outer_scale,
+            affine,
+            *inner,
+            *outer,
+            most,
+            slot,
+            second,
+            first,
+            value,
+        )
+        ctx.mark_non_differentiable(*inner, *outer)
+        return value, *inner, *outer
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor, *_: object) -> tuple[Tensor | None, ...]:  # noqa: ANN401
+        index, points, centres, scale, *gate, weight, outer_scale, affine = ctx.saved_tensors[:-9]
+        inner, outer = Moments(*ctx.saved_tensors[-9:-7]), Moments(*ctx.saved_tensors[-7:-5])
+        most, slot, second, first, value = ctx.saved_tensors[-5:]
+        kind, rows, wide = points.dtype, index.numel(), weight.double()
+
+        arriving = (gradient * (value > 0)).flatten(0, 1)  # (B M, D), of the outer normalisation's output
+        sign = torch.where(outer_scale < 0, -1.0, 1.0)
+        alone = arriving.sum(0, dtype=torch.float64)
+        spread = sign * (arriving * most.flatten(0, 1)).sum(0, dtype=torch.float64) - outer.mean * alone
+        inverse = torch.rsqrt(outer.variance.double() + ctx.eps[1])
+        factor = outer_scale.double() * inverse
+        constant = -factor * alone / rows * ctx.by_batch[1]
+        slope = -factor * inverse.square() * spread / rows * ctx.by_batch[1]
+        constant = constant - slope * outer.mean
+        to_largest = (arriving * factor.to(kind)).view_as(most)
+        found = _backward(
+            (points, centres, index, affine, gate),
+            weight,
+            (wide.T @ (slope.unsqueeze(1) * wide)).to(kind),
+            (constant @ wide).to(kind),
+            (to_largest, slot),
+        )
+        to_weight = found.weight + torch.outer(constant, first) + slope.unsqueeze(1) * (wide @ second)
+
+        inner_inverse = torch.rsqrt(inner.variance.double() + ctx.eps[0])
+        inner_factor = scale.double() * inner_inverse
+        inner_spread = found.sums[1] - inner.mean * found.sums[0]
+        if ctx.by_batch[0]:
+            slope = -inner_factor * inner_inverse.square() * inner_spread / rows
+            constant = -inner_factor * found.sums[0] / rows - slope * inner.mean
+            _spread(points, index, found, torch.stack([constant, slope]).to(kind))
+        return (
+            *(None, None, None),
+            *(found.points, found.centres, (inner_inverse * inner_spread).to(kind), found.sums[0].to(kind)),
+            *(part.to(kind) for part in found.gate),
+            *(to_weight.to(kind), (inverse * spread).to(kind), alone.to(kind)),
+        )
+
+
+class _Found(NamedTuple):
+    """Gradients of one backward pass; parameters in double precision."""
+
+    points: Tensor
+    centres: Tensor
+    weight: Tensor
+    gate: tuple[Tensor, ...]
+    sums: Tensor  # (2, C), of the normal members, alone and times the raw member
+    around: Tensor  # (B, N, C), sum of the centres of each point
+    summed: Tensor  # (B, M, C), sum of the raw members of each group
+
+
+def _gate_arrays(gate: Sequence[Tensor], channels: int, kind: torch.dtype) -> tuple[np.ndarray, ...]:
+    """The gate as the kernels take it, with ``expand`` turned so that channels come last; of height 0 without one."""
+    if not gate:
+        none = torch.empty(0, channels, dtype=kind).numpy()
+        return none, none[:, 0], none, torch.empty(channels, dtype=kind).numpy()
+    reduce, reduce_bias, expand, expand_bias = gate
+    return reduce.numpy(), reduce_bias.numpy(), expand.T.contiguous().numpy(), expand_bias.numpy()
+
+
+def _sum_members(points: Tensor, centres: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
+    from ogreid.ops.kernels.groups import sum_members
+    from ogreid.ops.kernels.threads import runs_of_rows, share
+
+    runs = runs_of_rows(*index.shape[:2], length=128)
+    sums = torch.empty(len(runs), 2, points.shape[2], dtype=torch.float64)
+    p, q, members, parts = points.numpy(), centres.numpy(), index.numpy(), sums.numpy()
+
+    def add(run: int) -> None:
+        cloud, start, stop = runs[run]
+        sum_members(p[cloud], q[cloud], members[cloud], start, stop, parts[run])
+
+    share(add, len(runs))
+    first, second = sums.sum(0)
+    return first, second
+
+
+def _forward(
+    points: Tensor, centres: Tensor, index: Tensor, affine: Tensor, gate: Sequence[Tensor], weight: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    from ogreid.ops.kernels.groups import group_forward
+    from ogreid.ops.kernels.threads import runs_of_rows, share
+
+    channels, results = weight.shape
+    runs = runs_of_rows(*index.shape[:2], length=128)
+    most = points.new_empty(*index.shape[:2], results)
+    slot = torch.empty_like(most, dtype=torch.uint8 if index.shape[2] <= 256 else torch.int32)
+    second = torch.empty(len(runs), channels, channels, dtype=torch.float64)
+    first = torch.empty(len(runs), channels, dtype=torch.float64)
+    p, q, members, best, where = (tensor.numpy() for tensor in (points, centres, index, most, slot))
+    doors, maps, squares, sums = (
+        _gate_arrays(gate, channels, points.dtype),
+        weight.contiguous().numpy(),
+        second.numpy(),
+        first.numpy(),
+    )
+    factor, shift = affine.numpy()
+
+    def group(run: int) -> None:
+        cloud, start, stop = runs[run]
+        inputs = (p[cloud], q[cloud], members[cloud], factor, shift, doors, maps, start, stop)
+        group_forward(*inputs, best[cloud], where[cloud], squares[run], sums[run])
+
+    share(group, len(runs))
+    return most, slot, second.sum(0), first.sum(0)
+
+
+def _backward(
+    inputs: tuple[Tensor, Tensor, Tensor, Tensor, Sequence[Tensor]],
+    weight: Tensor,
+    kernel: Tensor,
+    constant: Tensor,
+    arriving: tuple[Tensor, Tensor],
+) -> _Found:
+    from ogreid.ops.kernels.groups import group_backward
+    from ogreid.ops.kernels.threads import share
+
+    points, centres, index, affine, gate = inputs
+    batch, channels = len(points), points.shape[2]
+    doors = _gate_arrays(gate, channels, points.dtype)
+    shapes = (points.shape[1:], points.shape[1:], centres.shape[1:], centres.shape[1:], weight.shape)
+    shapes += (*(door.shape for door in doors), (2, channels))
+    outputs = [points.new_empty(batch, *shape) for shape in shapes]
+    p, q, members, h, where = (tensor.numpy() for tensor in (points, centres, index, *arriving))
+    w, k, c, filled = weight.numpy(), kernel.numpy(), constant.numpy(), [output.numpy() for output in outputs]
+    factor, shift = affine.numpy()
+
+    def cloud(b: int) -> None:
+        given = (p[b], q[b], members[b], factor, shift, doors, w, k, c, h[b], where[b])
+        group_backward(*given, tuple(array[b] for array in filled))
+
+    share(cloud, batch)
+    to_points, around, to_centres, summed = outputs[:4]
+    to_weight, reduce, reduce_bias, expand, expand_bias, sums = (
+        part.sum(0, dtype=torch.float64) for part in outputs[4:]
+    )
+    to_gate = (reduce, reduce_bias, expand.T, expand_bias) if gate else ()
+    return _Found(to_points, to_centres, to_weight, to_gate, sums, around, summed)
+
+
+def _spread(points: Tensor, index: Tensor, found: _Found, terms: Tensor) -> None:
+    from ogreid.ops.kernels.edges import degrees
+    from ogreid.ops.kernels.groups import spread_moments
+    from ogreid.ops.kernels.threads import share
+
+    degree = torch.empty(points.shape[:2], dtype=torch.int32)
+    arrays = (points, degree, found.around, found.summed, found.points, found.centres, index)
+    p, times, around, summed, to_points, to_centres, members = (tensor.numpy() for tensor in arrays)
+    constant, slope = terms.numpy()
+
+    def cloud(b: int) -> None:
+        degrees(members[b], times[b])
+        given = (p[b], times[b], around[b], summed[b], constant, slope, index.shape[2])
+        spread_moments(*given, to_points[b], to_centres[b])
+
+    share(cloud, len(points))

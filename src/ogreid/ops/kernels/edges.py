@@ -1,5 +1,8 @@
 """Compiled loops over the edges of a graph: gather-and-blend and its backward, a run of rows or of channels a call."""
 
+# ruff: noqa: ANN001, ANN201 - numba infers the types of what it compiles
+# mypy: allow-untyped-defs
+
 import numpy as np
 from numba import njit
 
@@ -11,7 +14,7 @@ _jit = njit(nogil=True, cache=True, fastmath={"nnan", "nsz", "contract"}, error_
 
 
 @_jit
-def degrees(graph, out):  # type: ignore[no-untyped-def]
+def degrees(graph, out):
     """How often each point is a neighbour: ``out`` (N,) from ``graph`` (N, k)."""
     out[:] = 0
     for i in range(len(graph)):
@@ -20,7 +23,7 @@ def degrees(graph, out):  # type: ignore[no-untyped-def]
 
 
 @_jit
-def gather_extremes(source, centre, graph, degree, sign, start, stop, most, slot, total, sums):  # type: ignore[no-untyped-def]
+def gather_extremes(source, centre, graph, degree, sign, start, stop, most, slot, total, sums):
     """Over the neighbours of the rows ``start`` to ``stop``: the largest ``sign * source``, where, and the sum.
 
     ``sums`` (2, C) becomes, in double precision, the sum and the sum of squares of the edges ``source_j + centre_i``.
@@ -54,7 +57,7 @@ def gather_extremes(source, centre, graph, degree, sign, start, stop, most, slot
 
 
 @_jit
-def blend_rows(most, total, centre, terms, start, stop, out):  # type: ignore[no-untyped-def]
+def blend_rows(most, total, centre, terms, start, stop, out):
     """``terms[0] most + terms[1] total + terms[2] centre + terms[3]`` for the rows ``start`` to ``stop``; terms (4, C)."""
     of_most, of_total, of_centre, constant = terms[0], terms[1], terms[2], terms[3]
     for i in range(start, stop):
@@ -64,7 +67,7 @@ def blend_rows(most, total, centre, terms, start, stop, out):  # type: ignore[no
 
 
 @_jit
-def sum_gradients(gradient, most, total, centre, start, stop, sums):  # type: ignore[no-untyped-def]
+def sum_gradients(gradient, most, total, centre, start, stop, sums):
     """``sums`` (4, C) becomes the sum of the gradient, alone and times each of ``most``, ``total``, ``centre``."""
     sums[:] = 0
     alone, of_most, of_total, of_centre = sums[0], sums[1], sums[2], sums[3]
@@ -79,7 +82,7 @@ def sum_gradients(gradient, most, total, centre, start, stop, sums):  # type: ig
 
 
 @_jit
-def scatter_edges(gradient, source, centre, total, graph, slot, degree, terms, first, last, to_source, to_centre):  # type: ignore[no-untyped-def]
+def scatter_edges(gradient, source, centre, total, graph, slot, degree, terms, first, last, to_source, to_centre):
     """Backward of one cloud for the channels ``first`` to ``last``: fills ``to_source`` and ``to_centre`` (N, C).
 
     ``terms`` (5, C): what the largest edge gets of a row's gradient, what every edge gets, what the centre gets; and what

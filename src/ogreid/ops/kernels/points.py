@@ -1,5 +1,8 @@
 """Compiled loops over points: farthest points, k nearest, ball query. One cloud, or a run of its rows, a call."""
 
+# ruff: noqa: ANN001, ANN201, ANN202 - numba infers the types of what it compiles
+# mypy: allow-untyped-defs
+
 import numpy as np
 from numba import njit
 
@@ -14,7 +17,7 @@ _jit = njit(nogil=True, cache=True, fastmath={"nnan", "nsz"}, error_model="numpy
 
 
 @_jit
-def farthest_of_cloud(x, y, z, distance, kept):  # type: ignore[no-untyped-def]
+def farthest_of_cloud(x, y, z, distance, kept):
     """Fill ``kept`` (count,) with farthest points from index 0; ``distance`` (N,) starts at inf, or -1 where never to be."""
     points = len(x)
     blocks = (points + BLOCK - 1) // BLOCK
@@ -46,7 +49,7 @@ def farthest_of_cloud(x, y, z, distance, kept):  # type: ignore[no-untyped-def]
 
 
 @_jit
-def _distances(x, y, z, px, py, pz, near):  # type: ignore[no-untyped-def]
+def _distances(x, y, z, px, py, pz, near):
     """Squared distances of a block to one point into ``near``; the smallest of them."""
     lowest = x.dtype.type(np.inf)
     for i in range(len(x)):
@@ -58,7 +61,7 @@ def _distances(x, y, z, px, py, pz, near):  # type: ignore[no-untyped-def]
 
 
 @_jit
-def _insert(value, index, values, indices, count):  # type: ignore[no-untyped-def]
+def _insert(value, index, values, indices, count):
     """Put one into a sorted list of at most ``len(values)``; equal values keep their order of arrival."""
     place = min(count, len(values) - 1)
     while place > 0 and values[place - 1] > value:
@@ -70,7 +73,7 @@ def _insert(value, index, values, indices, count):  # type: ignore[no-untyped-de
 
 
 @_jit
-def nearest_of_cloud(x, y, z, order, start, stop, out):  # type: ignore[no-untyped-def]
+def nearest_of_cloud(x, y, z, order, start, stop, out):
     """K nearest of the sorted points ``start`` to ``stop``; ``x`` (N,) ascends, ``order`` (N,) gives the original numbers.
 
     Sweeps outward from the point along x, block by block, until x alone is farther than the k-th nearest so far.
@@ -111,7 +114,7 @@ def nearest_of_cloud(x, y, z, order, start, stop, out):  # type: ignore[no-untyp
 
 
 @_jit
-def smallest_of_rows(rows, start, stop, out):  # type: ignore[no-untyped-def]
+def smallest_of_rows(rows, start, stop, out):
     """Columns of the k smallest values of the rows ``start`` to ``stop`` of (R, N), smallest first."""
     width, k = rows.shape[1], out.shape[1]
     values = np.empty(k, rows.dtype)
@@ -133,7 +136,7 @@ def smallest_of_rows(rows, start, stop, out):  # type: ignore[no-untyped-def]
 
 
 @_jit
-def balls_of_cloud(x, y, z, centres, squares, first, start, stop, out):  # type: ignore[no-untyped-def]
+def balls_of_cloud(x, y, z, centres, squares, first, start, stop, out):
     """Members of every ball around the centres ``start`` to ``stop``, in one scan that ends when all balls are full.
 
     ``out`` (M, sum of counts) holds the radii side by side, radius r in the columns ``first[r]`` to ``first[r + 1]``;

@@ -1,0 +1,299 @@
+"""Compiled loops over groups: members, gate, second map and maximum while a group's few rows are in the cache.
+
+Letters: S members of a group, C channels of a member, H hidden channels of the gate, D channels of the result.
+"""
+
+# ruff: noqa: ANN001, ANN201, ANN202 - numba infers the types of what it compiles
+# mypy: allow-untyped-defs
+
+import numpy as np
+from numba import njit, types
+from numba.extending import overload
+
+__all__ = ["group_backward", "group_forward", "spread_moments", "sum_members"]
+
+# `reassoc` lets sums over channels be vectorised; the order is fixed when the loop is compiled, so results stay the same.
+_FAST = {"nnan", "nsz", "contract", "reassoc"}
+_jit = njit(nogil=True, cache=True, fastmath=_FAST, error_model="numpy")
+
+_LOG2E = np.float32(1.4426950408889634)
+# 2^f for |f| <= 1/2, Taylor with f ln 2: relative error below 1e-7.
+_P1, _P2, _P3 = np.float32(0.6931471805599453), np.float32(0.2402265069591007), np.float32(0.05550410866482158)
+_P4, _P5, _P6 = np.float32(0.009618129107628477), np.float32(0.0013333558146428443), np.float32(0.000154035303933816)
+
+
+def _sigmoid(row, bits):
+    raise NotImplementedError("compiled only")
+
+
+@overload(_sigmoid, jit_options={"fastmath": _FAST, "error_model": "numpy"})
+def _sigmoid_for(row, bits):
+    """In place. float32: an exponential of additions and multiplications, which is vectorised where libm's is not."""
+    if row.dtype == types.float32:
+        return _sigmoid_single
+    return _sigmoid_double
+
+
+def _sigmoid_single(row, bits):
+    for c in range(len(row)):
+        t = min(max(-row[c] * _LOG2E, np.float32(-126)), np.float32(126))
+        whole = np.floor(t + np.float32(0.5))
+        f = t - whole
+        bits[c] = (np.int32(whole) + np.int32(127)) << np.int32(23)
+        row[c] = np.float32(1) + f * (_P1 + f * (_P2 + f * (_P3 + f * (_P4 + f * (_P5 + f * _P6)))))
+    power = bits.view(np.float32)
+    for c in range(len(row)):
+        row[c] = np.float32(1) / (np.float32(1) + row[c] * power[c])
+
+
+def _sigmoid_double(row, bits):
+    for c in range(len(row)):
+        row[c] = 1.0 / (1.0 + np.exp(-row[c]))
+
+
+@_jit
+def _add_product(left, right, out):
+    """``out += left @ right`` for (I, K), (K, J), four by four: as many multiplications as loads and stores."""
+    rows, inner = left.shape
+    whole_rows, whole_inner = rows - rows % 4, inner - inner % 4
+    for i in range(0, whole_rows, 4):
+        o0, o1, o2, o3 = out[i], out[i + 1], out[i + 2], out[i + 3]
+        for k in range(0, whole_inner, 4):
+            r0, r1, r2, r3 = right[k], right[k + 1], right[k + 2], right[k + 3]
+            a0, a1, a2, a3 = left[i, k], left[i, k + 1], left[i, k + 2], left[i, k + 3]
+            b0, b1, b2, b3 = left[i + 1, k], left[i + 1, k + 1], left[i + 1, k + 2], left[i + 1, k + 3]
+            c0, c1, c2, c3 = left[i + 2, k], left[i + 2, k + 1], left[i + 2, k + 2], left[i + 2, k + 3]
+            d0, d1, d2, d3 = left[i + 3, k], left[i + 3, k + 1], left[i + 3, k + 2], left[i + 3, k + 3]
+            for j in range(len(o0)):
+                v0, v1, v2, v3 = r0[j], r1[j], r2[j], r3[j]
+                o0[j] += a0 * v0 + a1 * v1 + a2 * v2 + a3 * v3
+                o1[j] += b0 * v0 + b1 * v1 + b2 * v2 + b3 * v3
+                o2[j] += c0 * v0 + c1 * v1 + c2 * v2 + c3 * v3
+                o3[j] += d0 * v0 + d1 * v1 + d2 * v2 + d3 * v3
+        for k in range(whole_inner, inner):
+            r0 = right[k]
+            a0, b0, c0, d0 = left[i, k], left[i + 1, k], left[i + 2, k], left[i + 3, k]
+            for j in range(len(o0)):
+                o0[j] += a0 * r0[j]
+                o1[j] += b0 * r0[j]
+                o2[j] += c0 * r0[j]
+                o3[j] += d0 * r0[j]
+    for i in range(whole_rows, rows):
+        o0 = out[i]
+        for k in range(inner):
+            r0, a0 = right[k], left[i, k]
+            for j in range(len(o0)):
+                o0[j] += a0 * r0[j]
+
+
+@_jit
+def sum_members(points, centres, index, start, stop, sums):
+    """``sums`` (2, C) becomes, in double precision, the sum and the sum of squares of ``points_j - centres_m``."""
+    channels = points.shape[1]
+    plain, squared = np.empty(channels, points.dtype), np.empty(channels, points.dtype)
+    sums[:] = 0
+    first, second = sums[0], sums[1]
+    for m in range(start, stop):
+        middle = centres[m]
+        plain[:] = 0
+        squared[:] = 0
+        for s in range(index.shape[1]):
+            row = points[index[m, s]]
+            for c in range(channels):
+                value = row[c] - middle[c]
+                plain[c] += value
+                squared[c] += value * value
+        for c in range(channels):
+            first[c] += plain[c]
+            second[c] += squared[c]
+
+
+@_jit
+def _workspace(members, channels, inner, kind):
+    """Buffers of one group: raw and normal members, hidden swish and its slope, opened gate, what passed it, bits."""
+    rows = (members, channels)
+    raw, normal, opened, passed = np.empty(rows, kind), np.empty(rows, kind), np.empty(rows, kind), np.empty(rows, kind)
+    hidden, slope = np.empty((members, inner), kind), np.empty((members, inner), kind)
+    return raw, normal, hidden, slope, opened, passed, np.empty(max(channels, inner), np.int32)
+
+
+@_jit
+def _open(points, middle, members, factor, shift, gate, space):
+    """One group as far as what passes the gate: fills ``space`` (see :func:`_workspace`)."""
+    raw, normal, hidden, slope, opened, passed, bits = space
+    reduce, reduce_bias, expand, expand_bias = gate
+    channels, inner = raw.shape[1], len(reduce)
+    for s in range(len(members)):
+        row, y, x, out = points[members[s]], raw[s], normal[s], passed[s]
+        for c in range(channels):
+            y[c] = row[c] - middle[c]
+            x[c] = factor[c] * y[c] + shift[c]
+            out[c] = x[c]
+        if inner == 0:
+            continue
+        before, after, door = hidden[s], slope[s], opened[s]
+        for h in range(inner):
+            weight = reduce[h]
+            total = reduce_bias[h]
+            for c in range(channels):
+                total += weight[c] * x[c]
+            before[h] = total
+            after[h] = total
+        _sigmoid(after, bits)
+        for h in range(inner):
+            value, share = before[h], after[h]
+            before[h] = value * share
+            after[h] = share * (1 + value * (1 - share))
+        for c in range(channels):
+            door[c] = expand_bias[c]
+        for h in range(inner):
+            weight, value = expand[h], before[h]
+            for c in range(channels):
+                door[c] += weight[c] * value
+        _sigmoid(door, bits)
+        for c in range(channels):
+            out[c] *= door[c]
+
+
+@_jit
+def group_forward(points, centres, index, factor, shift, gate, weight, start, stop, most, slot, second, first):
+    """The groups ``start`` to ``stop``: the largest of ``weight`` (C, D) times each member, and which member has it.
+
+    ``gate`` is (reduce (H, C), its bias, expand (H, C), its bias (C,)), H = 0 without one. ``second`` (C, C) and
+    ``first`` (C,) become, in double precision, the moments of what passed the gate; the moments of ``weight`` times it
+    follow from them.
+    """
+    members, channels, results = index.shape[1], points.shape[1], weight.shape[1]
+    space = _workspace(members, channels, len(gate[0]), points.dtype)
+    passed = space[5]
+    mapped = np.empty((members, results), points.dtype)
+    squares = np.zeros((channels, channels), points.dtype)
+    sums = np.zeros(channels, points.dtype)
+    where = np.empty(results, np.int32)
+    second[:] = 0
+    first[:] = 0
+    for m in range(start, stop):
+        _open(points, centres[m], index[m], factor, shift, gate, space)
+        for s in range(members):
+            row = passed[s]
+            for c in range(channels):
+                sums[c] += row[c]
+        _add_product(passed.T, passed, squares)
+        mapped[:] = 0
+        _add_product(passed, weight, mapped)
+        best, chosen, row = most[m], slot[m], mapped[0]
+        for d in range(results):
+            best[d] = row[d]
+            where[d] = 0
+        for s in range(1, members):
+            row = mapped[s]
+            for d in range(results):
+                where[d] = s if row[d] > best[d] else where[d]
+                best[d] = max(row[d], best[d])
+        for d in range(results):
+            chosen[d] = where[d]
+        if m % 8 == 7 or m == stop - 1:  # in single precision for the rows of eight groups only
+            for c in range(channels):
+                first[c] += sums[c]
+                into, row = second[c], squares[c]
+                for d in range(channels):
+                    into[d] += row[d]
+            sums[:] = 0
+            squares[:] = 0
+
+
+@_jit
+def group_backward(points, centres, index, factor, shift, gate, weight, kernel, constant, gradient, slot, outputs):
+    """Backward of one cloud, without what the moments of the members send (see :func:`spread_moments`).
+
+    ``gradient`` (M, D) goes to the member ``slot`` says, through ``weight`` (D, C); every member gets ``constant`` (C,)
+    and ``kernel`` (C, C) times itself. ``outputs`` are filled:
+
+    - of the points (N, C), and the sum of each point's centres (N, C); of the centres (M, C), and the sum of each
+      group's members (M, C); of ``weight`` (D, C);
+    - of the gate, as ``gate`` is; the gradient of the normal members summed (2, C), alone and times the raw member.
+    """
+    to_points, around, to_centres, summed, to_weight, to_reduce, to_reduce_bias, to_expand, to_expand_bias, sums = (
+        outputs
+    )
+    for output in (to_points, around, to_centres, summed, to_weight, to_reduce, to_expand, sums):
+        output[:] = 0
+    to_reduce_bias[:] = 0
+    to_expand_bias[:] = 0
+    (groups, members), channels = index.shape, points.shape[1]
+    space = _workspace(members, channels, len(gate[0]), points.dtype)
+    raw, normal, hidden, slope, opened, passed, _ = space
+    back, turned = np.empty((members, channels), points.dtype), np.empty(channels, points.dtype)
+    for m in range(groups):
+        middle = centres[m]
+        _open(points, middle, index[m], factor, shift, gate, space)
+        for s in range(members):
+            back[s] = constant
+        _add_product(passed, kernel, back)
+        _to_largest(gradient[m], slot[m], weight, passed, back, to_weight)
+        to_centre, total = to_centres[m], summed[m]
+        for s in range(members):
+            row, y = back[s], raw[s]
+            if len(to_reduce) > 0:
+                _through_gate(
+                    row, normal[s], hidden[s], slope[s], opened[s], gate, turned,
+                    to_reduce, to_reduce_bias, to_expand, to_expand_bias,
+                )  # fmt: skip
+            out, near, alone, times = to_points[index[m, s]], around[index[m, s]], sums[0], sums[1]
+            for c in range(channels):
+                alone[c] += row[c]
+                times[c] += row[c] * y[c]
+                value = factor[c] * row[c]
+                out[c] += value
+                to_centre[c] -= value
+                near[c] += middle[c]
+                total[c] += y[c]
+
+
+@_jit
+def _to_largest(gradient, slot, weight, passed, back, to_weight):
+    """The gradient of a maximum goes to one member for each result, and so does the weight's."""
+    for d in range(len(gradient)):
+        value = gradient[d]
+        if value != 0:
+            row, out, w, x = back[slot[d]], to_weight[d], weight[d], passed[slot[d]]
+            for c in range(len(w)):
+                row[c] += value * w[c]
+                out[c] += value * x[c]
+
+
+@_jit
+def _through_gate(row, x, hidden, slope, door, gate, turned, to_reduce, to_reduce_bias, to_expand, to_expand_bias):
+    """Turn the gradient ``row`` of what passed into the gradient of the normal member, and add up the gate's own."""
+    reduce, _, expand, _ = gate
+    channels = len(row)
+    for c in range(channels):
+        turned[c] = row[c] * x[c] * door[c] * (1 - door[c])
+        row[c] *= door[c]
+        to_expand_bias[c] += turned[c]
+    for h in range(len(reduce)):
+        w, out, value = expand[h], to_expand[h], hidden[h]
+        arrived = turned[0] * 0
+        for c in range(channels):
+            out[c] += turned[c] * value
+            arrived += w[c] * turned[c]
+        arrived *= slope[h]
+        to_reduce_bias[h] += arrived
+        w, out = reduce[h], to_reduce[h]
+        for c in range(channels):
+            out[c] += arrived * x[c]
+            row[c] += arrived * w[c]
+
+
+@_jit
+def spread_moments(points, degree, around, summed, constant, slope, members, to_points, to_centres):
+    """Add what the moments of the members send: ``constant + slope (points_j - centres_m)`` to each member."""
+    channels = points.shape[1]
+    for j in range(len(points)):
+        row, out, near, times = points[j], to_points[j], around[j], degree[j]
+        for c in range(channels):
+            out[c] += times * (constant[c] + slope[c] * row[c]) - slope[c] * near[c]
+    for m in range(len(summed)):
+        out, total = to_centres[m], summed[m]
+        for c in range(channels):
+            out[c] -= members * constant[c] + slope[c] * total[c]
