@@ -64,6 +64,31 @@ def test_published_clouds_pack_from_the_tree_and_from_the_folder_above(tmp_path,
         pack.main(["market", "--published", str(root), "--name", "other"])
 
 
+def test_a_packed_store_is_verified_shown_and_exported(tmp_path, data, crops, caplog, monkeypatch):
+    caplog.set_level(logging.INFO)
+    monkeypatch.chdir(tmp_path)
+    pack.main(["mine", "--images", str(crops), "--workers", "1"])
+    pack.main(["mine", "--verify", "--preview", "2", "--export-ply", "1"])
+    assert "every checksum" in caplog.text
+    assert (data / "mine-preview.html").stat().st_size > 1000
+    assert (tmp_path / "mine-1.ply").stat().st_size > 8192 * 15
+    content = bytearray((data / "mine/xyz.npy").read_bytes())
+    content[-1] ^= 1
+    (data / "mine/xyz.npy").write_bytes(bytes(content))
+    with pytest.raises(UserError, match=r"xyz.npy: rows 0 to 5 do not have their checksum"):
+        pack.main(["mine", "--verify"])
+
+
+def test_shares_are_packed_beside_the_store_and_merged(data, crops, caplog):
+    caplog.set_level(logging.INFO)
+    pack.main(["mine", "--images", str(crops), "--shard", "2/2", "--workers", "1"])
+    assert Store.open(data / "mine.shard-2-of-2").manifest.shard.count == 2
+    with pytest.raises(UserError, match="nothing is left for this shard"):
+        pack.main(["mine", "--images", str(crops), "--shard", "1/2", "--workers", "1"])
+    pack.main(["mine", "--merge", "--verify"])
+    assert len(Store.open(data / "mine")) == 6 and "no longer needed" in caplog.text
+
+
 @pytest.mark.parametrize(
     ("order", "words"),
     [
@@ -72,6 +97,9 @@ def test_published_clouds_pack_from_the_tree_and_from_the_folder_above(tmp_path,
         (["market", "--images", "."], "market is a benchmark"),
         (["market", "--root", ".", "--workers", "0"], "--workers 0"),
         (["market", "--root", ".", "--mode"], "--help"),
+        (["market", "--root", ".", "--shard", "3"], "expected I/N"),
+        (["market", "--merge", "--shard", "1/2"], "not allowed with"),
+        (["market", "--verify"], "where is Market-1501"),
     ],
 )
 def test_a_wrong_order_is_answered_in_one_line(data, order, words):

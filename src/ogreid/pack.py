@@ -43,6 +43,13 @@ def parser() -> doors.Parser:
     where.add_argument("--to", metavar="STORE", help="the store's folder (default: DATA/NAME)")
     where.add_argument("--name", dest="store_name", help="the store's name (default: NAME)")
     where.add_argument("--overwrite", action="store_true", help="pack again what is already packed")
+    share = made.add_argument_group("on several machines").add_mutually_exclusive_group()
+    share.add_argument("--shard", metavar="I/N", help="pack the I-th of N shares beside the store")
+    share.add_argument("--merge", action="store_true", help="join and verify the shares")
+    look = made.add_argument_group("look at what is packed")
+    look.add_argument("--verify", action="store_true", help="read everything and compare the checksums")
+    look.add_argument("--preview", metavar="N", type=int, help="write a page of N crops beside their clouds")
+    look.add_argument("--export-ply", metavar="ROW", type=int, help="write one cloud for a viewer")
     return made
 
 

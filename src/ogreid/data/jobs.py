@@ -5,7 +5,10 @@ import logging
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from rich.console import Console
@@ -24,10 +27,12 @@ from rich.text import Text
 from ogreid.data.bodies import estimates_in
 from ogreid.data.obj import PublishedClouds, read_published
 from ogreid.data.packing import available_cores, bytes_needed, pack
+from ogreid.data.preview import export_ply, write_preview
 from ogreid.data.readers import BENCHMARKS, benchmark_named, read_benchmark, rows_array
+from ogreid.data.shards import merge_shards, parse_shard, shard_path, shard_rows
 from ogreid.data.sources import CloudSource, CropClouds, MeshSource, upright
 from ogreid.data.store import Store
-from ogreid.data.synthetic import EstimatedBodies, make_synthetic, parse_synthetic
+from ogreid.data.synthetic import EstimatedBodies, Synthetic, make_crops, parse_synthetic
 from ogreid.errors import UserError
 
 __all__ = ["packing_progress", "run_job"]
@@ -36,39 +41,91 @@ log = logging.getLogger(__name__)
 Told = Callable[[str, int, int], None]
 
 
+@dataclass(frozen=True)
+class Job:
+    """What is to be packed; the arguments of :func:`ogreid.data.packing.pack`."""
+
+    benchmark: str
+    rows: np.ndarray
+    source: CloudSource
+    creation: dict[str, Any] = field(default_factory=dict)
+
+
 def run_job(asked: argparse.Namespace) -> None:
-    """Pack what the command line asks for; a store that is already packed is left as it is."""
+    """Do what the command line asks for; a store that is already packed is left as it is."""
     name = asked.store_name or (Path(asked.to).name if asked.to else asked.name)
     target = Path(asked.to) if asked.to else _data_root(asked) / name
-    if (target / "manifest.json").is_file() and not asked.overwrite:
-        log.info("already packed: %r; --overwrite packs it again", Store.open(target))
-        return
+    number, count = parse_shard(asked.shard) if asked.shard else (1, 1)
+    place = shard_path(target, number, count) if asked.shard else target
     with packing_progress() as told:
-        if parse_synthetic(asked.name) is not None and not (asked.images or asked.root or asked.published):
-            _pack_synthetic(asked, target, told)
-        elif asked.published:
-            _pack_published(asked, target, name, told)
+        if (place / "manifest.json").is_file() and not asked.overwrite:
+            store = Store.open(place)
+            log.info("already packed: %r; --overwrite packs it again", store)
+        elif asked.merge:
+            store = merge_shards(target, progress=partial(told, f"{name}: merging"), overwrite=asked.overwrite)
+            log.info("merged: %r; its shards are no longer needed", store)
         else:
-            _pack_crops(asked, target, name, told)
-    log.info("packed: %r", Store.open(target))
+            store = _pack(asked, _compose(asked, told), place, name, told)
+            log.info("packed: %r", store)
+        _look(asked, store, told)
 
 
-def _pack_synthetic(asked: argparse.Namespace, target: Path, told: Told) -> None:
-    synthetic = parse_synthetic(asked.name)
-    assert synthetic is not None
-    crops = _data_root(asked) / "synthetic" / synthetic.name
-    make_synthetic(
-        synthetic,
-        target,
-        crops,
-        source=lambda root: _crop_source(asked, root, EstimatedBodies(root)),
+def _pack(asked: argparse.Namespace, job: Job, place: Path, name: str, told: Told) -> Store:
+    rows, shard = job.rows, None
+    if asked.shard:
+        rows, shard = shard_rows(job.rows, *parse_shard(asked.shard))
+        if not len(rows):
+            raise UserError(f"--shard {asked.shard}: nothing is left for this shard; {len(job.rows)} rows need fewer")
+    need = bytes_needed(len(rows), job.source) / 1e9
+    log.info("%s: %d clouds, %.2f GB on disk, to %s", name, len(rows), need, place)
+    return pack(
+        rows,
+        job.source,
+        place,
+        name=name,
+        benchmark=job.benchmark,
+        creation=job.creation,
         workers=_workers(asked),
-        progress=told,
+        progress=partial(told, f"{name}: clouds"),
         overwrite=asked.overwrite,
+        shard=shard,
     )
 
 
-def _pack_crops(asked: argparse.Namespace, target: Path, name: str, told: Told) -> None:
+def _look(asked: argparse.Namespace, store: Store, told: Told) -> None:
+    """``--verify``, ``--preview`` and ``--export-ply``."""
+    if asked.verify:
+        store.verify(partial(told, f"{store.name}: verifying"))
+        log.info("verified: every checksum of %s is right", store.path)
+    if asked.preview is not None:
+        page = store.path.with_name(f"{store.path.name}-preview.html")
+        log.info("preview: %s", write_preview(store, asked.preview, page))
+    if asked.export_ply is not None:
+        log.info("cloud: %s", export_ply(store, asked.export_ply, Path(f"{store.name}-{asked.export_ply}.ply")))
+
+
+def _compose(asked: argparse.Namespace, told: Told) -> Job:
+    if asked.published:
+        return _published(asked)
+    if not (asked.images or asked.root):
+        synthetic = parse_synthetic(asked.name)
+        if synthetic is not None:
+            return _synthetic(asked, synthetic, told)
+    return _crops(asked)
+
+
+def _synthetic(asked: argparse.Namespace, synthetic: Synthetic, told: Told) -> Job:
+    crops = make_crops(synthetic, _data_root(asked), workers=_workers(asked), progress=told)
+    rows = rows_array(read_benchmark(synthetic.domain, crops))
+    return Job(synthetic.domain, rows, _lifted(asked, crops, EstimatedBodies(crops)), synthetic.creation)
+
+
+def _published(asked: argparse.Namespace) -> Job:
+    rows = rows_array(read_published(asked.name, asked.published, allow_count_mismatch=asked.allow_count_mismatch))
+    return Job(asked.name, rows, PublishedClouds(Path(asked.published), str(rows["source"][0]), asked.dtype))
+
+
+def _crops(asked: argparse.Namespace) -> Job:
     if asked.images and asked.name in BENCHMARKS and asked.name != "folder":
         raise UserError(f"{asked.name} is a benchmark: give its folder with --root, or your own crops another name")
     benchmark = "folder" if asked.images else asked.name
@@ -82,39 +139,11 @@ def _pack_crops(asked: argparse.Namespace, target: Path, name: str, told: Told) 
         bodies = estimates_in(asked.meshes, Path(root), asked.faces)
     else:
         log.info("%s: no --meshes; every crop is lifted with the built-in upright body", title)
-    _pack(asked, rows, _crop_source(asked, Path(root), bodies), target, name, benchmark, told)
+    return Job(benchmark, rows, _lifted(asked, Path(root), bodies))
 
 
-def _pack_published(asked: argparse.Namespace, target: Path, name: str, told: Told) -> None:
-    rows = rows_array(read_published(asked.name, asked.published, allow_count_mismatch=asked.allow_count_mismatch))
-    source = PublishedClouds(Path(asked.published), str(rows["source"][0]), asked.dtype)
-    _pack(asked, rows, source, target, name, asked.name, told)
-
-
-def _pack(
-    asked: argparse.Namespace,
-    rows: np.ndarray,
-    source: CloudSource,
-    target: Path,
-    name: str,
-    benchmark: str,
-    told: Told,
-) -> None:
-    log.info("%s: %d clouds, %.2f GB on disk, to %s", name, len(rows), bytes_needed(len(rows), source) / 1e9, target)
-    pack(
-        rows,
-        source,
-        target,
-        name=name,
-        benchmark=benchmark,
-        workers=_workers(asked),
-        progress=lambda done, total: told(name, done, total),
-        overwrite=asked.overwrite,
-    )
-
-
-def _crop_source(asked: argparse.Namespace, root: Path, mesh_of: MeshSource) -> CropClouds:
-    return CropClouds(root, mesh_of, asked.mode, asked.background, asked.dtype, tuple(asked.extra))
+def _lifted(asked: argparse.Namespace, root: Path, bodies: MeshSource) -> CropClouds:
+    return CropClouds(root, bodies, asked.mode, asked.background, asked.dtype, tuple(asked.extra))
 
 
 def _workers(asked: argparse.Namespace) -> int:
@@ -136,13 +165,7 @@ class _Rate(ProgressColumn):
 @contextmanager
 def packing_progress() -> Iterator[Told]:
     """A bar per thing that is made, with rate and time left, on standard error; yields ``told(what, done, total)``."""
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        _Rate(),
-        TimeRemainingColumn(),
-    )
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn())
     bars: dict[str, TaskID] = {}
     progress = Progress(*columns, console=Console(stderr=True))
 

@@ -12,7 +12,7 @@ import numpy as np
 from ogreid import __version__
 from ogreid.errors import UserError
 
-__all__ = ["BLOCK", "FORMAT", "SPLITS", "VERSION", "Field", "Manifest", "make_rows", "rows_checksum"]
+__all__ = ["BLOCK", "FORMAT", "SPLITS", "VERSION", "Field", "Manifest", "Shard", "make_rows", "rows_checksum"]
 
 FORMAT = "ogreid-store"
 VERSION = 1
@@ -36,6 +36,23 @@ class Field:
 
 
 @dataclass(frozen=True)
+class Shard:
+    """One of ``count`` parts of a store.
+
+    Attributes:
+        number: 1 to ``count``.
+        count: of the parts.
+        rows: of the whole store.
+        rows_sha256: checksum of the whole store's rows.
+    """
+
+    number: int
+    count: int
+    rows: int
+    rows_sha256: str
+
+
+@dataclass(frozen=True)
 class Manifest:
     """A store's own description. It holds no time and no machine, so that equal input packs to equal bytes.
 
@@ -56,7 +73,7 @@ class Manifest:
         cameras: rows per camera; the number as text, as JSON has it.
         rows_sha256: checksum of the rows.
         creation: how to make it again, for example the seed of a synthetic domain.
-        shard: number and count of shards where this is one of several, else empty.
+        shard: what it is a part of, None for a whole store.
         format: always ``ogreid-store``.
         version: of the format.
         ogreid: version of the program that packed it.
@@ -77,7 +94,7 @@ class Manifest:
     cameras: dict[str, int] = field(default_factory=dict)
     rows_sha256: str = ""
     creation: dict[str, Any] = field(default_factory=dict)
-    shard: tuple[int, int] | tuple[()] = ()
+    shard: Shard | None = None
     format: str = FORMAT
     version: int = VERSION
     ogreid: str = __version__
@@ -124,7 +141,7 @@ class Manifest:
             for name, one in told["fields"].items()
         }
         known = {one.name: told[one.name] for one in fields(cls)}
-        return cls(**known | {"fields": arrays, "shard": tuple(told["shard"])})
+        return cls(**known | {"fields": arrays, "shard": Shard(**told["shard"]) if told["shard"] else None})
 
 
 def make_rows(split: list[str], identity: list[int], camera: list[int], source: list[str]) -> np.ndarray:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ogreid.data.manifest import Manifest
+from ogreid.data.manifest import Manifest, Shard
 from ogreid.data.sources import CloudSource
 from ogreid.data.store import Store
 from ogreid.data.writer import StoreWriter, write_block
@@ -34,6 +34,7 @@ def pack(
     workers: int = 1,
     progress: Progress | None = None,
     overwrite: bool = False,
+    shard: Shard | None = None,
 ) -> Store:
     """Pack the clouds of all rows into ``target``.
 
@@ -49,11 +50,19 @@ def pack(
         workers: processes; 1 works in this one.
         progress: told (rows done, rows).
         overwrite: replace a store that is already there.
+        shard: noted in the manifest; see :func:`ogreid.data.shards.shard_rows`.
 
     Raises:
         UserError: an unreadable crop, a body that cannot be lifted, too little disk; nothing half-written is left.
     """
-    plan = Manifest(name=name, benchmark=benchmark, fields=source.fields, creation=creation or {}, **source.settings)
+    plan = Manifest(
+        name=name,
+        benchmark=benchmark,
+        fields=source.fields,
+        creation=creation or {},
+        shard=shard,
+        **source.settings,
+    )
     with StoreWriter(target, plan, rows, overwrite=overwrite) as writer:
         pending = writer.pending()
         _check_disk(writer)

@@ -1,10 +1,9 @@
 """Synthetic stores: named, made in a benchmark's own layout, then packed like a real one."""
 
 import re
-import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 from ogreid.data.packing import pack
@@ -13,7 +12,7 @@ from ogreid.data.sources import CropClouds
 from ogreid.errors import UserError, nearest_names
 from ogreid.lifting import Mesh
 
-__all__ = ["EstimatedBodies", "Synthetic", "ensure_synthetic", "make_synthetic", "parse_synthetic"]
+__all__ = ["EstimatedBodies", "Synthetic", "ensure_synthetic", "make_crops", "parse_synthetic"]
 
 Progress = Callable[[str, int, int], None]
 
@@ -36,6 +35,11 @@ class Synthetic:
     def name(self) -> str:
         """The store's name."""
         return f"{self.domain}-{self.identities}" + (f"-s{self.seed}" if self.seed else "")
+
+    @property
+    def creation(self) -> dict[str, str | int]:
+        """What a manifest notes of it."""
+        return {"domain": self.domain, "identities": self.identities, "seed": self.seed}
 
 
 def parse_synthetic(name: str) -> Synthetic | None:
@@ -74,61 +78,43 @@ def ensure_synthetic(name: str, data_root: str | Path, *, workers: int = 1, prog
         raise UserError(f"no synthetic domain {name!r}; {nearest_names(name.split('-')[0], DOMAINS)}, as in plaza-160")
     target = Path(data_root) / asked.name
     if not (target / "manifest.json").is_file():
-        make_synthetic(asked, target, Path(data_root) / "synthetic" / asked.name, workers=workers, progress=progress)
+        crops = make_crops(asked, Path(data_root), workers=workers, progress=progress)
+        pack(
+            rows_array(read_benchmark(asked.domain, crops)),
+            CropClouds(crops, EstimatedBodies(crops)),
+            target,
+            name=asked.name,
+            benchmark=asked.domain,
+            creation=asked.creation,
+            workers=workers,
+            progress=None if progress is None else partial(progress, f"{asked.name}: clouds"),
+        )
     return target
 
 
-def make_synthetic(
-    asked: Synthetic,
-    target: Path,
-    crops: Path,
-    *,
-    source: Callable[[Path], CropClouds] | None = None,
-    workers: int = 1,
-    progress: Progress | None = None,
-    overwrite: bool = False,
-) -> None:
-    """Make the crops where they are missing, and pack them.
+def make_crops(asked: Synthetic, data_root: Path, *, workers: int = 1, progress: Progress | None = None) -> Path:
+    """The folder of a domain's crops in its benchmark's own layout, made first where it is missing.
 
     Args:
         asked: what.
-        target: the store.
-        crops: folder of the crops, in the benchmark's own layout.
-        source: lifts the crops of a folder; raster with the estimated bodies unless given.
+        data_root: the crops lie in ``synthetic/`` below it.
         workers: processes.
         progress: told (what is made, done, total).
-        overwrite: replace the store.
     """
     from ogreid.people import make_domain
 
-    def step(what: str) -> Callable[[int, int], None] | None:
-        return None if progress is None else lambda done, total: progress(f"{asked.name}: {what}", done, total)
-
+    crops = data_root / "synthetic" / asked.name
     if not crops.is_dir():
         crops.parent.mkdir(parents=True, exist_ok=True)
-        making = crops.with_name(f"{crops.name}.part")
-        shutil.rmtree(making, ignore_errors=True)
         make_domain(
             asked.domain,
-            making,
+            crops,
             identities=asked.identities,
             seed=asked.seed,
             workers=workers,
-            progress=step("pictures"),
+            progress=None if progress is None else partial(progress, f"{asked.name}: pictures"),
         )
-        making.rename(crops)
-    rows = rows_array(read_benchmark(asked.domain, crops))
-    pack(
-        rows,
-        source(crops) if source else CropClouds(crops, EstimatedBodies(crops)),
-        target,
-        name=asked.name,
-        benchmark=asked.domain,
-        creation={"domain": asked.domain, "identities": asked.identities, "seed": asked.seed},
-        workers=workers,
-        progress=step("clouds"),
-        overwrite=overwrite,
-    )
+    return crops
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from ogreid.errors import UserError, nearest_names
 from ogreid.lifting.camera import pixel_grid
 from ogreid.lifting.mesh import Mesh
 from ogreid.lifting.published import nearest_vertices, owning_vertices
-from ogreid.lifting.surface import visible_faces
+from ogreid.lifting.raster import visible_faces
 
 __all__ = ["Lifted", "Mode", "lift", "lift_surface"]
 

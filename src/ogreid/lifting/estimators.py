@@ -23,7 +23,7 @@ from ogreid.errors import UserError
 from ogreid.lifting.archive import read_archive
 from ogreid.lifting.camera import Camera, PinholeCamera, ResizedCamera, WeakCamera
 from ogreid.lifting.mesh import Mesh
-from ogreid.lifting.surfaces import read_surface
+from ogreid.lifting.mesh_files import read_surface
 
 __all__ = ["Told", "read_body", "read_body_file", "read_faces"]
 
@@ -67,7 +67,7 @@ def read_faces(path: str | Path) -> np.ndarray:
     """Faces (F, 3) of a body model: ``.npy``, ``.npz`` with ``faces`` or ``f``, ``.obj`` or ``.ply``."""
     path = Path(path)
     if path.suffix in (".obj", ".ply"):
-        from ogreid.lifting.surfaces import read_vertices_and_faces
+        from ogreid.lifting.mesh_files import read_vertices_and_faces
 
         faces = read_vertices_and_faces(path)[1]
     elif path.suffix == ".npy":

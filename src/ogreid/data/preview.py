@@ -1,0 +1,119 @@
+"""Looking at a store: a page of crops beside their clouds, and single clouds for a viewer of one's own."""
+
+import base64
+import html
+import io
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from ogreid.data.store import Store
+from ogreid.errors import UserError
+
+__all__ = ["draw_cloud", "export_ply", "write_preview"]
+
+ANGLES = (0, 35, 90)
+PAGE = """<!doctype html>
+<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<title>{title}</title>
+<style>
+:root {{ color-scheme: light dark; font: 15px/1.5 system-ui, sans-serif; }}
+body {{ margin: 2rem auto; max-width: 72rem; padding: 0 1rem; }}
+main {{ display: grid; grid-template-columns: repeat(auto-fill, minmax(20rem, 1fr)); gap: 1.5rem; }}
+figure {{ margin: 0; }} figure div {{ display: flex; gap: .25rem; }}
+img {{ height: 12rem; image-rendering: pixelated; border-radius: .25rem; }}
+figcaption {{ font-size: .85em; overflow-wrap: anywhere; }}
+</style>
+<h1>{title}</h1>
+<p>{summary}</p>
+<main>
+{figures}
+</main>
+</html>
+"""
+
+
+def write_preview(store: Store, count: int, path: Path) -> Path:
+    """Write a page of ``count`` rows, evenly spread over the store: each crop and its cloud from three sides.
+
+    Returns:
+        ``path``, one HTML file that needs nothing else.
+    """
+    if count < 1:
+        raise UserError(f"--preview {count}: expected 1 or more rows")
+    rows = np.unique(np.linspace(0, len(store) - 1, count).astype(np.int64))
+    manifest = store.manifest
+    summary = (
+        f"{len(store)} clouds of {store.points} points, {manifest.mode}; "
+        + ", ".join(f"{name} {many}" for name, many in manifest.splits.items())
+        + f". The crop, then the cloud from {', '.join(f'{angle}°' for angle in ANGLES)}."
+    )
+    figures = "\n".join(_figure(store, int(row)) for row in rows)
+    path.write_text(PAGE.format(title=html.escape(store.name), summary=summary, figures=figures), encoding="utf-8")
+    return path
+
+
+def draw_cloud(
+    xyz: np.ndarray, rgb: np.ndarray, angle: float, height: int = 192, width: int = 128, background: int = 128
+) -> np.ndarray:
+    """A cloud turned about its vertical axis.
+
+    Args:
+        xyz: (P, 3) metres.
+        rgb: (P, 3) uint8.
+        angle: degrees.
+        height: rows of the picture.
+        width: columns of the picture.
+        background: its grey.
+
+    Returns:
+        (height, width, 3) uint8.
+    """
+    turn = np.deg2rad(angle)
+    centred = xyz.astype(np.float64) - (xyz.min(axis=0) + xyz.max(axis=0)) / 2
+    across = centred[:, 0] * np.cos(turn) + centred[:, 2] * np.sin(turn)
+    deep = centred[:, 2] * np.cos(turn) - centred[:, 0] * np.sin(turn)
+    scale = (height - 4) / max(float(np.ptp(centred[:, 1])), 1e-6)
+    columns = np.rint(across * scale + width / 2).astype(np.int64)
+    rows = np.rint(centred[:, 1] * scale + height / 2).astype(np.int64)
+    picture = np.full((height, width, 3), background, dtype=np.uint8)
+    for point in np.argsort(-deep, kind="stable"):  # far points first; each is a dot of 2 x 2 pixels
+        row, column = rows[point], columns[point]
+        if row >= 0 and column >= 0:
+            picture[row : row + 2, column : column + 2] = rgb[point]
+    return picture
+
+
+def export_ply(store: Store, row: int, path: Path) -> Path:
+    """Write one cloud as a binary ``.ply`` with colours, which MeshLab, CloudCompare and Blender open.
+
+    Raises:
+        UserError: no such row.
+    """
+    if not 0 <= row < len(store):
+        raise UserError(f"--export-ply {row}: {store.path} has rows 0 to {len(store) - 1}")
+    xyz, rgb = store.raw([row])
+    points = np.empty(store.points, dtype=[("xyz", "<f4", 3), ("rgb", "u1", 3)])
+    points["xyz"], points["rgb"] = xyz[0], rgb[0]
+    properties = [f"property float {axis}" for axis in "xyz"]
+    properties += [f"property uchar {colour}" for colour in ("red", "green", "blue")]
+    head = ["ply", "format binary_little_endian 1.0", f"element vertex {store.points}", *properties, "end_header", ""]
+    path.write_bytes("\n".join(head).encode() + points.tobytes())
+    return path
+
+
+def _figure(store: Store, row: int) -> str:
+    xyz, rgb = (values[0] for values in store.raw([row]))
+    crop = store.picture(row)
+    pictures = ([] if crop is None else [crop]) + [draw_cloud(xyz, rgb, angle) for angle in ANGLES]
+    images = "".join(f'<img alt="" src="{_data_uri(picture)}">' for picture in pictures)
+    told = store.rows[row]
+    caption = f"row {row}, {told['split']}, identity {told['identity']}, camera {told['camera']}<br>"
+    return f"<figure><div>{images}</div><figcaption>{caption}{html.escape(str(told['source']))}</figcaption></figure>"
+
+
+def _data_uri(picture: np.ndarray) -> str:
+    content = io.BytesIO()
+    Image.fromarray(picture).save(content, "PNG")
+    return f"data:image/png;base64,{base64.b64encode(content.getvalue()).decode()}"

@@ -1,0 +1,54 @@
+import base64
+import io
+import re
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import benchmark_trees as trees
+from ogreid.data.packing import pack
+from ogreid.data.preview import draw_cloud, export_ply, write_preview
+from ogreid.data.readers import read_benchmark, rows_array
+from ogreid.data.sources import CropClouds
+from ogreid.errors import UserError
+from ogreid.lifting.mesh_files import read_vertices_and_faces
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    root = trees.market(tmp_path_factory.mktemp("benchmark"))
+    rows = rows_array(read_benchmark("market", root, allow_count_mismatch=True))
+    return pack(rows, CropClouds(root), tmp_path_factory.mktemp("stores") / "a&b", name="a&b", benchmark="market")
+
+
+def test_a_preview_shows_crops_beside_their_clouds(store, tmp_path):
+    page = write_preview(store, 3, tmp_path / "page.html").read_text()
+    assert page.count("<figure>") == 3 and "<title>a&amp;b</title>" in page
+    pictures = re.findall(r"data:image/png;base64,([^\"]+)", page)
+    assert len(pictures) == 3 * 4
+    crop = np.asarray(Image.open(io.BytesIO(base64.b64decode(pictures[0]))))
+    np.testing.assert_array_equal(crop, store.picture(0))
+    with pytest.raises(UserError, match="--preview 0"):
+        write_preview(store, 0, tmp_path / "page.html")
+
+
+def test_a_drawn_cloud_shows_near_points_before_far_ones_and_turns():
+    xyz = np.array([[0, -1, 0], [0, 0, -0.3], [0, 0, 0.3], [0, 1, 0]])
+    rgb = np.array([[9, 9, 9], [255, 0, 0], [0, 0, 255], [9, 9, 9]], dtype=np.uint8)
+    assert draw_cloud(xyz, rgb, 0)[96, 64].tolist() == [255, 0, 0]
+    assert draw_cloud(xyz, rgb, 180)[96, 64].tolist() == [0, 0, 255]
+    side = draw_cloud(xyz, rgb, 90)[96]
+    assert np.flatnonzero(side[:, 0] == 255).mean() < 64 < np.flatnonzero(side[:, 2] == 255).mean()
+
+
+def test_an_exported_cloud_holds_the_stored_points(store, tmp_path):
+    path = export_ply(store, 2, tmp_path / "cloud.ply")
+    vertices, faces = read_vertices_and_faces(path)
+    xyz, rgb = store.raw([2])
+    np.testing.assert_array_equal(vertices, xyz[0].astype(np.float64))
+    assert faces is None
+    points = np.frombuffer(path.read_bytes()[-store.points * 15 :], dtype=[("xyz", "<f4", 3), ("rgb", "u1", 3)])
+    np.testing.assert_array_equal(points["rgb"], rgb[0])
+    with pytest.raises(UserError, match="has rows 0 to 13"):
+        export_ply(store, 14, tmp_path / "cloud.ply")
