@@ -19,10 +19,10 @@ PAGE = """<!doctype html>
 <title>{title}</title>
 <style>
 :root {{ color-scheme: light dark; font: 15px/1.5 system-ui, sans-serif; }}
-body {{ margin: 2rem auto; max-width: 72rem; padding: 0 1rem; }}
-main {{ display: grid; grid-template-columns: repeat(auto-fill, minmax(20rem, 1fr)); gap: 1.5rem; }}
-figure {{ margin: 0; }} figure div {{ display: flex; gap: .25rem; }}
-img {{ height: 12rem; image-rendering: pixelated; border-radius: .25rem; }}
+body {{ margin: 2rem auto; max-width: 66rem; padding: 0 1rem; }}
+main {{ display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 31rem), 1fr)); gap: 1.5rem; }}
+figure {{ margin: 0; }} figure div {{ display: flex; gap: .25rem; overflow-x: auto; }}
+img {{ height: 11.5rem; image-rendering: pixelated; border-radius: .25rem; }}
 figcaption {{ font-size: .85em; overflow-wrap: anywhere; }}
 </style>
 <h1>{title}</h1>
