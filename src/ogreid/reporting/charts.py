@@ -1,0 +1,153 @@
+"""Line charts as inline SVG, drawn by hand: no script, no library, readable in the dark."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+
+__all__ = ["Line", "line_chart", "thin_out"]
+
+WIDTH, HEIGHT = 420, 270
+LEFT, RIGHT, TOP, BOTTOM = 46, 12, 12, 40
+COLOURS = 6
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of a chart.
+
+    Attributes:
+        name: in the legend.
+        points: (x, y), ascending in x.
+        level: a horizontal reference instead of data: dashed, across the chart, without marks.
+        colour: number of the colour; the lines' order where it is not given.
+    """
+
+    name: str
+    points: Sequence[tuple[float, float]]
+    level: bool = False
+    colour: int | None = None
+
+
+def line_chart(
+    lines: Sequence[Line],
+    *,
+    title: str,
+    x_label: str,
+    y_label: str,
+    x_range: tuple[float, float] | None = None,
+    y_range: tuple[float, float] | None = None,
+) -> str:
+    """A figure with a chart, its legend, and the last values as its description for those who do not see it."""
+    drawn = [line for line in lines if line.points]
+    if not drawn:
+        return ""
+    values = [y for line in drawn for _, y in line.points]
+    low, high = y_range or _padded(min(values), max(values))
+    places = [x for line in drawn if not line.level for x, _ in line.points] or [0.0, 1.0]
+    left, right = x_range or (min(0.0, *places), max(places))
+    frame = _Frame(left, right if right > left else left + 1, low, high)
+    body = [_grid(frame, x_label, y_label)]
+    number = 0
+    for line in drawn:
+        colour = number if line.colour is None else line.colour
+        number += not line.level
+        body.append(_draw(line, frame, colour))
+    told = "; ".join(f"{line.name} {_short(line.points[-1][1])}" for line in drawn)
+    return (
+        f'<figure class="chart"><figcaption>{escape(title)}</figcaption>'
+        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(title)}. At the end: {escape(told)}.">'
+        f"{''.join(body)}</svg>{_legend(drawn)}</figure>"
+    )
+
+
+def thin_out(points: Sequence[tuple[float, float]], most: int = 240) -> list[tuple[float, float]]:
+    """At most ``most`` points: means over runs of neighbours, so that a long noisy curve stays light and true."""
+    if len(points) <= most:
+        return list(points)
+    size = math.ceil(len(points) / most)
+    runs = [points[i : i + size] for i in range(0, len(points), size)]
+    return [(sum(x for x, _ in run) / len(run), sum(y for _, y in run) / len(run)) for run in runs]
+
+
+@dataclass(frozen=True)
+class _Frame:
+    left: float
+    right: float
+    low: float
+    high: float
+
+    def x(self, value: float) -> float:
+        return LEFT + (value - self.left) / (self.right - self.left) * (WIDTH - LEFT - RIGHT)
+
+    def y(self, value: float) -> float:
+        return HEIGHT - BOTTOM - (value - self.low) / (self.high - self.low) * (HEIGHT - TOP - BOTTOM)
+
+
+def _grid(frame: _Frame, x_label: str, y_label: str) -> str:
+    parts = []
+    for tick in _ticks(frame.low, frame.high):
+        y = frame.y(tick)
+        parts.append(f'<path class="grid" d="M{LEFT} {y:.1f}H{WIDTH - RIGHT}"/>')
+        parts.append(f'<text class="tick" x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{_short(tick)}</text>')
+    for tick in _ticks(frame.left, frame.right):
+        text = f'<text class="tick" x="{frame.x(tick):.1f}" y="{HEIGHT - BOTTOM + 16}" text-anchor="middle">'
+        parts.append(f"{text}{_short(tick)}</text>")
+    middle = LEFT + (WIDTH - LEFT - RIGHT) / 2
+    parts.append(f'<text class="axis" x="{middle}" y="{HEIGHT - 6}" text-anchor="middle">{escape(x_label)}</text>')
+    turned = f"translate(11 {TOP + (HEIGHT - TOP - BOTTOM) / 2}) rotate(-90)"
+    parts.append(f'<text class="axis" transform="{turned}" text-anchor="middle">{escape(y_label)}</text>')
+    return "".join(parts)
+
+
+def _draw(line: Line, frame: _Frame, colour: int) -> str:
+    if line.level:
+        y = frame.y(line.points[-1][1])
+        return f'<path class="level" d="M{LEFT} {y:.1f}H{WIDTH - RIGHT}"><title>{_title(line, None)}</title></path>'
+    places = [(frame.x(x), frame.y(y)) for x, y in line.points]
+    path = "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in places)
+    marks = ""
+    if len(places) <= 60:
+        marks = "".join(
+            f'<circle cx="{x:.1f}" cy="{y:.1f}" r="2.6"><title>{_title(line, point)}</title></circle>'
+            for (x, y), point in zip(places, line.points, strict=True)
+        )
+    return f'<g class="line c{colour % COLOURS}"><path d="{path}"/>{marks}</g>'
+
+
+def _title(line: Line, point: tuple[float, float] | None) -> str:
+    x, y = point or line.points[-1]
+    at = "" if point is None else f" at {_short(x)}"
+    return f"{escape(line.name)}{at}: {_short(y)}"
+
+
+def _legend(lines: Sequence[Line]) -> str:
+    items, number = [], 0
+    for line in lines:
+        colour = number if line.colour is None else line.colour
+        number += not line.level
+        mark = "level" if line.level else f"c{colour % COLOURS}"
+        value = _short(line.points[-1][1])
+        items.append(f'<li class="{mark}">{escape(line.name)} <b>{value}</b></li>')
+    return f'<ul class="legend">{"".join(items)}</ul>'
+
+
+def _padded(low: float, high: float) -> tuple[float, float]:
+    room = (high - low) * 0.06 or abs(high) * 0.1 or 1.0
+    floor = low - room
+    return (0.0 if low >= 0 > floor or (low >= 0 and low < high / 3) else floor), high + room
+
+
+def _ticks(low: float, high: float, wanted: int = 5) -> list[float]:
+    """Round numbers inside the range: steps of 1, 2 or 5 times a power of ten."""
+    raw = (high - low) / wanted
+    power = 10 ** math.floor(math.log10(raw))
+    step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= raw * 0.999)
+    first = math.ceil(low / step - 1e-9)
+    return [i * step for i in range(first, math.floor(high / step + 1e-9) + 1)]
+
+
+def _short(value: float) -> str:
+    if value == 0 or abs(value) >= 1000 or float(value).is_integer():
+        return f"{value:,.0f}".replace(",", "\N{NARROW NO-BREAK SPACE}")
+    return f"{value:.3g}" if abs(value) < 10 else f"{value:.1f}"

@@ -1,0 +1,119 @@
+"""Several runs on one page: results, curves over each other, the transfer matrix, and how their settings differ."""
+
+from collections.abc import Mapping, Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from ogreid.reporting.charts import Line, line_chart
+from ogreid.reporting.page import judged_lines, render, titled, write
+from ogreid.reporting.reading import RunRecord, read_run
+from ogreid.reporting.tables import Row, html_table, rows_of
+
+__all__ = ["comparison_rows", "named_runs", "write_comparison"]
+
+
+def write_comparison(folders: Sequence[Path], target: Path) -> Path:
+    """Write one page that lays several runs side by side.
+
+    Args:
+        folders: of the runs, in the order in which they are shown.
+        target: the HTML file.
+
+    Returns:
+        The file.
+    """
+    runs = named_runs(folders)
+    rows = comparison_rows(runs)
+    sections = [
+        titled("Results", html_table(rows, "Retrieval and transfer, in percent"), "results"),
+        titled("While training", _overlaid(runs), "curves"),
+        titled("From benchmark to benchmark", _transfer_map(runs), "transfer"),
+        titled("Where the settings differ", _differences(runs), "settings"),
+    ]
+    names = ", ".join(dict.fromkeys(run.name for run in runs.values()))
+    return write(target, render(f"{len(runs)} runs", names, "", sections))
+
+
+def named_runs(folders: Sequence[Path]) -> dict[str, RunRecord]:
+    """The runs by a name that tells them apart."""
+    return {f"{run.name} \N{MIDDLE DOT} {run.folder.name}": run for run in map(read_run, folders)}
+
+
+def comparison_rows(runs: Mapping[str, RunRecord]) -> list[Row]:
+    """Rows of all runs, by data set; what is the same for several runs (baselines, the paper) only once."""
+    rows: list[Row] = []
+    for name, run in runs.items():
+        rows += [row for row in rows_of(run, who=name) if row not in rows]
+    names = list(dict.fromkeys(row.on for row in rows))
+    kinds = ("run", "baseline", "paper")
+    return sorted(rows, key=lambda row: (names.index(row.on), row.transfer, kinds.index(row.kind)))
+
+
+def _overlaid(runs: Mapping[str, RunRecord]) -> str:
+    charts = []
+    for number, title in (("mAP", "mAP"), ("rank1", "Rank-1")):
+        sets = dict.fromkeys(line.name for run in runs.values() for line in judged_lines(run, number))
+        for on in sets:
+            lines = [
+                Line(name, line.points)
+                for name, run in runs.items()
+                for line in judged_lines(run, number)
+                if line.name == on
+            ]
+            charts.append(line_chart(lines, title=f"{title} on {on}", x_label="epoch", y_label=f"{title}, %"))
+    return f'<div class="charts">{"".join(charts)}</div>' if any(charts) else ""
+
+
+def _transfer_map(runs: Mapping[str, RunRecord]) -> str:
+    """The mAP from source to target, the best run where there are several; only where there are two sources."""
+    best: dict[tuple[str, str], float] = {}
+    for run in runs.values():
+        source = " + ".join(run.setting("data.train", []))
+        for on, (found, _) in run.numbers().items():
+            best[source, on] = max(best.get((source, on), 0.0), float(found["mAP"]))
+    sources, targets = (list(dict.fromkeys(pair[side] for pair in best)) for side in (0, 1))
+    if len(sources) < 2:
+        return ""
+    heads = "".join(f'<th scope="col">{escape(name)}</th>' for name in targets)
+    body = "".join(
+        f'<tr><th scope="row">{escape(source)}</th>{"".join(_heat(best.get((source, on))) for on in targets)}</tr>'
+        for source in sources
+    )
+    caption = "mAP in percent; trained on the row, judged on the column"
+    return _scrolling(
+        "heat", f"<caption>{caption}</caption><thead><tr><td></td>{heads}</tr></thead><tbody>{body}</tbody>"
+    )
+
+
+def _heat(value: float | None) -> str:
+    if value is None:
+        return "<td>\N{EN DASH}</td>"
+    return f'<td style="--heat: {min(max(value, 0.0), 100.0):.0f}%">{value:.1f}</td>'
+
+
+def _differences(runs: Mapping[str, RunRecord]) -> str:
+    flat = {name: dict(_flat(run.experiment)) for name, run in runs.items()}
+    keys = dict.fromkeys(key for settings in flat.values() for key in settings)
+    differing = [key for key in keys if len({settings.get(key) for settings in flat.values()}) > 1]
+    if not differing:
+        return "<p>They do not: these are repetitions.</p>"
+    heads = "".join(f'<th scope="col">{escape(name)}</th>' for name in flat)
+    body = "".join(
+        f'<tr><th scope="row">{escape(key)}</th>'
+        + "".join(f"<td>{escape(settings.get(key, ''))}</td>" for settings in flat.values())
+        + "</tr>"
+        for key in differing
+    )
+    return _scrolling("plain", f"<thead><tr><td></td>{heads}</tr></thead><tbody>{body}</tbody>")
+
+
+def _scrolling(kind: str, table: str) -> str:
+    return f'<div class="scroll"><table class="{kind}">{table}</table></div>'
+
+
+def _flat(settings: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    found: list[tuple[str, str]] = []
+    for key, value in settings.items():
+        found += _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else [(prefix + key, str(value))]
+    return found

@@ -1,0 +1,110 @@
+"""Ranked galleries and clouds from a run's ``pictures/`` as pieces of a page that holds its own data."""
+
+import base64
+import io
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+from PIL import Image
+
+from ogreid.errors import UserError
+
+__all__ = ["cloud_html", "gallery_html"]
+
+GALLERIES, CLOUD = "-galleries.npz", "-cloud.npz"
+_TOLD = {
+    "best": "found best",
+    "median": "half are found better, half worse",
+    "worst": "found worst",
+}
+
+
+def gallery_html(files: Sequence[Path]) -> str:
+    """The ranked lists of every ``<set>-galleries.npz``: the query, then what it found, framed green or red."""
+    parts = []
+    for path in (p for p in files if p.name.endswith(GALLERIES)):
+        held = _load(path)
+        name = path.name.removesuffix(GALLERIES)
+        lists = "".join(_ranked_list(held, number) for number in range(len(held["kind"])))
+        parts.append(f"<h3>{escape(name)}</h3>{lists}")
+    return "".join(parts)
+
+
+def cloud_html(files: Sequence[Path]) -> str:
+    """A canvas for the clouds of every ``<set>-cloud.npz``, with their data beside it."""
+    held = {path.name.removesuffix(CLOUD): _load(path) for path in files if path.name.endswith(CLOUD)}
+    if not held:
+        return ""
+    data = "".join(_cloud_data(name, cloud) for name, cloud in held.items())
+    first = next(iter(held))
+    choice = "".join(
+        f'<button type="button" data-cloud="{escape(name)}" aria-pressed="{str(name == first).lower()}">{escape(name)}'
+        "</button>"
+        for name in held
+    )
+    buttons = f'<div class="choice" role="group" aria-label="data set of the cloud">{choice}</div>'
+    return (
+        '<figure class="cloud"><canvas tabindex="0" role="img" aria-label="A person as a coloured point cloud. '
+        'Drag or use the arrow keys to turn it, plus and minus to come nearer."></canvas>'
+        f"{buttons if len(held) > 1 else ''}<figcaption>One query as the network sees it: <span data-points></span> "
+        f"coloured points. Drag to turn, scroll or pinch to come nearer.</figcaption>{data}</figure>"
+    )
+
+
+def _ranked_list(held: dict[str, np.ndarray], number: int) -> str:
+    kind = str(held["kind"][number])
+    precision = 100 * float(held["average_precision"][number])
+    query = _stem(held["query_name"][number])
+    found = "".join(
+        _found(rank, held["found"][number][rank - 1], str(name), float(score), bool(correct))
+        for rank, (name, score, correct) in enumerate(
+            zip(held["names"][number], held["scores"][number], held["correct"][number], strict=True), start=1
+        )
+        if name
+    )
+    return (
+        f'<div class="ranked"><figure class="query"><img src="{_uri(held["query"][number])}" alt="query {query}" '
+        f'width="64" height="128"><figcaption><b>{escape(kind)}</b> AP {precision:.1f}</figcaption></figure>'
+        f'<ol class="found" aria-label="{_TOLD.get(kind, kind)}: query {query}">{found}</ol></div>'
+    )
+
+
+def _found(rank: int, picture: np.ndarray, name: str, score: float, correct: bool) -> str:
+    verdict, mark = ("right", "✓") if correct else ("wrong", "✗")
+    title = f"rank {rank}, {verdict}, score {score:.3f}, {_stem(name)}"
+    return (
+        f'<li class="{verdict}" title="{title}"><img src="{_uri(picture)}" alt="{title}" width="64" height="128" '
+        f'loading="lazy"><span aria-hidden="true">{mark} {score:.2f}</span></li>'
+    )
+
+
+def _cloud_data(name: str, held: dict[str, np.ndarray]) -> str:
+    """Positions as int16 of the largest extent, colours as bytes: 9 bytes a point."""
+    xyz = held["xyz"].astype(np.float64)
+    extent = float(np.abs(xyz).max()) or 1.0
+    positions = np.rint(xyz / extent * 32767).astype("<i2")
+    packed = positions.tobytes() + np.ascontiguousarray(held["rgb"], dtype=np.uint8).tobytes()
+    return (
+        f'<script type="application/octet-stream" data-name="{escape(name)}" data-count="{len(xyz)}">'
+        f"{base64.b64encode(packed).decode()}</script>"
+    )
+
+
+def _uri(picture: np.ndarray) -> str:
+    held = io.BytesIO()
+    Image.fromarray(picture).save(held, "JPEG", quality=88, optimize=True)
+    return f"data:image/jpeg;base64,{base64.b64encode(held.getvalue()).decode()}"
+
+
+def _stem(source: object) -> str:
+    return escape(PurePosixPath(str(source)).stem)
+
+
+def _load(path: Path) -> dict[str, np.ndarray]:
+    try:
+        with np.load(path, allow_pickle=False) as held:
+            return dict(held)
+    except (OSError, ValueError, EOFError) as error:
+        raise UserError(f"{path}: not a whole pictures file ({error}); delete it or repeat the run") from error

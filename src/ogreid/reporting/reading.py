@@ -1,0 +1,146 @@
+"""What a run folder holds, read without torch and without trusting that the run came to its end."""
+
+import csv
+import json
+import math
+from collections import defaultdict
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from ogreid.errors import UserError
+
+__all__ = ["Curve", "RunRecord", "read_run"]
+
+Curve = list[tuple[float, float]]
+"""(epoch, value), epochs counted in whole and broken numbers from 0."""
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """One run, as far as it got.
+
+    Attributes:
+        folder: of the run.
+        experiment: ``experiment.yaml``, resolved.
+        summary: ``summary.json``; empty while the run is still going.
+        curves: every column of ``metrics.csv``.
+        pictures: the files in ``pictures/``, in alphabetical order.
+        experiment_text: ``experiment.yaml`` as written.
+    """
+
+    folder: Path
+    experiment: dict[str, Any]
+    summary: dict[str, Any]
+    curves: dict[str, Curve]
+    pictures: list[Path] = field(default_factory=list)
+    experiment_text: str = ""
+
+    @property
+    def name(self) -> str:
+        """Of the experiment."""
+        return str(self.experiment.get("name", self.folder.parent.name))
+
+    @property
+    def label(self) -> str:
+        """What tells this run from others of the same experiment."""
+        return f"{self.name} {self.folder.name}"
+
+    def setting(self, key: str, default: object = None) -> Any:  # noqa: ANN401 - whatever the YAML holds
+        """One setting by its dotted key."""
+        value: Any = self.experiment
+        for part in key.split("."):
+            if not isinstance(value, dict) or part not in value:
+                return default
+            value = value[part]
+        return default if value is None else value
+
+    def numbers(self) -> dict[str, tuple[dict[str, Any], bool]]:
+        """Per judged set its numbers, and whether it is a transfer set; the training benchmark first."""
+        own = {name: (dict(found), False) for name, found in self.summary.get("retrieval", {}).items()}
+        return own | {name: (dict(found), True) for name, found in self.summary.get("transfer", {}).items()}
+
+    def baselines(self, on: str) -> dict[str, dict[str, Any]]:
+        """Baseline -> numbers on one set."""
+        held = self.summary.get("baselines", {})
+        return {name: dict(found[on]) for name, found in held.items() if on in found}
+
+
+def read_run(folder: Path) -> RunRecord:
+    """Read a run folder.
+
+    Raises:
+        UserError: no run there, or a file of it that cannot be read.
+    """
+    config = folder / "experiment.yaml"
+    if not config.is_file():
+        raise UserError(f"{folder}: no run (no experiment.yaml in it); expected a folder like runs/demo/<stamp>-<seed>")
+    try:
+        experiment = OmegaConf.to_container(OmegaConf.load(config))
+    except Exception as error:  # PyYAML and OmegaConf raise several unrelated classes here
+        raise UserError(f"{config}: not readable as YAML; copy the run again") from error
+    if not isinstance(experiment, dict):
+        raise UserError(f"{config}: expected the settings of an experiment; copy the run again")
+    return RunRecord(
+        folder=folder,
+        experiment={str(key): value for key, value in experiment.items()},
+        summary=_summary(folder / "summary.json"),
+        curves=_curves(folder / "metrics.csv"),
+        pictures=sorted((folder / "pictures").glob("*.npz")),
+        experiment_text=config.read_text(),
+    )
+
+
+def _summary(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    try:
+        found = json.loads(path.read_text())
+    except json.JSONDecodeError as error:
+        raise UserError(f"{path}: not whole JSON (line {error.lineno}); finish or repeat the run") from error
+    if not isinstance(found, dict):
+        raise UserError(f"{path}: expected an object with retrieval and transfer; finish or repeat the run")
+    return found
+
+
+def _curves(path: Path) -> dict[str, Curve]:
+    """Columns of Lightning's CSV file over epochs; the file's own ``step`` counts from 0 over the whole run."""
+    if not path.is_file():
+        return {}
+    with path.open(newline="") as file:
+        rows = [row for row in csv.DictReader(file) if _number(row.get("step")) is not None]
+    steps_per_epoch = _steps_per_epoch(rows)
+    curves: dict[str, Curve] = defaultdict(list)
+    for row in rows:
+        step = _number(row["step"])
+        assert step is not None
+        for name, text in row.items():
+            value = _number(text) if name not in ("step", "epoch") else None
+            if value is not None:
+                curves[name].append(((step + 1) / steps_per_epoch, value))
+    return {name: sorted(curve) for name, curve in curves.items()}
+
+
+def _steps_per_epoch(rows: list[dict[str, str]]) -> float:
+    """From the last row of an epoch that was validated, which is logged at the epoch's last step."""
+    estimates = [
+        (step + 1) / (epoch + 1)
+        for row in rows
+        if any(name.startswith(("val/", "transfer/")) and text for name, text in row.items() if name)
+        and (step := _number(row["step"])) is not None
+        and (epoch := _number(row.get("epoch"))) is not None
+    ]
+    if estimates:
+        return max(estimates[-1], 1.0)
+    last = rows[-1] if rows else {}
+    return max(((_number(last.get("step")) or 0) + 1) / ((_number(last.get("epoch")) or 0) + 1), 1.0)
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        value = float(text) if text else math.nan
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None

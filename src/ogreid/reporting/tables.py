@@ -1,0 +1,121 @@
+"""The numbers of one or several runs as rows, and rows as HTML, Markdown and CSV."""
+
+import csv
+import io
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+from ogreid.reporting.published import published_for
+from ogreid.reporting.reading import RunRecord
+
+__all__ = ["COLUMNS", "Row", "csv_table", "html_table", "markdown_table", "rows_of"]
+
+COLUMNS = {
+    "rank1": "rank-1",
+    "rank5": "rank-5",
+    "rank10": "rank-10",
+    "mAP": "mAP",
+    "mAP_step": "mAP step",
+    "mINP": "mINP",
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of a results table.
+
+    Attributes:
+        on: the data set.
+        transfer: whether it was never trained on.
+        who: the run, a baseline, or the paper.
+        kind: ``run``, ``baseline`` or ``paper``.
+        numbers: as in ``summary.json``, percentages as 0..100.
+    """
+
+    on: str
+    transfer: bool
+    who: str
+    kind: str
+    numbers: dict[str, Any]
+
+
+def rows_of(run: RunRecord, who: str | None = None) -> list[Row]:
+    """Per data set: the run, its baselines, and the paper where it has a number."""
+    rows = []
+    for on, (numbers, transfer) in run.numbers().items():
+        rows.append(Row(on, transfer, who or run.setting("model.name", run.name), "run", numbers))
+        rows += [Row(on, transfer, name, "baseline", found) for name, found in run.baselines(on).items()]
+        paper = published_for(run, on)
+        if paper is not None:
+            rows.append(Row(on, transfer, f"paper, {paper.source}", "paper", paper.numbers()))
+    return rows
+
+
+def html_table(rows: Sequence[Row], caption: str) -> str:
+    """A table whose rows are grouped by data set; the first column is the row's header."""
+    heads = "".join(f'<th scope="col">{name}</th>' for name in COLUMNS.values())
+    parts = [
+        f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(caption)}">',
+        f'<table class="results"><caption>{escape(caption)}</caption><thead><tr><th scope="col">network</th>{heads}'
+        '<th scope="col">queries</th></tr></thead>',
+    ]
+    for on, transfer in dict.fromkeys((row.on, row.transfer) for row in rows):
+        note = "transfer: never trained on" if transfer else "held-out identities"
+        head = f'<th colspan="{len(COLUMNS) + 2}" scope="rowgroup">{escape(on)} <span>{note}</span></th>'
+        parts.append(f'<tbody><tr class="group">{head}</tr>')
+        parts += [_html_row(row) for row in rows if (row.on, row.transfer) == (on, transfer)]
+        parts.append("</tbody>")
+    return "".join([*parts, "</table></div>"])
+
+
+def markdown_table(rows: Sequence[Row]) -> str:
+    """The same table for a README or an issue."""
+    heads = ["judged on", "network", *COLUMNS.values(), "queries"]
+    lines = [f"| {' | '.join(heads)} |", f"|---|---|{'---:|' * (len(heads) - 2)}"]
+    for row in rows:
+        cells = [row.on + (" (transfer)" if row.transfer else ""), row.who, *map(_cell, _values(row)), _queries(row)]
+        lines.append(f"| {' | '.join(cell.replace('|', '/') for cell in cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def csv_table(rows: Sequence[Row]) -> str:
+    """The same numbers unrounded."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["on", "transfer", "network", "kind", *COLUMNS, "queries", "unanswerable"])
+    for row in rows:
+        values = ["" if value is None else value for value in _values(row)]
+        counts = [row.numbers.get("queries", ""), row.numbers.get("unanswerable", "")]
+        writer.writerow([row.on, int(row.transfer), row.who, row.kind, *values, *counts])
+    return text.getvalue()
+
+
+def _html_row(row: Row) -> str:
+    cells = "".join(
+        f'<td class="number{" headline" if key in ("mAP", "rank1") else ""}">{_cell(value)}</td>'
+        for key, value in zip(COLUMNS, _values(row), strict=True)
+    )
+    head = f'<tr class="{row.kind}"><th scope="row">{escape(row.who)}</th>'
+    return f'{head}{cells}<td class="number">{_queries(row)}</td></tr>'
+
+
+def _values(row: Row) -> list[float | None]:
+    return [None if row.numbers.get(key) is None else float(row.numbers[key]) for key in COLUMNS]
+
+
+def _cell(value: float | None) -> str:
+    return "\N{EN DASH}" if value is None or math.isnan(value) else f"{value:.2f}"
+
+
+def _queries(row: Row) -> str:
+    if "queries" not in row.numbers:
+        return ""
+    notes = [f"{row.numbers['queries']}"]
+    if row.numbers.get("unanswerable"):
+        notes.append(f"{row.numbers['unanswerable']} unanswerable")
+    if row.numbers.get("missing"):
+        notes.append(f"partial: {row.numbers['missing']} rows missing")
+    return ", ".join(notes)
