@@ -1,18 +1,42 @@
 """Where numbers go while training: ``metrics.csv`` always, Weights & Biases unless disabled."""
 
+import csv
 import netrc
 import os
 from pathlib import Path
 from typing import Any
 
 import wandb
+from lightning.fabric.loggers.logger import rank_zero_experiment
 from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
+from lightning.pytorch.loggers.csv_logs import ExperimentWriter
 
 from ogreid import config
 from ogreid.config import Experiment
 from ogreid.runs import Run
 
-__all__ = ["ProjectWandbLogger", "loggers_for", "wandb_mode"]
+__all__ = ["ProjectWandbLogger", "RunCSVLogger", "loggers_for", "wandb_mode"]
+
+
+class _GoingOn(ExperimentWriter):
+    """Appends to a ``metrics.csv`` that is there; Lightning's own writer deletes it, and a resumed run its history."""
+
+    def _check_log_dir_exists(self) -> None:
+        if self._fs.isfile(self.metrics_file_path):
+            with self._fs.open(self.metrics_file_path, "r", newline="") as file:
+                self.metrics_keys = next(csv.reader(file), [])
+
+
+class RunCSVLogger(CSVLogger):
+    """``metrics.csv`` in the run folder itself, continued when the run is."""
+
+    @property
+    @rank_zero_experiment
+    def experiment(self) -> ExperimentWriter:
+        """The writer, made at its first use."""
+        if self._experiment is None:
+            self._experiment = _GoingOn(log_dir=self.log_dir)
+        return self._experiment
 
 
 class ProjectWandbLogger(WandbLogger):
@@ -25,7 +49,7 @@ class ProjectWandbLogger(WandbLogger):
 
 def loggers_for(experiment: Experiment, run: Run) -> list[Logger]:
     """The CSV file of the run folder, and W&B beside it."""
-    made: list[Logger] = [CSVLogger(save_dir=run.folder, name="", version="", flush_logs_every_n_steps=50)]
+    made: list[Logger] = [RunCSVLogger(save_dir=run.folder, name="", version="", flush_logs_every_n_steps=50)]
     mode = wandb_mode(experiment.wandb.mode)
     if mode != "disabled":
         made.append(_wandb(experiment, run, offline=mode == "offline"))
