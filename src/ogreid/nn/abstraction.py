@@ -38,7 +38,7 @@ class GroupBranch(nn.Module):
     else: the only activation is the last ReLU, as in the published code. The first layer is applied to points, not to
     members: ``W (x_j - x_i, f_j) = W (x_j, f_j) - W (x_i, 0)``.
 
-    Shapes: xyz (B, N, 3), centres (B, M, 3), features (B, N, C), index (B, M, S) -> (B, M, ``width``).
+    Shapes: points (B, N, 3 + C), position first, centres (B, M, 3), index (B, M, S) -> (B, M, ``width``).
 
     Args:
         channels: C.
@@ -59,16 +59,14 @@ class GroupBranch(nn.Module):
 
     def forward(
         self,
-        xyz: Float[Tensor, "B N 3"],
+        points: Float[Tensor, "B N C"],
         centres: Float[Tensor, "B M 3"],
-        features: Float[Tensor, "B N C"],
         index: Int[Tensor, "B M S"],
     ) -> Float[Tensor, "B M D"]:
         """One row for each centre."""
-        position = self.inner.weight[:, :3]
         perceived = group_perceptron(
-            functional.linear(torch.cat([xyz, features], 2), self.inner.weight),
-            functional.linear(centres, position),
+            functional.linear(points, self.inner.weight),
+            functional.linear(centres, self.inner.weight[:, :3]),
             index,
             norm_of(self.inner_norm),
             None if self.gate is None else self.gate.weights(),
@@ -127,6 +125,6 @@ class SetAbstraction(nn.Module):
         self, xyz: Float[Tensor, "B N 3"], centres: Float[Tensor, "B M 3"], features: Float[Tensor, "B N C"]
     ) -> Float[Tensor, "B M D"]:
         """One row for each centre."""
-        groups = self.grouping(xyz, centres)
-        scales = [branch(xyz, centres, features, index) for branch, index in zip(self.branches, groups, strict=True)]
+        groups, points = self.grouping(xyz, centres), torch.cat([xyz, features], 2)
+        scales = [branch(points, centres, index) for branch, index in zip(self.branches, groups, strict=True)]
         return torch.stack(scales).sum(0)

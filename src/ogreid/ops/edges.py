@@ -72,15 +72,16 @@ def _edge_blend_fused(source: Tensor, centre: Tensor, graph: Tensor, norm: Norm,
     wide = torch.float64 if kind == torch.float64 else torch.float32
     tensors = [tensor.to(wide).contiguous() for tensor in (source, centre, norm.scale, norm.shift, weight)]
     fixed = norm.moments or (None, None)
-    value, mean, variance = _EdgeBlend.apply(*tensors, graph.contiguous(), *fixed, norm.eps)
+    function: Any = _EdgeBlend.apply  # untyped in torch
+    value, mean, variance = function(*tensors, graph.contiguous(), *fixed, norm.eps)
     return Blended(value.to(kind), Moments(mean, variance))
 
 
 class _EdgeBlend(torch.autograd.Function):
     """The edge-free form with its backward written out.
 
-    With ``g = scale / sqrt(variance + eps)`` and ``u_i`` the blend of the edges ``y_ij = a_j + c_i`` before normalisation,
-    so that ``z = g (u - mean) + shift``, a gradient ``d`` of ``z`` reaches the edge ij of n as
+    With ``g = scale / sqrt(variance + eps)`` and ``u_i`` the blend of the edges ``y_ij = a_j + c_i`` before they are
+    normalised, so that ``z = g (u - mean) + shift``, a gradient ``d`` of ``z`` reaches the edge ij of n as
 
         ``g d_i (w [j is the largest] + (1 - w) / k)``
         ``- g / n (sum d + (y_ij - mean) / (variance + eps) sum d (u - mean))``

@@ -103,13 +103,18 @@ def _group_perceptron_fused(
     given = (points, centres, inner.scale, inner.shift, *(gate or ()), weight, outer.scale, outer.shift)
     fixed = (*(inner.moments or (None, None)), *(outer.moments or (None, None)))
     tensors = [tensor.to(wide).contiguous() for tensor in given]
-    value, *found = _GroupPerceptron.apply(index.contiguous(), (inner.eps, outer.eps), fixed, *tensors)
+    function: Any = _GroupPerceptron.apply  # untyped in torch
+    value, *found = function(index.contiguous(), (inner.eps, outer.eps), fixed, *tensors)
     return Perceived(value.to(kind), Moments(*found[:2]), Moments(*found[2:]))
 
 
 def _batch_moments(sums: Tensor, squares: Tensor, rows: int, kind: torch.dtype) -> Moments:
     mean = sums / rows
     return Moments(mean.to(kind), (squares / rows - mean.square()).clamp_min(0).to(kind))
+
+
+def _given(mean: Tensor | None, variance: Tensor | None) -> Moments | None:
+    return None if mean is None or variance is None else Moments(mean, variance)
 
 
 def _factor(scale: Tensor, variance: Tensor, eps: float) -> Tensor:
@@ -123,10 +128,10 @@ class _GroupPerceptron(torch.autograd.Function):
     folded into ``weight``); the outer moments follow from the second moment ``X2`` of what passed the gate, since
     ``v = W x`` has the mean ``W mean(x)`` and the second moment ``diag(W X2 W^T)``.
 
-    Backward: with ``g = scale / sqrt(variance + eps)``, ``h = g d`` the gradient of the largest ``v``, the gradient of any
-    ``v`` is ``[largest] h + A + B (v - mean)``. So that of ``x`` is ``sum of h W over the results where x is the largest``
-    (one member for each result, not S), plus ``x (W^T B W) + (A - B mean) W``: one product of width C, not D; and that of
-    ``W`` needs ``X2`` and the largest members only. Members are worked out again, not stored.
+    Backward: with ``g = scale / sqrt(variance + eps)`` and ``h = g d`` the gradient of the largest ``v``, that of any
+    ``v`` is ``[largest] h + A + B (v - mean)``. So that of ``x`` is the sum of ``h W`` over the results where x is the
+    largest (one member for each result, not S), plus ``x (W^T B W) + (A - B mean) W``: one product of width C, not D; and that
+    of ``W`` needs ``X2`` and the largest members only. Members are worked out again, not stored.
     """
 
     @staticmethod
@@ -144,15 +149,13 @@ class _GroupPerceptron(torch.autograd.Function):
         *gate, weight, outer_scale, outer_shift = rest
         kind, rows = points.dtype, index.numel()
         ctx.by_batch, ctx.eps = (fixed[0] is None, fixed[2] is None), eps
-        inner = Moments(*fixed[:2]) if fixed[0] is not None and fixed[1] is not None else None
-        inner = inner or _batch_moments(*_sum_members(points, centres, index), rows, kind)
+        inner = _given(*fixed[:2]) or _batch_moments(*_sum_members(points, centres, index), rows, kind)
         factor = _factor(scale, inner.variance, eps[0])
         affine = torch.stack([factor, shift - factor * inner.mean]).to(kind)
         sign = torch.where(outer_scale < 0, -1.0, 1.0).to(kind)
         most, slot, second, first = _forward(points, centres, index, affine, gate, (weight * sign.unsqueeze(1)).T)
-        outer = Moments(*fixed[2:]) if fixed[2] is not None and fixed[3] is not None else None
         wide = weight.double()
-        outer = outer or _batch_moments(wide @ first, ((wide @ second) * wide).sum(1), rows, kind)
+        outer = _given(*fixed[2:]) or _batch_moments(wide @ first, ((wide @ second) * wide).sum(1), rows, kind)
         factor = _factor(outer_scale, outer.variance, eps[1])
         value = torch.addcmul(outer_shift - factor * outer.mean, most, factor * sign).to(kind).relu_()
         ctx.save_for_backward(
@@ -230,19 +233,19 @@ class _Found(NamedTuple):
 
 
 def _gate_arrays(gate: Sequence[Tensor], channels: int, kind: torch.dtype) -> tuple[np.ndarray, ...]:
-    """The gate as the kernels take it, with ``expand`` turned so that channels come last; of height 0 without one."""
+    """The gate as the kernels take it: ``expand`` with channels last and its bias below; empty without a gate."""
     if not gate:
-        none = torch.empty(0, channels, dtype=kind).numpy()
-        return none, none[:, 0], none, torch.empty(channels, dtype=kind).numpy()
+        none = np.empty((0, channels), torch.empty(0, dtype=kind).numpy().dtype)
+        return none, none[:, 0].copy(), none
     reduce, reduce_bias, expand, expand_bias = gate
-    return reduce.numpy(), reduce_bias.numpy(), expand.T.contiguous().numpy(), expand_bias.numpy()
+    return reduce.numpy(), reduce_bias.numpy(), torch.cat([expand.T, expand_bias.unsqueeze(0)]).numpy()
 
 
 def _sum_members(points: Tensor, centres: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
     from ogreid.ops.kernels.groups import sum_members
     from ogreid.ops.kernels.threads import runs_of_rows, share
 
-    runs = runs_of_rows(*index.shape[:2], length=128)
+    runs = runs_of_rows(len(index), index.shape[1], length=128)
     sums = torch.empty(len(runs), 2, points.shape[2], dtype=torch.float64)
     p, q, members, parts = points.numpy(), centres.numpy(), index.numpy(), sums.numpy()
 
@@ -262,7 +265,7 @@ def _forward(
     from ogreid.ops.kernels.threads import runs_of_rows, share
 
     channels, results = weight.shape
-    runs = runs_of_rows(*index.shape[:2], length=128)
+    runs = runs_of_rows(len(index), index.shape[1], length=128)
     most = points.new_empty(*index.shape[:2], results)
     slot = torch.empty_like(most, dtype=torch.uint8 if index.shape[2] <= 256 else torch.int32)
     second = torch.empty(len(runs), channels, channels, dtype=torch.float64)
@@ -298,8 +301,8 @@ def _backward(
     points, centres, index, affine, gate = inputs
     batch, channels = len(points), points.shape[2]
     doors = _gate_arrays(gate, channels, points.dtype)
-    shapes = (points.shape[1:], points.shape[1:], centres.shape[1:], centres.shape[1:], weight.shape)
-    shapes += (*(door.shape for door in doors), (2, channels))
+    shapes = [points.shape[1:], points.shape[1:], centres.shape[1:], centres.shape[1:], weight.shape]
+    shapes += [torch.Size(door.shape) for door in doors] + [torch.Size((2, channels))]
     outputs = [points.new_empty(batch, *shape) for shape in shapes]
     p, q, members, h, where = (tensor.numpy() for tensor in (points, centres, index, *arriving))
     w, k, c, filled = weight.numpy(), kernel.numpy(), constant.numpy(), [output.numpy() for output in outputs]
@@ -311,10 +314,8 @@ def _backward(
 
     share(cloud, batch)
     to_points, around, to_centres, summed = outputs[:4]
-    to_weight, reduce, reduce_bias, expand, expand_bias, sums = (
-        part.sum(0, dtype=torch.float64) for part in outputs[4:]
-    )
-    to_gate = (reduce, reduce_bias, expand.T, expand_bias) if gate else ()
+    to_weight, reduce, reduce_bias, expand, sums = (part.sum(0, dtype=torch.float64) for part in outputs[4:])
+    to_gate = (reduce, reduce_bias, expand[:-1].T, expand[-1]) if gate else ()
     return _Found(to_points, to_centres, to_weight, to_gate, sums, around, summed)
 
 

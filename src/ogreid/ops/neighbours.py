@@ -180,4 +180,4 @@ def _balls_fused(points: Tensor, centres: Tensor, radii: Sequence[float], counts
         balls_of_cloud(*axes[:, cloud], around[cloud], squares, first, start, stop, found[cloud])
 
     share(scan, len(runs))
-    return out.split(list(counts), 2)
+    return torch.split(out, list(counts), 2)

@@ -58,7 +58,7 @@ def gather_extremes(source, centre, graph, degree, sign, start, stop, most, slot
 
 @_jit
 def blend_rows(most, total, centre, terms, start, stop, out):
-    """``terms[0] most + terms[1] total + terms[2] centre + terms[3]`` for the rows ``start`` to ``stop``; terms (4, C)."""
+    """``terms[0] most + terms[1] total + terms[2] centre + terms[3]``, the rows ``start`` to ``stop``; terms (4, C)."""
     of_most, of_total, of_centre, constant = terms[0], terms[1], terms[2], terms[3]
     for i in range(start, stop):
         m, t, b, row = most[i], total[i], centre[i], out[i]
@@ -85,8 +85,8 @@ def sum_gradients(gradient, most, total, centre, start, stop, sums):
 def scatter_edges(gradient, source, centre, total, graph, slot, degree, terms, first, last, to_source, to_centre):
     """Backward of one cloud for the channels ``first`` to ``last``: fills ``to_source`` and ``to_centre`` (N, C).
 
-    ``terms`` (5, C): what the largest edge gets of a row's gradient, what every edge gets, what the centre gets; and what
-    the moments send to each edge: a constant, and a factor of its value.
+    ``terms`` (5, C): what the largest edge gets of a row's gradient, what every edge gets, what the centre gets; and
+    what the moments send to each edge: a constant, and a factor of its value.
     """
     points, k = graph.shape
     width = last - first

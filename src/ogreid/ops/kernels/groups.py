@@ -4,7 +4,7 @@ Letters: S members of a group, C channels of a member, H hidden channels of the 
 """
 
 # ruff: noqa: ANN001, ANN201, ANN202 - numba infers the types of what it compiles
-# mypy: allow-untyped-defs
+# mypy: allow-untyped-defs, allow-untyped-calls
 
 import numpy as np
 from numba import njit, types
@@ -12,7 +12,7 @@ from numba.extending import overload
 
 __all__ = ["group_backward", "group_forward", "spread_moments", "sum_members"]
 
-# `reassoc` lets sums over channels be vectorised; the order is fixed when the loop is compiled, so results stay the same.
+# `reassoc` lets sums over channels be vectorised; their order is fixed when the loop is compiled: results stay the same.
 _FAST = {"nnan", "nsz", "contract", "reassoc"}
 _jit = njit(nogil=True, cache=True, fastmath=_FAST, error_model="numpy")
 
@@ -80,10 +80,38 @@ def _add_product(left, right, out):
                 o3[j] += d0 * r0[j]
     for i in range(whole_rows, rows):
         o0 = out[i]
-        for k in range(inner):
+        for k in range(0, whole_inner, 4):
+            r0, r1, r2, r3 = right[k], right[k + 1], right[k + 2], right[k + 3]
+            a0, a1, a2, a3 = left[i, k], left[i, k + 1], left[i, k + 2], left[i, k + 3]
+            for j in range(len(o0)):
+                o0[j] += a0 * r0[j] + a1 * r1[j] + a2 * r2[j] + a3 * r3[j]
+        for k in range(whole_inner, inner):
             r0, a0 = right[k], left[i, k]
             for j in range(len(o0)):
                 o0[j] += a0 * r0[j]
+
+
+@_jit
+def _dots(rows, weights, out):
+    """``out = rows @ weights.T`` for (S, C), (H, C) with few H: sums over channels, four rows at a time."""
+    whole = len(rows) - len(rows) % 4
+    for h in range(out.shape[1]):
+        w = weights[h]
+        for s in range(0, whole, 4):
+            r0, r1, r2, r3 = rows[s], rows[s + 1], rows[s + 2], rows[s + 3]
+            d0 = d1 = d2 = d3 = w[0] * 0
+            for c in range(len(w)):
+                d0 += w[c] * r0[c]
+                d1 += w[c] * r1[c]
+                d2 += w[c] * r2[c]
+                d3 += w[c] * r3[c]
+            out[s, h], out[s + 1, h], out[s + 2, h], out[s + 3, h] = d0, d1, d2, d3
+        for s in range(whole, len(rows)):
+            r0 = rows[s]
+            d0 = w[0] * 0
+            for c in range(len(w)):
+                d0 += w[c] * r0[c]
+            out[s, h] = d0
 
 
 @_jit
@@ -110,56 +138,56 @@ def sum_members(points, centres, index, start, stop, sums):
 
 @_jit
 def _workspace(members, channels, inner, kind):
-    """Buffers of one group: raw and normal members, hidden swish and its slope, opened gate, what passed it, bits."""
+    """Buffers of one group: raw and normal members, hidden swish with a column of ones, its slope, door, passed, bits.
+
+    The ones make the bias of the gate's second layer one more row of its weight.
+    """
     rows = (members, channels)
-    raw, normal, opened, passed = np.empty(rows, kind), np.empty(rows, kind), np.empty(rows, kind), np.empty(rows, kind)
-    hidden, slope = np.empty((members, inner), kind), np.empty((members, inner), kind)
-    return raw, normal, hidden, slope, opened, passed, np.empty(max(channels, inner), np.int32)
+    raw, normal = np.empty(rows, kind), np.empty(rows, kind)
+    door, passed = np.empty(rows, kind), np.empty(rows, kind)
+    hidden, slope = np.ones((members, inner + 1), kind), np.empty((members, inner), kind)
+    return raw, normal, hidden, slope, door, passed, np.empty(members * max(channels, inner), np.int32)
 
 
 @_jit
 def _open(points, middle, members, factor, shift, gate, space):
     """One group as far as what passes the gate: fills ``space`` (see :func:`_workspace`)."""
-    raw, normal, hidden, slope, opened, passed, bits = space
-    reduce, reduce_bias, expand, expand_bias = gate
-    channels, inner = raw.shape[1], len(reduce)
+    raw, normal, hidden, slope, door, passed, bits = space
+    reduce, reduce_bias, expand = gate
     for s in range(len(members)):
-        row, y, x, out = points[members[s]], raw[s], normal[s], passed[s]
-        for c in range(channels):
+        row, y, x = points[members[s]], raw[s], normal[s]
+        for c in range(len(middle)):
             y[c] = row[c] - middle[c]
             x[c] = factor[c] * y[c] + shift[c]
-            out[c] = x[c]
-        if inner == 0:
-            continue
-        before, after, door = hidden[s], slope[s], opened[s]
-        for h in range(inner):
-            weight = reduce[h]
-            total = reduce_bias[h]
-            for c in range(channels):
-                total += weight[c] * x[c]
-            before[h] = total
-            after[h] = total
-        _sigmoid(after, bits)
-        for h in range(inner):
-            value, share = before[h], after[h]
-            before[h] = value * share
-            after[h] = share * (1 + value * (1 - share))
-        for c in range(channels):
-            door[c] = expand_bias[c]
-        for h in range(inner):
-            weight, value = expand[h], before[h]
-            for c in range(channels):
-                door[c] += weight[c] * value
-        _sigmoid(door, bits)
-        for c in range(channels):
-            out[c] *= door[c]
+    # Loops over all members at once, where the order allows: a few channels are too short to be vectorised well.
+    x, out = normal.ravel(), passed.ravel()
+    if len(reduce) == 0:
+        out[:] = x
+        return
+    _dots(normal, reduce, slope)
+    for s in range(len(members)):
+        for h in range(len(reduce)):
+            slope[s, h] += reduce_bias[h]
+            hidden[s, h] = slope[s, h]
+    _sigmoid(slope.ravel(), bits)
+    for s in range(len(members)):
+        for h in range(len(reduce)):
+            value, share = hidden[s, h], slope[s, h]
+            hidden[s, h] = value * share
+            slope[s, h] = share * (1 + value * (1 - share))
+    opened = door.ravel()
+    opened[:] = 0
+    _add_product(hidden, expand, door)
+    _sigmoid(opened, bits)
+    for i in range(len(x)):
+        out[i] = x[i] * opened[i]
 
 
 @_jit
 def group_forward(points, centres, index, factor, shift, gate, weight, start, stop, most, slot, second, first):
     """The groups ``start`` to ``stop``: the largest of ``weight`` (C, D) times each member, and which member has it.
 
-    ``gate`` is (reduce (H, C), its bias, expand (H, C), its bias (C,)), H = 0 without one. ``second`` (C, C) and
+    ``gate`` is (reduce (H, C), its bias (H,), expand (H + 1, C) with its bias below), H = 0 without one. ``second`` (C, C) and
     ``first`` (C,) become, in double precision, the moments of what passed the gate; the moments of ``weight`` times it
     follow from them.
     """
@@ -179,7 +207,7 @@ def group_forward(points, centres, index, factor, shift, gate, weight, start, st
             for c in range(channels):
                 sums[c] += row[c]
         _add_product(passed.T, passed, squares)
-        mapped[:] = 0
+        mapped.ravel()[:] = 0
         _add_product(passed, weight, mapped)
         best, chosen, row = most[m], slot[m], mapped[0]
         for d in range(results):
@@ -213,17 +241,16 @@ def group_backward(points, centres, index, factor, shift, gate, weight, kernel, 
       group's members (M, C); of ``weight`` (D, C);
     - of the gate, as ``gate`` is; the gradient of the normal members summed (2, C), alone and times the raw member.
     """
-    to_points, around, to_centres, summed, to_weight, to_reduce, to_reduce_bias, to_expand, to_expand_bias, sums = (
-        outputs
-    )
+    to_points, around, to_centres, summed, to_weight, to_reduce, to_reduce_bias, to_expand, sums = outputs
     for output in (to_points, around, to_centres, summed, to_weight, to_reduce, to_expand, sums):
         output[:] = 0
     to_reduce_bias[:] = 0
-    to_expand_bias[:] = 0
     (groups, members), channels = index.shape, points.shape[1]
     space = _workspace(members, channels, len(gate[0]), points.dtype)
-    raw, normal, hidden, slope, opened, passed, _ = space
-    back, turned = np.empty((members, channels), points.dtype), np.empty(channels, points.dtype)
+    raw, passed = space[0], space[5]
+    back, turned = np.empty((members, channels), points.dtype), np.empty((members, channels), points.dtype)
+    arrived = np.empty((members, len(gate[0])), points.dtype)
+    alone, times = sums[0], sums[1]
     for m in range(groups):
         middle = centres[m]
         _open(points, middle, index[m], factor, shift, gate, space)
@@ -231,23 +258,21 @@ def group_backward(points, centres, index, factor, shift, gate, weight, kernel, 
             back[s] = constant
         _add_product(passed, kernel, back)
         _to_largest(gradient[m], slot[m], weight, passed, back, to_weight)
+        if len(arrived[0]) > 0:
+            _through_gate(back, space, gate, turned, arrived, to_reduce, to_reduce_bias, to_expand)
         to_centre, total = to_centres[m], summed[m]
         for s in range(members):
-            row, y = back[s], raw[s]
-            if len(to_reduce) > 0:
-                _through_gate(
-                    row, normal[s], hidden[s], slope[s], opened[s], gate, turned,
-                    to_reduce, to_reduce_bias, to_expand, to_expand_bias,
-                )  # fmt: skip
-            out, near, alone, times = to_points[index[m, s]], around[index[m, s]], sums[0], sums[1]
+            row, y, out, near = back[s], raw[s], to_points[index[m, s]], around[index[m, s]]
             for c in range(channels):
-                alone[c] += row[c]
-                times[c] += row[c] * y[c]
-                value = factor[c] * row[c]
-                out[c] += value
-                to_centre[c] -= value
-                near[c] += middle[c]
+                value = row[c]
+                to_centre[c] += value
+                times[c] += value * y[c]
                 total[c] += y[c]
+                out[c] += factor[c] * value
+                near[c] += middle[c]
+        for c in range(channels):
+            alone[c] += to_centre[c]
+            to_centre[c] *= -factor[c]
 
 
 @_jit
@@ -263,26 +288,23 @@ def _to_largest(gradient, slot, weight, passed, back, to_weight):
 
 
 @_jit
-def _through_gate(row, x, hidden, slope, door, gate, turned, to_reduce, to_reduce_bias, to_expand, to_expand_bias):
-    """Turn the gradient ``row`` of what passed into the gradient of the normal member, and add up the gate's own."""
-    reduce, _, expand, _ = gate
-    channels = len(row)
-    for c in range(channels):
-        turned[c] = row[c] * x[c] * door[c] * (1 - door[c])
-        row[c] *= door[c]
-        to_expand_bias[c] += turned[c]
-    for h in range(len(reduce)):
-        w, out, value = expand[h], to_expand[h], hidden[h]
-        arrived = turned[0] * 0
-        for c in range(channels):
-            out[c] += turned[c] * value
-            arrived += w[c] * turned[c]
-        arrived *= slope[h]
-        to_reduce_bias[h] += arrived
-        w, out = reduce[h], to_reduce[h]
-        for c in range(channels):
-            out[c] += arrived * x[c]
-            row[c] += arrived * w[c]
+def _through_gate(back, space, gate, turned, arrived, to_reduce, to_reduce_bias, to_expand):
+    """Turn the gradient ``back`` of what passed into the gradient of the normal members; add up the gate's own."""
+    _, normal, hidden, slope, door, _, _ = space
+    reduce, _, expand = gate
+    flat, x, share, around = back.ravel(), normal.ravel(), door.ravel(), turned.ravel()
+    for i in range(len(flat)):
+        passed = flat[i] * share[i]
+        around[i] = passed * x[i] * (1 - share[i])
+        flat[i] = passed
+    _add_product(hidden.T, turned, to_expand)
+    _dots(turned, expand, arrived)
+    for s in range(len(arrived)):
+        for h in range(len(reduce)):
+            arrived[s, h] *= slope[s, h]
+            to_reduce_bias[h] += arrived[s, h]
+    _add_product(arrived.T, normal, to_reduce)
+    _add_product(arrived, reduce, back)
 
 
 @_jit

@@ -11,14 +11,14 @@ __all__ = ["balls_of_cloud", "farthest_of_cloud", "nearest_of_cloud", "smallest_
 BLOCK = 32
 """Points looked at together: a block whose best cannot matter is passed over without a branch for each point."""
 
-# Distances keep the plain form's order of additions (no reassociation, no fused multiply-add), so that both forms agree on
-# which side of a radius a point lies. `nnan` and `nsz` let the maximum of a block be vectorised.
+# Distances keep the plain form's order of additions (no reassociation, no fused multiply-add), so that both forms agree
+# on which side of a radius a point lies. `nnan` and `nsz` let the maximum of a block be vectorised.
 _jit = njit(nogil=True, cache=True, fastmath={"nnan", "nsz"}, error_model="numpy")
 
 
 @_jit
 def farthest_of_cloud(x, y, z, distance, kept):
-    """Fill ``kept`` (count,) with farthest points from index 0; ``distance`` (N,) starts at inf, or -1 where never to be."""
+    """Fill ``kept`` (count,) with farthest points from index 0; ``distance`` (N,) is inf, or -1 where never to be kept."""
     points = len(x)
     blocks = (points + BLOCK - 1) // BLOCK
     tops = np.empty(blocks, x.dtype)
@@ -27,7 +27,7 @@ def farthest_of_cloud(x, y, z, distance, kept):
     for step in range(1, len(kept)):
         px, py, pz = x[last], y[last], z[last]
         for block in range(blocks):
-            # Slices, because an index that starts at 0 is known to be no negative one: only then is the loop vectorised.
+            # Slices, because an index that starts at 0 is known to be no negative one: then the loop is vectorised.
             here = slice(block * BLOCK, min(block * BLOCK + BLOCK, points))
             bx, by, bz, nearest = x[here], y[here], z[here], distance[here]
             top = x.dtype.type(-2.0)
@@ -74,7 +74,7 @@ def _insert(value, index, values, indices, count):
 
 @_jit
 def nearest_of_cloud(x, y, z, order, start, stop, out):
-    """K nearest of the sorted points ``start`` to ``stop``; ``x`` (N,) ascends, ``order`` (N,) gives the original numbers.
+    """K nearest of the sorted points ``start`` to ``stop``; ``x`` (N,) ascends, ``order`` (N,) has the original numbers.
 
     Sweeps outward from the point along x, block by block, until x alone is farther than the k-th nearest so far.
     """
