@@ -8,7 +8,7 @@ from ogreid.errors import UserError, nearest_names
 from ogreid.lifting.camera import pixel_grid
 from ogreid.lifting.mesh import Mesh
 from ogreid.lifting.published import nearest_vertices, owning_vertices
-from ogreid.lifting.raster import visible_faces
+from ogreid.lifting.raster import surface_points, visible_faces
 
 __all__ = ["Lifted", "Mode", "lift", "lift_surface"]
 
@@ -59,41 +59,45 @@ def lift(image: np.ndarray, mesh: Mesh, *, mode: Mode = "raster", background: bo
     Raises:
         UserError: no faces in raster mode, a body beside the crop, an image of another shape.
     """
-    if mode == "raster":
-        return lift_surface(image, mesh, background=background).points
-    _check(image, mesh, mode)
+    pixels = _checked(image, mesh, mode)
     height, width = image.shape[:2]
     if mode == "vertex":
-        owner = owning_vertices(mesh, height, width)
-        return _vertex_cloud(image, mesh, owner) if background else _all_vertices(image, mesh, owner)
-    owner = nearest_vertices(mesh, height, width).ravel()
-    xyz = np.where(owner[:, None] >= 0, mesh.vertices[owner], _backdrop(mesh, height, width))
+        front = owning_vertices(mesh, height, width)
+        return _vertex_cloud(image, mesh, front) if background else _all_vertices(image, mesh, front)
+    if mode == "raster":
+        owner, _, xyz = _raster(mesh, pixels, height, width)
+    else:
+        owner = nearest_vertices(mesh, height, width).ravel()
+        xyz = np.where(owner[:, None] >= 0, mesh.vertices[owner], _backdrop(mesh, height, width))
     return _coloured(xyz, image.reshape(-1, 3), owner >= 0, background)
 
 
 def lift_surface(image: np.ndarray, mesh: Mesh, *, background: bool = True) -> Lifted:
     """``lift(mode="raster")`` and what else the surface tells of each point; arguments as there."""
-    _check(image, mesh, "raster")
+    pixels = _checked(image, mesh, "raster")
     assert mesh.faces is not None
-    height, width = image.shape[:2]
-    pixels = mesh.camera.pixels(mesh.vertices, height, width)
-    owner, weights = visible_faces(pixels, mesh.camera.nearness(mesh.vertices), mesh.faces, height, width)
+    owner, share, xyz = _raster(mesh, pixels, *image.shape[:2])
     seen = owner >= 0
-    corners = mesh.faces[owner[seen]]
-    share = weights[seen] * mesh.camera.foreshortening(mesh.vertices)[corners]
-    share /= share.sum(axis=1, keepdims=True)
-    triangles = mesh.vertices[corners].astype(np.float64)
-    xyz = _backdrop(mesh, height, width)
-    xyz[seen] = np.einsum("pc,pcd->pd", share, triangles)
     normal = np.zeros((len(xyz), 3), dtype=np.float32)
-    normal[seen] = _normals(triangles)
+    normal[seen] = _normals(mesh.vertices[mesh.faces[owner[seen]]].astype(np.float64))
     body = np.zeros((len(xyz), 3), dtype=np.float32)
     body[:, 0] = owner
-    body[seen, 1:] = share[:, 1:]
+    body[seen, 1:] = share[seen, 1:]
     return Lifted(_coloured(xyz, image.reshape(-1, 3), seen, background), seen, normal, body)
 
 
-def _check(image: np.ndarray, mesh: Mesh, mode: str) -> None:
+def _raster(mesh: Mesh, pixels: np.ndarray, height: int, width: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Visible face (P,), weights on it (P, 3) and the point (P, 3) of every pixel."""
+    assert mesh.faces is not None
+    camera = mesh.camera
+    owner, weights = visible_faces(pixels, camera.nearness(mesh.vertices), mesh.faces, height, width)
+    xyz = _backdrop(mesh, height, width)
+    surface_points(owner, weights, mesh.faces, mesh.vertices, camera.foreshortening(mesh.vertices), xyz)
+    return owner, weights, xyz
+
+
+def _checked(image: np.ndarray, mesh: Mesh, mode: str) -> np.ndarray:
+    """Where the vertices fall in the picture, (V, 2) as (column, row), once everything is known to fit."""
     if mode not in get_args(Mode):
         raise UserError(f"lifting mode {mode!r}: {nearest_names(mode, get_args(Mode))}")
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
@@ -105,15 +109,16 @@ def _check(image: np.ndarray, mesh: Mesh, mode: str) -> None:
         )
     height, width = image.shape[:2]
     pixels = mesh.camera.pixels(mesh.vertices, height, width)
-    (left, top), (right, bottom) = low, high = pixels.min(axis=0), pixels.max(axis=0)
-    shared = np.clip(np.minimum(high, [width, height]) - np.maximum(low, 0), 0, None)
-    inside = np.prod(shared) / max(np.prod(high - low), 1e-9)  # nothing, where the body is seen as a line
+    left, top, right, bottom = (float(edge(pixels[:, axis])) for edge in (np.min, np.max) for axis in (0, 1))
+    shared = max(min(right, width) - max(left, 0), 0) * max(min(bottom, height) - max(top, 0), 0)
+    inside = shared / max((right - left) * (bottom - top), 1e-9)  # nothing, where the body is seen as a line
     if inside < INSIDE:
         raise UserError(
             f"lifting: the body lies on columns {left:.0f} to {right:.0f} and rows {top:.0f} to {bottom:.0f}"
             f" of a crop {width} wide and {height} high ({inside:.0%} of it inside);"
             " check that the camera belongs to this crop and follows the estimator's convention"
         )
+    return pixels
 
 
 def _backdrop(mesh: Mesh, height: int, width: int) -> np.ndarray:

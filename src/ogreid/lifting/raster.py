@@ -7,7 +7,7 @@ background and 13.6 % of the kept points behind others (measured on six bodies).
 import numba
 import numpy as np
 
-__all__ = ["visible_faces"]
+__all__ = ["surface_points", "visible_faces"]
 
 EDGE = -1e-9  # just below 0: rounding must not open a seam between two faces
 
@@ -67,3 +67,38 @@ def visible_faces(
                     weights[pixel, 1] = wb
                     weights[pixel, 2] = wc
     return owner, weights
+
+
+@numba.njit(cache=True)
+def surface_points(
+    owner: np.ndarray,
+    weights: np.ndarray,
+    faces: np.ndarray,
+    vertices: np.ndarray,
+    foreshortening: np.ndarray,
+    xyz: np.ndarray,
+) -> None:
+    """Turn weights in the picture into weights on the face, and put the points that they name into ``xyz``.
+
+    Args:
+        owner: (P,) of :func:`visible_faces`; pixels without a face keep what ``xyz`` holds.
+        weights: (P, 3) of :func:`visible_faces`; changed in place.
+        faces: (F, 3) vertex numbers.
+        vertices: (V, 3) metres.
+        foreshortening: (V,) of the camera.
+        xyz: (P, 3) float64; changed in place.
+    """
+    for pixel in range(len(owner)):
+        if owner[pixel] < 0:
+            continue
+        total = 0.0
+        for corner in range(3):
+            weights[pixel, corner] *= foreshortening[faces[owner[pixel], corner]]
+            total += weights[pixel, corner]
+        for axis in range(3):
+            xyz[pixel, axis] = 0.0
+        for corner in range(3):
+            weights[pixel, corner] /= total
+            vertex = faces[owner[pixel], corner]
+            for axis in range(3):
+                xyz[pixel, axis] += weights[pixel, corner] * vertices[vertex, axis]

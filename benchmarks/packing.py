@@ -1,0 +1,110 @@
+"""Packing and loading rates, disk and memory, beside reading the published ``.obj`` tree in every epoch.
+
+python benchmarks/packing.py [--rows 1024] [--workers 2]
+python benchmarks/packing.py --rows 126441      # MSMT17's size: 9.3 GB of disk
+
+The crops are noise under the names of Market-1501, lifted in raster mode with the built-in body: what is measured does
+not depend on what they show. Loading draws batches of 36 clouds in random order.
+"""
+
+import argparse
+import os
+import resource
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from ogreid.data import Store
+from ogreid.data.manifest import make_rows
+from ogreid.data.obj import read_obj
+from ogreid.data.packing import pack
+from ogreid.data.sources import CropClouds
+
+BATCH = 36
+CROPS = 256  # different pictures; more rows read them again
+
+
+def write_crops(folder):
+    folder.mkdir()
+    noise = np.random.default_rng(0)
+    for i in range(CROPS):
+        blocks = noise.integers(0, 256, (32, 16, 3), dtype=np.uint8)
+        picture = Image.fromarray(blocks).resize((64, 128), Image.Resampling.BILINEAR)
+        picture.save(folder / f"{i + 1:04d}_c1s1_000001_00.jpg", quality=90)
+
+
+def write_objs(store, folder, count):
+    folder.mkdir()
+    for row in range(count):
+        xyz, rgb = store.clouds([row])
+        points = np.concatenate([xyz[0], rgb[0]], axis=1)
+        lines = ["v " + " ".join(f"{value:.6f}" for value in point) for point in points.tolist()]
+        (folder / f"{row}.obj").write_text("\n".join([*lines, "f 1 2 3", ""]))
+
+
+def line_by_line(path):
+    points = []
+    with path.open() as lines:
+        for line in lines:
+            if line.startswith("v "):
+                points.append([float(word) for word in line.split()[1:]])
+    return np.array(points, dtype=np.float32)
+
+
+def clouds_per_second(read, rows, seconds=3.0):
+    """Per wall second; ``read`` takes row numbers."""
+    order = np.random.default_rng(1)
+    read(order.integers(0, rows, BATCH))
+    start, clouds = time.perf_counter(), 0
+    while time.perf_counter() - start < seconds:
+        read(order.integers(0, rows, BATCH))
+        clouds += BATCH
+    return clouds / (time.perf_counter() - start)
+
+
+def peak_megabytes(who):
+    return resource.getrusage(who).ru_maxrss / 1024
+
+
+def main():
+    asked = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    asked.add_argument("--rows", type=int, default=1024)
+    asked.add_argument("--workers", type=int, default=min(2, os.cpu_count() or 1))
+    asked = asked.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        write_crops(root / "crops")
+        names = [f"{i % CROPS + 1:04d}_c1s1_000001_00.jpg" for i in range(asked.rows)]
+        rows = make_rows(["train"] * asked.rows, [1] * asked.rows, [1] * asked.rows, names)
+        for workers in sorted({1, asked.workers}):
+            start = time.perf_counter()
+            target = root / f"workers-{workers}"
+            store = pack(rows, CropClouds(root / "crops"), target, name="noise", benchmark="market", workers=workers)
+            taken = time.perf_counter() - start
+            print(f"packing, {workers} worker(s): {asked.rows / taken:8.0f} crops/s")
+            if asked.rows > 20_000:
+                break
+        print(f"peak memory, this process: {peak_megabytes(resource.RUSAGE_SELF):6.0f} MB resident")
+        print(f"peak memory, one worker:   {peak_megabytes(resource.RUSAGE_CHILDREN):6.0f} MB resident")
+        per_cloud = sum(path.stat().st_size for path in store.path.iterdir()) / asked.rows
+        write_objs(store, root / "objs", min(64, asked.rows))
+        objs = sorted((root / "objs").iterdir())
+        print(f"disk: {per_cloud / 1e3:.1f} kB per packed cloud, {objs[0].stat().st_size / 1e3:.1f} kB per .obj")
+        reopened = Store.open(store.path)
+        forms = {
+            "store, as stored": lambda wanted: reopened.raw(wanted),
+            "store, as float32": lambda wanted: reopened.clouds(wanted),
+            ".obj, ogreid's reader": lambda wanted: [read_obj(objs[i % len(objs)]) for i in wanted],
+            ".obj, line by line": lambda wanted: [line_by_line(objs[i % len(objs)]) for i in wanted],
+        }
+        rates = {name: clouds_per_second(read, asked.rows) for name, read in forms.items()}
+        print(f"\n{'loading, one process':28} {'clouds/s':>9} {'ratio':>7}")
+        for name, mine in rates.items():
+            print(f"{name:28} {mine:9.0f} {mine / rates['.obj, line by line']:7.1f}")
+
+
+if __name__ == "__main__":
+    main()
