@@ -37,7 +37,8 @@ def build_module(experiment: Experiment, identities: int) -> ReidModule:
     network = build_model(experiment.model.name, **experiment.model.overrides(), **backend)
     loss = None
     if identities:
-        loss = build_loss(experiment.loss.name, network.width, identities, **experiment.loss.options())
+        width = int(network.width)  # type: ignore[arg-type]  # nn.Module types every attribute as Tensor | Module
+        loss = build_loss(experiment.loss.name, width, identities, **experiment.loss.options())
     return ReidModule(network, loss, experiment.optimiser, experiment.validation.views, experiment.data.points)
 
 

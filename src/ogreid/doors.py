@@ -26,7 +26,9 @@ def run(main: Callable[[Sequence[str]], int]) -> NoReturn:
     A :class:`UserError` becomes one line on standard error and status 2; an interruption becomes status 130.
     Everything else is a fault of ours and keeps its traceback.
     """
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    logging.basicConfig(format="%(message)s")
+    logging.getLogger().handlers[0].setLevel(logging.INFO)
+    logging.getLogger("ogreid").setLevel(logging.INFO)
     try:
         status = main(sys.argv[1:])
     except UserError as error:

@@ -12,6 +12,8 @@ def silence() -> None:
     warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=FutureWarning)
     # More loader workers are data.workers' business; a step takes far longer than its batch.
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    # A resumed run writes to the folder that it is resumed from; a new run never finds one that exists.
+    warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")
     # Which accelerators are absent, and tips for other products of Lightning's makers.
     for name in ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.rank_zero"):
         logging.getLogger(name).setLevel(logging.WARNING)

@@ -36,7 +36,7 @@ class RunCSVLogger(CSVLogger):
         """The writer, made at its first use."""
         if self._experiment is None:
             self._experiment = _GoingOn(log_dir=self.log_dir)
-        return self._experiment
+        return self._experiment  # type: ignore[return-value]  # Lightning declares its private parent
 
 
 class ProjectWandbLogger(WandbLogger):

@@ -3,8 +3,10 @@
 import logging
 import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import lightning as L
 from lightning.pytorch.callbacks import Callback, LearningRateMonitor, ModelCheckpoint, RichModelSummary
@@ -25,6 +27,7 @@ from ogreid.models import build_model
 from ogreid.module import ReidModule
 from ogreid.reporting import write_report
 from ogreid.results import results_table, summaries
+from ogreid.retrieval.ranking import AveragePrecision
 from ogreid.runs import Run
 from ogreid.silence import silence
 from ogreid.tracking import loggers_for
@@ -45,9 +48,18 @@ def train(experiment: Experiment, resume: str | None = None) -> Run:
         The run; its ``summary.json`` and ``report.html`` are written.
     """
     silence()
-    started = time.perf_counter()
     run = runs.open_run(resume) if resume else runs.start_run(experiment, runs.new_stamp(experiment))
-    _log_to(run.folder / "log.txt")
+    try:
+        with _log_to(run.folder / "log.txt"):
+            log.debug("%s: %s", "resumed" if resume else "started", experiment.name)
+            _train(experiment, run, _resume_from(run, resume))
+    finally:
+        os.environ.pop(runs.STAMP, None)  # it belongs to this run; another one in this process gets its own
+    return run
+
+
+def _train(experiment: Experiment, run: Run, start: Path | None) -> None:
+    started = time.perf_counter()
     L.seed_everything(experiment.seed, workers=True, verbose=False)
     data = ReidDataModule(experiment.data, experiment.seed, experiment.validation.transfer_every, Making())
     _prepare(data)
@@ -57,7 +69,7 @@ def train(experiment: Experiment, resume: str | None = None) -> Run:
         module.network.compile()
     callbacks = _callbacks(experiment, run, data.identities)
     trainer = _trainer(experiment, run, callbacks)
-    trainer.fit(module, datamodule=data, ckpt_path=_resume_from(run, resume))
+    trainer.fit(module, datamodule=data, ckpt_path=start)
     last = _judged(callbacks)
     if experiment.optimiser.average and not experiment.trainer.fast_dev_run:
         trainer.validate(module, datamodule=data, verbose=False)
@@ -65,7 +77,6 @@ def train(experiment: Experiment, resume: str | None = None) -> Run:
     if trainer.is_global_zero:
         summary = _summary(experiment, module, callbacks) | {"baselines": baselines, "last": last}
         _finish(experiment, run, summary | {"seconds": round(time.perf_counter() - started, 1)})
-    return run
 
 
 def _prepare(data: ReidDataModule) -> None:
@@ -105,11 +116,10 @@ def _baselines(experiment: Experiment, data: ReidDataModule, module: ReidModule)
 
 
 def _judges(experiment: Experiment) -> list[RetrievalValidation]:
-    how = {
-        "partial": experiment.trainer.fast_dev_run or experiment.trainer.limit_val_batches not in (None, 1.0),
-        "average_precision": experiment.validation.average_precision,
-    }
-    return [RetrievalValidation(**how), TransferValidation(**how)]
+    partial = experiment.trainer.fast_dev_run or experiment.trainer.limit_val_batches not in (None, 1.0)
+    definition = cast(AveragePrecision, experiment.validation.average_precision)
+    kinds = (RetrievalValidation, TransferValidation)
+    return [kind(partial=partial, average_precision=definition) for kind in kinds]
 
 
 def _progress(experiment: Experiment) -> list[Callback]:
@@ -212,7 +222,18 @@ def _rank() -> int:
     return int(os.environ.get("RANK", os.environ.get("SLURM_PROCID", os.environ.get("LOCAL_RANK", "0"))))
 
 
-def _log_to(path: Path) -> None:
-    handler = logging.FileHandler(path, delay=True)
+@contextmanager
+def _log_to(path: Path) -> Iterator[None]:
+    """What is logged, from debug level on, also goes to a file."""
+    handler = logging.FileHandler(path)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    logging.getLogger().addHandler(handler)
+    ours = logging.getLogger("ogreid")
+    ours.setLevel(logging.DEBUG)
+    for logger in (ours, logging.getLogger("lightning.pytorch")):
+        logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        for logger in (ours, logging.getLogger("lightning.pytorch")):
+            logger.removeHandler(handler)
+        handler.close()

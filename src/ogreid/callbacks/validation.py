@@ -9,7 +9,7 @@ from torch import Tensor
 from ogreid.batch import CloudBatch
 from ogreid.data.datamodule import ReidDataModule, RetrievalSet
 from ogreid.retrieval.metric import RetrievalMetric
-from ogreid.retrieval.ranking import Judgement
+from ogreid.retrieval.ranking import AveragePrecision, Judgement
 
 __all__ = ["RetrievalValidation"]
 
@@ -30,7 +30,7 @@ class RetrievalValidation(L.Callback):
 
     prefix = "val"
 
-    def __init__(self, *, partial: bool = False, average_precision: str = "trapezoid") -> None:
+    def __init__(self, *, partial: bool = False, average_precision: AveragePrecision = "trapezoid") -> None:
         self.partial, self.average_precision = partial, average_precision
         self.metrics: dict[int, RetrievalMetric] = {}
         self.judgements: dict[str, Judgement] = {}

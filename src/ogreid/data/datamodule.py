@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import lightning as L
 import numpy as np
@@ -180,9 +181,11 @@ class ReidDataModule(L.LightningDataModule):
         last = trainer.max_epochs is not None and trainer.current_epoch + 1 >= trainer.max_epochs
         return last or (trainer.current_epoch + 1) % every == 0
 
-    def on_after_batch_transfer(self, batch: CloudBatch, dataloader_idx: int) -> CloudBatch:
-        """Centre, select and augment on the device."""
+    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:  # noqa: ANN401 - Lightning's signature
+        """Centre, select and augment a :class:`CloudBatch` on the device."""
         trainer = self.trainer
+        if not isinstance(batch, CloudBatch):  # the example input of Lightning's model summary comes this way too
+            return batch
         if trainer is None or not trainer.training:
             return to_network(batch, self.points)
         step = trainer.fit_loop.total_batch_idx
@@ -240,7 +243,7 @@ class ReidDataModule(L.LightningDataModule):
         return self.trainer.world_size if self.trainer is not None else 1
 
 
-def _as_read(batch: CloudBatch) -> CloudBatch:
+def _as_read(batch: Any) -> Any:  # noqa: ANN401 - torch types a batch as a list of samples
     """The dataset hands over whole batches; there is nothing to collate."""
     return batch
 
