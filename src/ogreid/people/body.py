@@ -95,35 +95,47 @@ class Body:
         tall = self.rest(shape)[0][: self.skin_count, 1]
         return float(tall.max() - tall.min())
 
-    def posed(self, shape: Array, pose: Array, *, offsets: Array | None = None, count: int | None = None) -> Posed:
-        """Skin a shape into a pose.
+    def posed(self, shape: Array, pose: Array) -> Array:
+        """Vertices (V, 3) of the bare skin of a shape (S,) in a pose (J, 3); see ``bend`` for the pose."""
+        vertices, joints = self.rest(shape)
+        return self.bend(vertices[: self.skin_count], joints, pose).vertices
+
+    def bend(self, vertices: Array, joints: Array, pose: Array) -> Posed:
+        """Skin a rest body into a pose.
 
         Args:
-            shape: (S,) scores.
-            pose: (J, 3) rotation of each joint against its parent, as rotation vectors in rest axes; the
-                pelvis's is the orientation of the whole body.
-            offsets: (V, 3) added to the rest vertices: cloth.
-            count: only the first vertices; ``skin_count`` for the bare body.
+            vertices: (V, 3) at rest, cloth included; the first vertices of the body, or all.
+            joints: (J, 3) at rest.
+            pose: (J, 3) rotation of each joint against its parent, as rotation vectors in rest axes; the pelvis's
+                is the orientation of the whole body.
         """
-        vertices, joints = self.rest(shape)
-        if offsets is not None:
-            vertices = vertices + offsets
-        transforms = self.transforms(joints, pose)
-        moved = _skinned(vertices[:count], self.weight_joints, self.weights, transforms)
+        transforms = _transforms(joints, rotation(pose), np.array(self.parents))
+        moved = _skinned(vertices, self.weight_joints, self.weights, transforms)
         places = np.einsum("nij,nj->ni", transforms[:, :, :3], joints) + transforms[:, :, 3]
         return Posed(moved, places, transforms)
 
-    def transforms(self, joints: Array, pose: Array) -> Array:
-        """(J, 3, 4) rigid motion of each joint's flesh, from rest joints (J, 3) and rotation vectors (J, 3)."""
-        turns = rotation(pose)
-        result = np.zeros((len(joints), 3, 4), dtype=np.float32)
-        for number, parent in enumerate(self.parents):
-            above = result[parent] if parent >= 0 else np.eye(3, 4, dtype=np.float32)
-            turn = above[:, :3] @ turns[number]
-            place = above[:, :3] @ joints[number] + above[:, 3]
-            result[number, :, :3] = turn
-            result[number, :, 3] = place - turn @ joints[number]
-        return result
+
+@njit(cache=True)
+def _transforms(joints: np.ndarray, turns: np.ndarray, parents: np.ndarray) -> np.ndarray:
+    """(J, 3, 4) rigid motion of each joint's flesh, from rest joints (J, 3) and rotations (J, 3, 3)."""
+    result = np.zeros((len(joints), 3, 4), dtype=np.float32)
+    for number, parent in enumerate(parents):
+        for row in range(3):
+            place = joints[number, row]
+            if parent >= 0:
+                place = result[parent, row, 3]
+                for k in range(3):
+                    place += result[parent, row, k] * joints[number, k]
+            for column in range(3):
+                turn = turns[number, row, column]
+                if parent >= 0:
+                    turn = np.float32(0)
+                    for k in range(3):
+                        turn += result[parent, row, k] * turns[number, k, column]
+                result[number, row, column] = turn
+                place -= turn * joints[number, column]
+            result[number, row, 3] = place
+    return result
 
 
 @njit(cache=True)

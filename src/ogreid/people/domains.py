@@ -16,10 +16,11 @@ from PIL import Image
 from ogreid.errors import UserError, nearest_names
 from ogreid.people.body import load_body
 from ogreid.people.estimates import Estimate, estimate, write_estimates
+from ogreid.people.figure import Dressed, dress
 from ogreid.people.layouts import LAYOUTS, Crop
 from ogreid.people.sighting import Sighting, see, see_nobody
-from ogreid.people.stage import Place, Station, build_station
-from ogreid.people.wardrobe import STYLES, Wardrobe, draw_wardrobe
+from ogreid.people.stage import Place, Station, build_station, draw_materials
+from ogreid.people.wardrobe import STYLES, draw_wardrobe
 
 __all__ = ["DOMAINS", "Domain", "domain_of", "make_domain"]
 
@@ -51,18 +52,27 @@ class Domain:
     code: int
 
 
+_PLAZA = Place(
+    indoor=0, plain=False, occluded=0.08, crowded=0.12, cut=0.1, varied=0.15, height=(4.5, 7), backdrop=(2, 3)
+)
+_WINTER = Place(
+    indoor=0, plain=False, occluded=0.25, crowded=0.2, cut=0.1, varied=0.25, height=(3, 5), backdrop=(1.5, 2.2)
+)
+_TRANSIT = Place(indoor=0.4, plain=False, occluded=0.14, crowded=0.3, cut=0.14, varied=0.35)
+_PLATFORM = Place(indoor=1, plain=True, occluded=0.05, crowded=0.06, cut=0.2, varied=0.3)
+
 DOMAINS = {
     domain.name: domain
     for domain in (
-        Domain("plaza", "market", 6, 0.75, (2, 6), "summer", Place(0.0, False, 0.08, 0.12, 0.1, 1.0), 2, 11),
-        Domain("winter", "duke", 8, 0.45, (3, 9), "cold", Place(0.0, False, 0.25, 0.2, 0.1, 0.9), 0, 12),
-        Domain("transit", "msmt", 15, 0.38, (3, 8), "commuter", Place(0.4, False, 0.14, 0.3, 0.14, 1.2), 0, 13),
-        Domain("platform", "cuhk", 2, 1.0, (4, 6), "campus", Place(1.0, True, 0.05, 0.06, 0.2, 0.8), 0, 14),
+        Domain("plaza", "market", 6, presence=0.75, crops=(2, 5), style="summer", place=_PLAZA, strays=2, code=11),
+        Domain("winter", "duke", 8, presence=0.45, crops=(3, 9), style="cold", place=_WINTER, strays=0, code=12),
+        Domain("transit", "msmt", 15, presence=0.38, crops=(3, 8), style="commuter", place=_TRANSIT, strays=0, code=13),
+        Domain("platform", "cuhk", 2, presence=1.0, crops=(4, 6), style="campus", place=_PLATFORM, strays=0, code=14),
     )
 }
 
 # What a random stream is for; never renumber, trees would change.
-_CAMERA, _PERSON, _PLAN, _SIGHT, _GUESS, _STRANGER = range(6)
+_CAMERA, _PERSON, _PLAN, _SIGHT, _GUESS, _STRANGER, _MATERIALS = range(7)
 
 
 def domain_of(name: str) -> Domain:
@@ -83,24 +93,24 @@ def _stream(seed: int, *path: int) -> np.random.Generator:
 @lru_cache(maxsize=2)
 def stations(domain: Domain, seed: int) -> tuple[Station, ...]:
     """The cameras of a domain."""
-    return tuple(
-        build_station(domain.place, _stream(seed, domain.code, _CAMERA, camera)) for camera in range(domain.cameras)
-    )
+    materials = draw_materials(domain.place, _stream(seed, domain.code, _MATERIALS), domain.cameras)
+    streams = (_stream(seed, domain.code, _CAMERA, camera) for camera in range(domain.cameras))
+    return tuple(build_station(domain.place, each, rng) for each, rng in zip(materials, streams, strict=True))
 
 
-def person(domain: Domain, seed: int, number: int, *, stranger: bool = False) -> Wardrobe:
+def person(domain: Domain, seed: int, number: int, *, stranger: bool = False) -> Dressed:
     """Somebody of a domain; strangers pass by and have no identity."""
     kind = _STRANGER if stranger else _PERSON
-    return draw_wardrobe(load_body(), STYLES[domain.style], _stream(seed, domain.code, kind, number))
+    return dress(draw_wardrobe(load_body(), STYLES[domain.style], _stream(seed, domain.code, kind, number)))
 
 
-def sight(domain: Domain, seed: int, station: Station, wardrobe: Wardrobe, *stream: int) -> Sighting:
+def sight(domain: Domain, seed: int, station: Station, dressed: Dressed, *stream: int) -> Sighting:
     """One crop of somebody by a camera; ``stream`` numbers the sighting."""
     rng = _stream(seed, domain.code, _SIGHT, *stream)
     passer = None
     if rng.uniform() < domain.place.crowded:
         passer = person(domain, seed, int(rng.integers(2**31)), stranger=True)
-    return see(station, wardrobe, rng, other=passer)
+    return see(station, dressed, rng, other=passer)
 
 
 @dataclass(frozen=True)
@@ -154,23 +164,24 @@ def _make(domain: Domain, seed: int, root: Path, task: _Task) -> list[tuple[Crop
     """Draw, estimate and write the crops of one task."""
     cameras, layout = stations(domain, seed), LAYOUTS[domain.layout]
     made = []
-    wardrobe = person(domain, seed, task.number, stranger=task.stray)
+    dressed = person(domain, seed, task.number, stranger=task.stray)
     for crop in task.crops:
         station = cameras[crop.camera - 1]
         stream = (int(task.stray), task.number, crop.number)
-        sighting = sight(domain, seed, station, wardrobe, *stream)
+        sighting = sight(domain, seed, station, dressed, *stream)
         rng = _stream(seed, domain.code, _GUESS, *stream)
         picture = sighting.crop
         if crop.identity == 0 and rng.uniform() < 0.6:
             picture = see_nobody(station, rng)  # an estimator sees a body all the same
         path = layout.path(crop)
         _write(root / path, picture, station.response.quality)
-        made.append((crop, path, estimate(sighting, wardrobe.shape, rng)))
+        made.append((crop, path, estimate(sighting, dressed.wardrobe.shape, rng)))
     return made
 
 
 def _write(path: Path, picture: NDArray[np.uint8], quality: int) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
+    if not path.parent.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
     # Each format passes over the other's option.
     Image.fromarray(picture).save(path, quality=quality, compress_level=1)
 

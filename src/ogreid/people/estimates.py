@@ -43,7 +43,7 @@ class Estimate:
     def mesh(self) -> Mesh:
         """The bare body as an estimator would hand it over."""
         body = load_body()
-        vertices = body.posed(self.shape, self.pose, count=body.skin_count).vertices
+        vertices = body.posed(self.shape, self.pose)
         scale, across, down = (float(value) for value in self.camera)
         return Mesh(vertices, body.faces["body"], WeakCamera(scale, (across, down), order="s(x+t)"))
 
@@ -58,21 +58,21 @@ def estimate(sighting: Sighting, shape: Array, rng: np.random.Generator) -> Esti
         turn = turn @ rotation(np.array([0, np.pi, 0], dtype=np.float32))
     pose[0] = rotation_vector(turn @ rotation(sighting.pose[0]))
     guess = Estimate(guessed.astype(np.float32), pose.astype(np.float32), np.zeros(3, dtype=np.float32))
-    vertices = body.posed(guess.shape, guess.pose, count=body.skin_count).vertices
+    vertices = body.posed(guess.shape, guess.pose)
     return Estimate(guess.shape, guess.pose, _noisy_camera(vertices, sighting.pixels, rng))
 
 
 def _noisy_camera(vertices: Array, pixels: Array, rng: np.random.Generator) -> Array:
     """The weak camera that fits vertices (V, 3) to pixels (V, 2) best, with an error of about two pixels."""
     side = max(HEIGHT, WIDTH)
-    margin = np.array([side - WIDTH, side - HEIGHT]) / 2
-    unit = (pixels + margin) / side * 2 - 1
-    flat = vertices[:, :2] - vertices[:, :2].mean(axis=0)
-    centred = unit - unit.mean(axis=0)
+    error = np.exp(rng.normal(0, 0.015))
     # The height fixes the scale: it survives a confusion of front and back, which a full fit would not.
-    scale = np.ptp(centred[:, 1]) / np.ptp(flat[:, 1]) * np.exp(rng.normal(0, 0.015))
-    moved = unit.mean(axis=0) / scale - vertices[:, :2].mean(axis=0) + rng.normal(0, 0.012, 2)
-    return np.array([scale, *moved], dtype=np.float32)
+    scale = float(2 * np.ptp(pixels[:, 1]) / side / np.ptp(vertices[:, 1]) * error)
+    moved = [
+        ((pixels[:, axis].mean() + (side - length) / 2) / side * 2 - 1) / scale - vertices[:, axis].mean()
+        for axis, length in ((0, WIDTH), (1, HEIGHT))
+    ]
+    return np.array([scale, *(moved + rng.normal(0, 0.012, 2))], dtype=np.float32)
 
 
 class Estimates(Mapping[str, Mesh]):

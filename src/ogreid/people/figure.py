@@ -1,17 +1,18 @@
 """A person in a pose as triangles: skin and cloth, skirt or coat, hair, things carried."""
 
+from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ogreid.people.body import Array, Body, Posed, load_body
+from ogreid.people.body import Array, Body, load_body
 from ogreid.people.paint import NUMBERS, Part, Surface
 from ogreid.people.render import Figure
 from ogreid.people.things import Solid, solids_of
 from ogreid.people.wardrobe import Wardrobe
 
-__all__ = ["build_figure"]
+__all__ = ["Dressed", "dress"]
 
 _CODES = {
     "head": Part.HEAD, "shoulder": Part.ARM, "elbow": Part.ARM, "wrist": Part.HAND,
@@ -95,49 +96,87 @@ def _cut(body: Body, name: str, cut: float, offsets: Array) -> NDArray[np.int32]
     return kept
 
 
-def build_figure(wardrobe: Wardrobe, pose: Array, *, facing: Array) -> tuple[Figure, Posed]:
-    """Dress a body and pose it.
+@dataclass(frozen=True)
+class Dressed:
+    """A person with everything on, at rest: made once, posed for every sighting.
 
-    Args:
+    Attributes:
         wardrobe: who.
-        pose: (J, 3) rotations; the pelvis's turns the body into the axes of the camera.
-        facing: (3, 3) the heading alone, in the axes of the camera: turns what hangs from a hand.
+        rest: (V, 3) vertices of skin, skirt and hair, cloth included.
+        joints: (J, 3) at rest.
+        solids: things carried and worn on the head.
+        faces: (F, 3) over the vertices and those of the solids.
+        surface: (F,) ``Surface`` of each triangle.
+        part: (F,) ``Part`` of each triangle.
+        coordinates: (V, 4) surface coordinates.
     """
+
+    wardrobe: Wardrobe
+    rest: Array
+    joints: Array
+    solids: tuple[Solid, ...]
+    faces: NDArray[np.int32]
+    surface: NDArray[np.uint8]
+    part: NDArray[np.uint8]
+    coordinates: Array
+
+    def posed(self, pose: Array, facing: Array) -> Figure:
+        """The person in a pose.
+
+        Args:
+            pose: (J, 3) rotations; the pelvis's turns the body into the axes of the camera.
+            facing: (3, 3) the heading alone, in the axes of the camera: turns what hangs from a hand.
+        """
+        body = load_body()
+        posed = body.bend(self.rest, self.joints, pose)
+        pieces = [posed.vertices]
+        pieces += [solid.vertices(body, posed, self.joints, facing) for solid in self.solids]
+        return Figure(
+            np.concatenate(pieces),
+            self.faces,
+            self.surface,
+            self.part,
+            self.coordinates,
+            self.wardrobe.cloths,
+            self.wardrobe.numbers,
+        )
+
+
+def dress(wardrobe: Wardrobe) -> Dressed:
+    """Put everything on that a wardrobe says."""
     body = load_body()
     offsets = _cloth_offsets(body, wardrobe)
     pieces = [(body.faces["body"], int(Surface.BODY))]
     if wardrobe.skirt_hem > 0:
         pieces.append((_cut(body, "skirt", wardrobe.skirt_hem, offsets), int(Surface.SKIRT)))
-    if wardrobe.numbers[NUMBERS["hair_cut"]] < 0 and wardrobe.headgear not in ("hood", "scarf"):
-        cut = float(wardrobe.numbers[NUMBERS["hair_cut"]])
-        hair = _cut(body, "hair", cut, offsets)
-        centre = body.mean[hair].mean(axis=1)
-        # What hangs in front of the face belongs to the surface, not to the cut.
-        pieces.append((hair[(centre[:, 2] > -0.09) | (centre[:, 1] < -0.75)], int(Surface.HAIR)))
-    posed = body.posed(wardrobe.shape, pose, offsets=offsets)
-    rest_joints = body.rest(wardrobe.shape)[1]
-
-    vertices, coordinates = [posed.vertices], [surface_coordinates()]
-    count = len(posed.vertices)
-    for solid, surface in _solids(wardrobe):
-        own = solid.vertices(body, posed, rest_joints, facing)
-        vertices.append(own)
-        coordinates.append(solid.coordinates())
+    hair_cut = float(wardrobe.numbers[NUMBERS["hair_cut"]])
+    if hair_cut < 0 and wardrobe.headgear not in ("hood", "scarf"):
+        pieces.append((_open_face(body, _cut(body, "hair", hair_cut, offsets)), int(Surface.HAIR)))
+    vertices, joints = body.rest(wardrobe.shape)
+    worn = _solids(wardrobe)
+    coordinates, count = [surface_coordinates()], len(vertices)
+    for solid, surface in worn:
         pieces.append((solid.faces() + np.int32(count), surface))
-        count += len(own)
-    faces = np.concatenate([piece for piece, _ in pieces])
-    surface_codes = np.concatenate([np.full(len(piece), code, dtype=np.uint8) for piece, code in pieces])
-    parts = np.concatenate([vertex_parts(), np.zeros(count - len(body.mean), dtype=np.uint8)])[faces[:, 0]]
-    figure = Figure(
-        np.concatenate(vertices).astype(np.float32),
-        np.ascontiguousarray(faces, dtype=np.int32),
-        surface_codes,
-        parts,
+        coordinates.append(solid.coordinates())
+        count += len(coordinates[-1])
+    faces = np.ascontiguousarray(np.concatenate([piece for piece, _ in pieces]), dtype=np.int32)
+    parts = np.concatenate([vertex_parts(), np.zeros(count - len(vertices), dtype=np.uint8)])
+    return Dressed(
+        wardrobe,
+        np.asarray(vertices + offsets, dtype=np.float32),
+        np.asarray(joints, dtype=np.float32),
+        tuple(solid for solid, _ in worn),
+        faces,
+        np.concatenate([np.full(len(piece), code, dtype=np.uint8) for piece, code in pieces]),
+        parts[faces[:, 0]],
         np.concatenate(coordinates).astype(np.float32),
-        wardrobe.cloths,
-        wardrobe.numbers,
     )
-    return figure, posed
+
+
+def _open_face(body: Body, hair: NDArray[np.int32]) -> NDArray[np.int32]:
+    """The triangles of hair that do not hang before the face and the chest."""
+    centre = body.mean[hair].mean(axis=1)
+    return np.asarray(hair[(centre[:, 2] > -0.09) | (centre[:, 1] < -0.75)])
 
 
 def _solids(wardrobe: Wardrobe) -> list[tuple[Solid, int]]:

@@ -75,14 +75,14 @@ _P_TORSO, _P_HEAD, _P_ARM, _P_HAND, _P_LEG, _P_FOOT = (int(part) for part in Par
 _EYE_Y, _EYE_X, _EYE_Z = -0.700, 0.033, -0.115
 
 
-@njit(cache=True)
+@njit(cache=True, fastmath=True)
 def _wave(value: float, period: float, share: float) -> float:
     """1 within ``share`` of each period, else 0."""
     turns = value / period
     return 1.0 if turns - np.floor(turns) < share else 0.0
 
 
-@njit(cache=True)
+@njit(cache=True, fastmath=True)
 def _blotch(x: float, y: float, z: float, phase: float) -> float:
     """Smooth blotches in [-1, 1]: a few incommensurate waves, cheap enough for every pixel."""
     a = np.sin(31.0 * x + 17.0 * z + phase) * np.sin(27.0 * y - 11.0 * x + 2.3 * phase)
@@ -90,7 +90,7 @@ def _blotch(x: float, y: float, z: float, phase: float) -> float:
     return float(0.6 * a + 0.4 * b)
 
 
-@njit(cache=True)
+@njit(cache=True, fastmath=True)
 def _mix(kind: int, period: float, phase: float, x: float, y: float, z: float, s: float) -> float:
     """Share of the second colour in a pattern at a point of the surface."""
     around = np.arctan2(x, -z) * 0.15 if s <= 0.02 else z
@@ -125,7 +125,7 @@ def _mix(kind: int, period: float, phase: float, x: float, y: float, z: float, s
     return 0.0
 
 
-@njit(cache=True)
+@njit(cache=True, fastmath=True)
 def _cloth(cloths: np.ndarray, row: int, fold: float, x: float, y: float, z: float, s: float, out: np.ndarray) -> None:
     """The colour of a cloth at a point, with its folds."""
     cloth = cloths[row]
@@ -135,7 +135,7 @@ def _cloth(cloths: np.ndarray, row: int, fold: float, x: float, y: float, z: flo
         out[c] = shade * ((1.0 - share) * cloth[c] + share * cloth[3 + c])
 
 
-@njit(cache=True)
+@njit(cache=True, fastmath=True)
 def _head(x: float, y: float, z: float, cloths: np.ndarray, numbers: np.ndarray, out: np.ndarray) -> None:
     """Face, eyes, beard and the scalp."""
     fold = numbers[_FOLD]
@@ -155,7 +155,7 @@ def _head(x: float, y: float, z: float, cloths: np.ndarray, numbers: np.ndarray,
             out[c] = (1 - numbers[_BEARD]) * out[c] + numbers[_BEARD] * cloths[_C_HAIR, c]
 
 
-@njit(cache=True)
+@njit(cache=True, fastmath=True)
 def _strapped(x: float, y: float, z: float, kind: float) -> bool:
     """Whether a strap lies here: 1 two shoulder straps, 2 and 3 one strap across the chest."""
     if kind == 1:
@@ -166,7 +166,7 @@ def _strapped(x: float, y: float, z: float, kind: float) -> bool:
     return False
 
 
-@njit(cache=True)
+@njit(cache=True, fastmath=True)
 def _upper(x: float, y: float, z: float, s: float, cloths: np.ndarray, numbers: np.ndarray, out: np.ndarray) -> bool:
     """Outer garment, shirt and straps; False where neither covers the point."""
     fold = numbers[_FOLD]
@@ -187,7 +187,7 @@ def _upper(x: float, y: float, z: float, s: float, cloths: np.ndarray, numbers: 
     return False
 
 
-@njit(cache=True)
+@njit(cache=True, fastmath=True)
 def _lower(x: float, y: float, z: float, cloths: np.ndarray, numbers: np.ndarray, out: np.ndarray) -> None:
     """Trousers or shorts, what is below them, shoes."""
     if y > _SOLE_Y:
@@ -204,7 +204,7 @@ def _lower(x: float, y: float, z: float, cloths: np.ndarray, numbers: np.ndarray
         _cloth(cloths, _C_SKIN, 0.0, x, y, z, 0.0, out)
 
 
-@njit(cache=True)
+@njit(cache=True, fastmath=True)
 def paint(
     surface: int,
     part: int,

@@ -43,7 +43,7 @@ def draw_response(rng: np.random.Generator, varied: float) -> Response:
     mixing = saturation * np.eye(3) + (1 - saturation) * np.tile(_LUMA, (3, 1))
     return Response(
         mixing=np.asarray(mixing * gains[:, None], dtype=np.float32),
-        exposure=float(np.exp(varied * rng.normal(0, 0.28))),
+        exposure=float(1.6 * np.exp(varied * rng.normal(0, 0.28))),
         gamma=float(np.exp(varied * rng.normal(0, 0.16))),
         haze=float(varied * rng.uniform(0, 0.05)),
         blur=float(rng.uniform(0.25, 0.75)),
@@ -65,5 +65,5 @@ def photograph(picture: Array, response: Response, rng: np.random.Generator) -> 
     seen = gaussian_filter1d(seen, float(np.hypot(blur, motion)), axis=1, mode="nearest", truncate=3)
     # A soft shoulder instead of clipping: bright cloth keeps its folds.
     toned = np.where(seen > 0.7, 0.7 + 0.3 * np.tanh((seen - 0.7) / 0.3), seen) ** np.float32(response.gamma / 2.2)
-    grain = rng.normal(0, response.noise, toned.shape).astype(np.float32)
+    grain = np.float32(response.noise) * rng.standard_normal(toned.shape, dtype=np.float32)
     return np.asarray(np.clip((toned + grain) * 255 + 0.5, 0, 255), dtype=np.uint8)

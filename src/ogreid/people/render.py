@@ -56,14 +56,15 @@ class Light:
     up: Array
 
 
-@njit(cache=True)
+@njit(cache=True, fastmath=True)
 def _normals(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
     """Area-weighted unit normals (V, 3)."""
     normals = np.zeros_like(vertices)
     for f in range(len(faces)):
-        i, j, k = faces[f]
-        ax, ay, az = vertices[j] - vertices[i]
-        bx, by, bz = vertices[k] - vertices[i]
+        i, j, k = faces[f, 0], faces[f, 1], faces[f, 2]
+        x, y, z = vertices[i, 0], vertices[i, 1], vertices[i, 2]
+        ax, ay, az = vertices[j, 0] - x, vertices[j, 1] - y, vertices[j, 2] - z
+        bx, by, bz = vertices[k, 0] - x, vertices[k, 1] - y, vertices[k, 2] - z
         cx, cy, cz = ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx
         for v in (i, j, k):
             normals[v, 0] += cx
@@ -71,7 +72,8 @@ def _normals(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
             normals[v, 2] += cz
     for v in range(len(normals)):
         length = np.sqrt(normals[v, 0] ** 2 + normals[v, 1] ** 2 + normals[v, 2] ** 2)
-        normals[v] /= max(length, 1e-12)
+        for axis in range(3):
+            normals[v, axis] /= max(length, np.float32(1e-12))
     return normals
 
 
@@ -83,23 +85,25 @@ def _visible(
     nearest = np.full((height, width), np.inf, dtype=np.float32)
     owner = np.full((height, width), -1, dtype=np.int32)
     shares = np.zeros((height, width, 2), dtype=np.float32)
+    half = np.float32(0.5)
     for f in range(len(faces)):
-        i, j, k = faces[f]
-        x0, y0 = pixels[i, 0], pixels[i, 1]
-        x1, y1 = pixels[j, 0] - x0, pixels[j, 1] - y0
-        x2, y2 = pixels[k, 0] - x0, pixels[k, 1] - y0
+        i, j, k = faces[f, 0], faces[f, 1], faces[f, 2]
+        # In samples whose centres are whole numbers.
+        x0, y0 = pixels[i, 0] - half, pixels[i, 1] - half
+        xj, yj, xk, yk = pixels[j, 0] - half, pixels[j, 1] - half, pixels[k, 0] - half, pixels[k, 1] - half
+        left, right = max(np.ceil(min(x0, xj, xk)), 0), min(np.floor(max(x0, xj, xk)), width - 1)
+        top, bottom = max(np.ceil(min(y0, yj, yk)), 0), min(np.floor(max(y0, yj, yk)), height - 1)
+        if left > right or top > bottom:
+            continue  # most triangles are smaller than a sample and miss its centre
+        x1, y1, x2, y2 = xj - x0, yj - y0, xk - x0, yk - y0
         area = x1 * y2 - x2 * y1
         if abs(area) < 1e-9:
             continue
-        low_x, high_x = min(0.0, x1, x2) + x0, max(0.0, x1, x2) + x0
-        low_y, high_y = min(0.0, y1, y2) + y0, max(0.0, y1, y2) + y0
-        left, right = max(int(np.ceil(low_x - 0.5)), 0), min(int(np.floor(high_x - 0.5)), width - 1)
-        top, bottom = max(int(np.ceil(low_y - 0.5)), 0), min(int(np.floor(high_y - 0.5)), height - 1)
         z0, z1, z2 = depth[i], depth[j] - depth[i], depth[k] - depth[i]
-        for row in range(top, bottom + 1):
-            dy = row + 0.5 - y0
-            for column in range(left, right + 1):
-                dx = column + 0.5 - x0
+        for row in range(int(top), int(bottom) + 1):
+            dy = np.float32(row) - y0
+            for column in range(int(left), int(right) + 1):
+                dx = np.float32(column) - x0
                 b = (dx * y2 - x2 * dy) / area
                 c = (x1 * dy - dx * y1) / area
                 if b < 0 or c < 0 or b + c > 1:
@@ -113,7 +117,7 @@ def _visible(
     return owner, shares
 
 
-@njit(cache=True)
+@njit(cache=True, fastmath=True)
 def _shaded(
     owner: np.ndarray,
     shares: np.ndarray,
@@ -131,31 +135,33 @@ def _shaded(
     height, width = owner.shape[0] // samples, owner.shape[1] // samples
     picture = np.zeros((height, width, 3), dtype=np.float32)
     cover = np.zeros((height, width), dtype=np.float32)
-    colour = np.zeros(3)
-    point = np.zeros(4)
-    normal = np.zeros(3)
-    share = 1.0 / (samples * samples)
+    colour = np.zeros(3, dtype=np.float32)
+    point = np.zeros(4, dtype=np.float32)
+    normal = np.zeros(3, dtype=np.float32)
+    share = np.float32(1.0 / (samples * samples))
+    one, half = np.float32(1), np.float32(0.5)
     for row in range(owner.shape[0]):
         for column in range(owner.shape[1]):
             f = owner[row, column]
             if f < 0:
                 continue
-            b, c = shares[row, column]
-            i, j, k = faces[f]
+            b, c = shares[row, column, 0], shares[row, column, 1]
+            a = one - b - c
+            i, j, k = faces[f, 0], faces[f, 1], faces[f, 2]
             for axis in range(4):
-                point[axis] = (1 - b - c) * coordinates[i, axis] + b * coordinates[j, axis] + c * coordinates[k, axis]
+                point[axis] = a * coordinates[i, axis] + b * coordinates[j, axis] + c * coordinates[k, axis]
             for axis in range(3):
-                normal[axis] = (1 - b - c) * normals[i, axis] + b * normals[j, axis] + c * normals[k, axis]
-            # Cloth is seen from both sides; its inside takes the light of its outside's back.
-            if normal[2] > 0:
-                normal *= -1
-            normal /= max(np.sqrt((normal**2).sum()), 1e-9)
-            sun = max(0.0, normal[0] * light[0, 0] + normal[1] * light[0, 1] + normal[2] * light[0, 2])
-            up = 0.5 + 0.5 * (normal[0] * light[4, 0] + normal[1] * light[4, 1] + normal[2] * light[4, 2])
+                normal[axis] = a * normals[i, axis] + b * normals[j, axis] + c * normals[k, axis]
+            length = np.sqrt(normal[0] ** 2 + normal[1] ** 2 + normal[2] ** 2) + np.float32(1e-9)
+            # Cloth is seen from both sides: a normal always looks towards the camera.
+            turn = (one if normal[2] < 0 else -one) / length
+            sun = (normal[0] * light[0, 0] + normal[1] * light[0, 1] + normal[2] * light[0, 2]) * turn
+            up = (normal[0] * light[4, 0] + normal[1] * light[4, 1] + normal[2] * light[4, 2]) * turn
+            sun, up = max(sun, np.float32(0)), half + half * up
             paint(surface[f], part[f], point, cloths, numbers, colour)
             y, x = row // samples, column // samples
             for channel in range(3):
-                falling = sun * light[1, channel] + up * light[2, channel] + (1 - up) * light[3, channel]
+                falling = sun * light[1, channel] + up * light[2, channel] + (one - up) * light[3, channel]
                 picture[y, x, channel] += share * colour[channel] * falling
             cover[y, x] += share
     return picture, cover

@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from numba import njit
 
 from ogreid.people.body import Array
 from ogreid.people.wardrobe import linear
 
-__all__ = ["View", "draw_scene", "window"]
+__all__ = ["Materials", "View", "draw_scene", "window"]
 
 GROUNDS = ("tiles", "asphalt", "grass", "cobbles", "floor")
 WALLS = ("brick", "windows", "shops", "hedge", "panels", "glass")
@@ -75,36 +75,39 @@ def _cells(rng: np.random.Generator, x: Array, y: Array, wide: float, high: floa
     return table[j.astype(np.int64) % 61, i.astype(np.int64) % 61], border
 
 
-def _ground(rng: np.random.Generator, kind: str, x: Array, z: Array) -> Array:
+def _ground(rng: np.random.Generator, kind: str, stones: Array, x: Array, z: Array) -> Array:
     """Albedo (..., 3) of the ground at places (x, z)."""
-    rough = 1 + 0.14 * _noise(rng, x, z, 0.35) + 0.14 * _noise(rng, x, z, 1.9)
+    # Real ground is never of one colour: grain, dirt, and light that falls through leaves and between houses.
+    grain = 0.3 * rng.standard_normal(x.shape) + 0.3 * _noise(rng, x, z, 0.11) + 0.2 * _noise(rng, x, z, 0.5)
+    patches = 0.75 + 0.4 * _noise(rng, x, z, 1.3) + 0.25 * _noise(rng, x, z, 4.0)
+    rough = np.exp(np.clip(grain, -0.9, 0.9)) * np.clip(patches, 0.25, 1.3)
     if kind == "grass":
-        colour = linear(rng.choice(["5d7a36", "6f7f3c", "8a8a4e"])) * (1 + 0.35 * _noise(rng, x, z, 0.12)[..., None])
+        colour = linear("6f7f3c") * np.ones((*x.shape, 1))
     elif kind == "asphalt":
-        colour = linear(rng.choice(["6e6f70", "55565a", "878482"])) * np.ones((*x.shape, 1), dtype=np.float32)
         lane = np.abs(z - rng.uniform(7, 14)) < 0.09
-        colour = np.where(lane[..., None], linear("d9d6c8"), colour)
+        colour = np.where(lane[..., None], linear("d9d6c8"), 0.5 * stones[0])
     else:
         side = {"tiles": rng.uniform(0.5, 1.0), "cobbles": rng.uniform(0.16, 0.3), "floor": rng.uniform(1.2, 2.2)}[kind]
         cell, border = _cells(rng, x, z, side, side)
-        base = linear(rng.choice(["b7aa97", "a8a49d", "c9bda6", "8f8378", "d4d0c8", "9c6f55"]))
-        spread = {"tiles": 0.16, "cobbles": 0.4, "floor": 0.06}[kind]
-        colour = base * (1 + spread * (cell - 0.5))[..., None]
-        colour = np.where((border < 0.03 * side)[..., None], 0.55 * colour, colour)
-    return np.asarray(colour * rough[..., None], dtype=np.float32)
+        spread = {"tiles": 0.8, "cobbles": 0.9, "floor": 0.3}[kind]
+        colour = stones[(cell * 997).astype(np.int64) % len(stones)] * (1 + spread * (cell - 0.5))[..., None]
+        colour = np.where((border < 0.03 * side)[..., None], 0.45 * colour, colour)
+        rough = rough if kind != "floor" else rough**0.5
+    tint = 1 + 0.12 * rng.standard_normal((*x.shape, 3)) + 0.15 * _noise(rng, x, z, 0.8)[..., None] * (1, 0, -1)
+    return np.asarray(colour * rough[..., None] * tint, dtype=np.float32)
 
 
-def _wall(rng: np.random.Generator, kind: str, x: Array, up: Array) -> Array:
+def _wall(rng: np.random.Generator, kind: str, base: Array, x: Array, up: Array) -> Array:
     """Albedo (..., 3) of the wall at places (x, height over the ground)."""
-    stain = 1 + 0.15 * _noise(rng, x, up, 1.4)
-    base = linear(rng.choice(["b5a793", "9a5b45", "c7c2b8", "7d828a", "d8cbb0", "6d5a4c", "8fa0a8"]))
+    grain = 0.14 * rng.standard_normal(x.shape) + 0.3 * _noise(rng, x, up, 0.2) + 0.4 * _noise(rng, x, up, 1.4)
+    stain = np.exp(np.clip(grain, -0.9, 0.9))
     if kind == "hedge":
         leaves = 0.6 * _noise(rng, x, up, 0.09) + 0.4 * _noise(rng, x, up, 0.5)
         colour = linear("3f5a2a") * (1 + 0.6 * leaves[..., None])
         return np.asarray(np.where((up < 2.2 + 0.4 * leaves)[..., None], colour, linear("a9b7c4")), dtype=np.float32)
     if kind == "brick":
         cell, border = _cells(rng, x + 0.5 * np.floor(up / 0.32) * 0.7, up, 0.7, 0.32)
-        colour = linear(rng.choice(["9a5b45", "a97458", "8a6a58"])) * (0.8 + 0.4 * cell[..., None])
+        colour = base * (0.6 + 0.8 * cell[..., None])
         colour = np.where((border < 0.025)[..., None], linear("b9b0a2"), colour)
     elif kind == "shops":
         cell, border = _cells(rng, x, up, rng.uniform(2.2, 3.4), 40.0)
@@ -112,28 +115,41 @@ def _wall(rng: np.random.Generator, kind: str, x: Array, up: Array) -> Array:
         inside = linear("d8c9a8") * (0.25 + 0.6 * _cells(rng, x, up, 0.45, 0.6)[0][..., None])
         colour = np.where((up > 2.4)[..., None], signs, np.where((border > 0.14)[..., None], inside, 0.4 * base))
     else:
-        wide, high = (
-            (rng.uniform(1.6, 2.4), rng.uniform(1.9, 2.8)) if kind == "windows" else (rng.uniform(1.2, 2.6), 2.6)
-        )
-        cell, border = _cells(rng, x, up - 0.4, wide, high)
+        cell, border = _cells(rng, x, up - 0.4, rng.uniform(1.3, 2.5), rng.uniform(1.9, 2.8))
         pane = linear("5a6b7a") * (0.35 + 0.9 * cell[..., None])
         if kind == "windows":
             colour = np.where((border > 0.38)[..., None], pane, base)
         elif kind == "glass":
             colour = np.where((border > 0.06)[..., None], 0.5 * pane + 0.3 * base, linear("c9cdd0"))
         else:
-            colour = base * (0.85 + 0.3 * cell[..., None])
+            colour = base * (0.65 + 0.7 * cell[..., None])
             colour = np.where((border < 0.03)[..., None], 0.6 * colour, colour)
     return np.asarray(colour * stain[..., None], dtype=np.float32)
 
 
-def draw_scene(view: View, *, ground: str, wall: str, distance: float, furniture: int, seed: int) -> Array:
+@dataclass(frozen=True)
+class Materials:
+    """What a place is built of.
+
+    Attributes:
+        ground: one of ``GROUNDS``.
+        stones: (S, 3) linear colours of its paving; the first is that of a ground in one colour.
+        wall: one of ``WALLS``.
+        wall_colour: (3,) linear.
+    """
+
+    ground: str
+    stones: Array
+    wall: str
+    wall_colour: Array
+
+
+def draw_scene(view: View, materials: Materials, *, distance: float, furniture: int, seed: int) -> Array:
     """Albedo-like linear light (h, w, 3) of an empty scene, under white light.
 
     Args:
         view: the camera.
-        ground: one of ``GROUNDS``.
-        wall: one of ``WALLS``.
+        materials: of ground and wall.
         distance: of the wall, metres.
         furniture: how many posts, bins, cars and trunks stand about.
         seed: of everything random in the scene.
@@ -146,7 +162,9 @@ def draw_scene(view: View, *, ground: str, wall: str, distance: float, furniture
     reach = np.where(on_ground, reach, distance / np.maximum(rays[..., 2], 1e-4))
     x, z = reach * rays[..., 0] + 200.0, reach * rays[..., 2]
     up = np.clip(view.height - reach * rays[..., 1], 0, 60)
-    picture = np.where(on_ground[..., None], _ground(rng, ground, x, z), _wall(rng, wall, x, up))
+    floor = _ground(rng, materials.ground, materials.stones, x, z)
+    front = _wall(rng, materials.wall, materials.wall_colour, x, up)
+    picture = np.where(on_ground[..., None], floor, front)
     sky = ~on_ground & (up > rng.uniform(5, 12))
     picture = np.where(sky[..., None], linear("b9c7d6"), picture)
     foot = np.clip(np.abs(z - distance) / 0.5 + up / 0.5, 0, 1)  # where wall and ground meet it is darker
@@ -159,8 +177,8 @@ def draw_scene(view: View, *, ground: str, wall: str, distance: float, furniture
 _FURNITURE = (  # width and height in metres, colours
     ("post", (0.08, 0.16), (2.2, 5.0), ("3a3d40", "8d9094", "4b3b2e")),
     ("bin", (0.4, 0.8), (0.7, 1.2), ("2f5a3c", "3b4a60", "7a7f84", "a3553a")),
-    ("board", (0.9, 1.8), (1.4, 2.4), ("e4e2dc", "b8433a", "2b5fb3", "d9a521")),
-    ("car", (3.0, 4.4), (1.2, 1.6), ("b5b9bd", "26292e", "8c1f24", "2f4a6d", "e6e6e4")),
+    ("board", (0.9, 1.8), (1.4, 2.4), ("cfcdc7", "8d9094", "4d5a6b", "a3937a")),
+    ("car", (3.0, 4.4), (1.2, 1.6), ("b5b9bd", "26292e", "6e3a36", "2f4a6d", "d6d6d4")),
     ("trunk", (0.25, 0.5), (2.5, 5.0), ("4f3d2e", "6a5a48")),
 )
 
@@ -192,13 +210,22 @@ def window(picture: Array, corner: tuple[float, float], side: float, height: int
         height: rows of the crop.
         width: columns of the crop.
     """
-    step = side / height
-    rows = np.clip(corner[1] + (np.arange(height) + 0.5) * step - 0.5, 0, picture.shape[0] - 1.001)
-    columns = np.clip(corner[0] + (np.arange(width) + 0.5) * step - 0.5, 0, picture.shape[1] - 1.001)
-    i: NDArray[np.int64] = rows.astype(np.int64)
-    j: NDArray[np.int64] = columns.astype(np.int64)
-    fy = (rows - i).astype(np.float32)[:, None, None]
-    fx = (columns - j).astype(np.float32)[None, :, None]
-    above = picture[i][:, j] * (1 - fx) + picture[i][:, j + 1] * fx
-    below = picture[i + 1][:, j] * (1 - fx) + picture[i + 1][:, j + 1] * fx
-    return np.asarray(above * (1 - fy) + below * fy, dtype=np.float32)
+    return np.asarray(_bilinear(picture, corner[0], corner[1], side / height, height, width))
+
+
+@njit(cache=True)
+def _bilinear(picture: np.ndarray, left: float, top: float, step: float, height: int, width: int) -> np.ndarray:
+    crop = np.empty((height, width, 3), dtype=np.float32)
+    for row in range(height):
+        y = min(max(top + (row + 0.5) * step - 0.5, 0.0), picture.shape[0] - 1.001)
+        i = int(y)
+        fy = np.float32(y - i)
+        for column in range(width):
+            x = min(max(left + (column + 0.5) * step - 0.5, 0.0), picture.shape[1] - 1.001)
+            j = int(x)
+            fx = np.float32(x - j)
+            for c in range(3):
+                above = picture[i, j, c] + fx * (picture[i, j + 1, c] - picture[i, j, c])
+                below = picture[i + 1, j, c] + fx * (picture[i + 1, j + 1, c] - picture[i + 1, j, c])
+                crop[row, column, c] = above + fy * (below - above)
+    return crop

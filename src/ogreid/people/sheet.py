@@ -28,9 +28,9 @@ def _block(name: str, people: int, cameras: int, seed: int) -> NDArray[np.uint8]
     domain = DOMAINS[name]
     block = np.empty((cameras * HEIGHT, people * WIDTH, 3), dtype=np.uint8)
     for column in range(people):
-        wardrobe = person(domain, seed, column)
+        dressed = person(domain, seed, column)
         for row in range(cameras):
             station = stations(domain, seed)[row % domain.cameras]
-            crop = sight(domain, seed, station, wardrobe, 0, column, row).crop
+            crop = sight(domain, seed, station, dressed, 0, column, row).crop
             block[row * HEIGHT : (row + 1) * HEIGHT, column * WIDTH : (column + 1) * WIDTH] = crop
     return block

@@ -8,13 +8,13 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
 from ogreid.people.body import Array, load_body, rotation, rotation_vector
-from ogreid.people.figure import build_figure
+from ogreid.people.figure import Dressed
 from ogreid.people.gait import draw_pose
 from ogreid.people.photograph import photograph
 from ogreid.people.render import Figure, Light, render_figure
 from ogreid.people.scene import window
 from ogreid.people.stage import Station
-from ogreid.people.wardrobe import Wardrobe, linear
+from ogreid.people.wardrobe import linear
 
 __all__ = ["HEIGHT", "WIDTH", "Sighting", "see", "see_nobody"]
 
@@ -29,7 +29,7 @@ class Sighting:
     Attributes:
         crop: (H, W, 3) uint8.
         pose: (J, 3) joint rotations; the pelvis's is in the axes of the camera.
-        pixels: (V, 2) where the vertices of the bare body lie in the crop.
+        pixels: (V, 2) where the vertices of the dressed skin lie in the crop.
         cover: (H, W) share of each pixel that the person covers, had nothing stood in front.
     """
 
@@ -41,27 +41,31 @@ class Sighting:
 
 @dataclass(frozen=True)
 class _Standing:
-    """Somebody at a spot: what to draw, and where its vertices and those of the bare body lie in the scene."""
+    """Somebody at a spot: what to draw, and where its vertices lie in the picture of the scene."""
 
     figure: Figure
     points: Array
-    bare: Array
     pose: Array
 
+    @property
+    def body(self) -> Array:
+        """Where the vertices of the dressed skin lie; no skirt, hair or bag."""
+        return self.points[: load_body().skin_count]
 
-def see(station: Station, wardrobe: Wardrobe, rng: np.random.Generator, *, other: Wardrobe | None = None) -> Sighting:
+
+def see(station: Station, dressed: Dressed, rng: np.random.Generator, *, other: Dressed | None = None) -> Sighting:
     """One crop of a person, as a detector would cut it from the camera's picture.
 
     Args:
         station: the camera.
-        wardrobe: the person.
+        dressed: the person.
         rng: of this sighting alone.
         other: somebody who passes by, behind or in front.
     """
     place = station.place
     spot = _draw_spot(station, rng)
-    person = _stand(station, wardrobe, spot, rng)
-    in_crop, picture = _cut_out(station, person.bare, rng)
+    person = _stand(station, dressed, spot, rng)
+    in_crop, picture = _cut_out(station, person.body, rng)
     light = _at_spot(station.light, rng)
     picture = picture * _falling(light) * _ground_shadow(person, in_crop, light)
     behind = rng.uniform() < 0.65
@@ -73,7 +77,7 @@ def see(station: Station, wardrobe: Wardrobe, rng: np.random.Generator, *, other
         picture = _pass_by(station, other, spot, -rng.uniform(0.6, 1.2), in_crop, light, picture, rng)
     elif rng.uniform() < place.occluded:
         _occlude(picture, _falling(light), rng)
-    return Sighting(photograph(picture, station.response, rng), person.pose, in_crop(person.bare), cover)
+    return Sighting(photograph(picture, station.response, rng), person.pose, in_crop(person.body), cover)
 
 
 def see_nobody(station: Station, rng: np.random.Generator) -> NDArray[np.uint8]:
@@ -92,27 +96,27 @@ def _draw_spot(station: Station, rng: np.random.Generator) -> tuple[float, float
     return float(rng.uniform(-reach, reach)), float(depth)
 
 
-def _stand(station: Station, wardrobe: Wardrobe, spot: tuple[float, float], rng: np.random.Generator) -> _Standing:
+def _stand(station: Station, dressed: Dressed, spot: tuple[float, float], rng: np.random.Generator) -> _Standing:
     """Pose somebody, put the lower foot on the ground at the spot, and project."""
     body, view = load_body(), station.view
-    pose = draw_pose(body, wardrobe.manner, rng, standing=bool(rng.uniform() < 0.25))
+    pose = draw_pose(body, dressed.wardrobe.manner, rng, standing=bool(rng.uniform() < 0.25))
     back = np.pi if rng.uniform() < 0.5 else 0.0  # people come and go on the same path
     heading = station.path + back + rng.normal(0, 0.35)
     facing = view.turn @ rotation(np.array([0, heading, 0], dtype=np.float32))
     pose[0] = rotation_vector(facing)
-    figure, posed = build_figure(wardrobe, pose, facing=facing)
-    down = view.turn @ np.array([0, 1, 0], dtype=np.float32)
-    legs = float((posed.vertices[: body.skin_count] @ down).max())
+    figure = dressed.posed(pose, facing)
+    down = view.turn[:, 1]
+    legs = float(np.einsum("vi,i->v", figure.vertices[: body.skin_count], down).max())
     place = view.turn @ np.array([spot[0], view.height - legs, spot[1]], dtype=np.float32)
-    bare = body.posed(wardrobe.shape, pose, count=body.skin_count).vertices
-    return _Standing(figure, view.project(figure.vertices + place), view.project(bare + place), pose)
+    return _Standing(figure, view.project(figure.vertices + place), pose)
 
 
-def _cut_out(station: Station, bare: Array, rng: np.random.Generator) -> tuple[Mapped, Array]:
+def _cut_out(station: Station, body: Array, rng: np.random.Generator) -> tuple[Mapped, Array]:
     """The detector's box: how places in the scene fall into the crop, and the empty scene (H, W, 3) there."""
-    low, high = bare.min(axis=0), bare.max(axis=0)
+    columns, rows = body[:, 0], body[:, 1]  # a column at a time: twenty times faster than along the first axis
+    low, high = np.array([columns.min(), rows.min()]), np.array([columns.max(), rows.max()])
     tall = float(high[1] - low[1])
-    side = tall * rng.uniform(1.03, 1.16)
+    side = tall * rng.uniform(1.01, 1.1)
     middle = (low + high) / 2 + rng.normal(0, 1, 2) * (0.035 * tall, 0.015 * tall)
     if rng.uniform() < station.place.cut:  # feet or head missing
         side = tall * rng.uniform(0.72, 0.92)
@@ -128,8 +132,8 @@ def _cut_out(station: Station, bare: Array, rng: np.random.Generator) -> tuple[M
 
 def _at_spot(light: Light, rng: np.random.Generator) -> Light:
     """The light at one spot and moment: people walk through shade, and clouds pass."""
-    sun = rng.uniform(0.0, 0.25) if rng.uniform() < 0.3 else rng.uniform(0.7, 1.1)
-    level = np.float32(rng.uniform(0.75, 1.2))
+    sun = rng.uniform(0.0, 0.4) if rng.uniform() < 0.2 else rng.uniform(0.75, 1.1)
+    level = np.float32(rng.uniform(0.85, 1.15))
     return Light(light.towards, light.sun * np.float32(sun) * level, light.sky * level, light.ground * level, light.up)
 
 
@@ -140,7 +144,7 @@ def _falling(light: Light) -> Array:
 
 def _ground_shadow(person: _Standing, in_crop: Mapped, light: Light) -> Array:
     """(H, W, 1) how much of the light is left on the ground: dark under the feet, and where the sun is kept off."""
-    pixels = in_crop(person.bare)
+    pixels = in_crop(person.body)
     tall = float(np.ptp(pixels[:, 1]))
     feet = np.array([pixels[:, 0].mean(), pixels[:, 1].max() - 0.02 * tall])
     rows, columns = np.mgrid[0:HEIGHT, 0:WIDTH] + 0.5
@@ -157,7 +161,7 @@ def _ground_shadow(person: _Standing, in_crop: Mapped, light: Light) -> Array:
 
 def _pass_by(
     station: Station,
-    other: Wardrobe,
+    other: Dressed,
     spot: tuple[float, float],
     behind: float,
     in_crop: Mapped,

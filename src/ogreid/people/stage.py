@@ -7,9 +7,10 @@ import numpy as np
 from ogreid.people.body import Array
 from ogreid.people.photograph import Response, draw_response
 from ogreid.people.render import Light
-from ogreid.people.scene import GROUNDS, INDOOR_GROUNDS, INDOOR_WALLS, WALLS, View, draw_scene
+from ogreid.people.scene import GROUNDS, INDOOR_GROUNDS, INDOOR_WALLS, WALLS, Materials, View, draw_scene
+from ogreid.people.wardrobe import linear
 
-__all__ = ["Place", "Station", "build_station"]
+__all__ = ["Place", "Station", "build_station", "draw_materials"]
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,8 @@ class Place:
         crowded: crops with somebody else in the background.
         cut: crops that miss a part of the person.
         varied: how far apart the cameras' colours are; 1 is strong.
+        height: least and greatest height of a camera outdoors, metres: from above, people are seen against the ground.
+        backdrop: least and greatest distance of the wall, in distances of the people.
     """
 
     indoor: float
@@ -31,6 +34,8 @@ class Place:
     crowded: float
     cut: float
     varied: float
+    height: tuple[float, float] = (2.8, 6.0)
+    backdrop: tuple[float, float] = (1.25, 1.8)
 
 
 @dataclass(frozen=True)
@@ -58,40 +63,61 @@ class Station:
     place: Place
 
 
-def build_station(place: Place, rng: np.random.Generator) -> Station:
+_GROUND_COLOURS = ("b7aa97", "a8a49d", "c9bda6", "8f8378", "bdb8b0")
+_WALL_COLOURS = ("b5a793", "a97458", "c7c2b8", "8d9298", "d0c4ac", "8a6a58")
+
+
+def draw_materials(place: Place, rng: np.random.Generator, count: int) -> list[Materials]:
+    """What each of ``count`` cameras looks at: one ground and few walls, for they all watch the same place."""
+    # Paving is laid of stones of several colours.
+    stones = linear(str(rng.choice(_GROUND_COLOURS))) * np.exp(rng.normal(0, 0.11, (5, 3)))
+    outdoor, indoor = str(rng.choice(GROUNDS[:2])), str(rng.choice(INDOOR_GROUNDS))
+    walls = [(str(rng.choice(WALLS)), linear(str(rng.choice(_WALL_COLOURS)))) for _ in range(3)]
+    inner = [(str(rng.choice(INDOOR_WALLS)), linear(str(rng.choice(_WALL_COLOURS)))) for _ in range(2)]
+    found = []
+    for camera in range(count):
+        inside = place.plain or camera < round(place.indoor * count)
+        kind, colour = (
+            ("panels", inner[0][1]) if place.plain else (inner if inside else walls)[camera % (2 if inside else 3)]
+        )
+        tone = np.exp(0.3 * place.varied * rng.normal())
+        found.append(Materials(indoor if inside else outdoor, stones * tone, kind, colour * tone))
+    return found
+
+
+def build_station(place: Place, materials: Materials, rng: np.random.Generator) -> Station:
     """A random camera of a place."""
-    indoor = bool(place.plain or rng.uniform() < place.indoor)
+    indoor = materials.ground in INDOOR_GROUNDS
     middle = rng.uniform(6, 9) if indoor else rng.uniform(8, 14)
-    height = rng.uniform(2.4, 3.4) if indoor else rng.uniform(2.8, 6.0)
+    height = rng.uniform(2.4, 3.4) if indoor else rng.uniform(*place.height)
     pitch = float(np.arctan2(height - rng.uniform(0.7, 1.1), middle))
     view = View(float(height), pitch, float(150 * middle / 1.7), (640, 480))
     scene = draw_scene(
         view,
-        ground=str(rng.choice(INDOOR_GROUNDS if indoor else GROUNDS[:4])),
-        wall="panels" if place.plain else str(rng.choice(INDOOR_WALLS if indoor else WALLS)),
-        distance=float(middle * rng.uniform(1.25, 1.8)),
-        furniture=0 if place.plain else int(rng.integers(2, 9)),
+        materials,
+        distance=float(middle * rng.uniform(*place.backdrop)),
+        furniture=0 if place.plain else int(rng.integers(3, 9)),
         seed=int(rng.integers(2**31)),
     )
-    return Station(
-        view, scene, _draw_light(rng, view, indoor), draw_response(rng, place.varied), 0.85 * middle, 1.15 * middle,
-        float(rng.uniform(-np.pi, np.pi)), place,
-    )  # fmt: skip
+    light = _draw_light(rng, view, place.varied, indoor=indoor)
+    response = draw_response(rng, place.varied)
+    path = float(rng.uniform(-np.pi, np.pi))
+    return Station(view, scene, light, response, 0.85 * middle, 1.15 * middle, path, place)
 
 
-def _draw_light(rng: np.random.Generator, view: View, indoor: bool) -> Light:
+def _draw_light(rng: np.random.Generator, view: View, varied: float, *, indoor: bool) -> Light:
     """Low warm sun, high sun, overcast, or lamps overhead."""
     around = rng.uniform(-np.pi, np.pi)
     tilt = rng.uniform(1.0, 1.4) if indoor else rng.uniform(0.35, 1.2)
     towards = np.array([np.sin(around) * np.cos(tilt), -np.sin(tilt), -np.cos(around) * np.cos(tilt)], dtype=np.float32)
-    strength = rng.uniform(0.1, 0.4) if indoor else rng.choice([0.05, 0.6, 0.95, 1.2])
-    warm = rng.uniform(-0.22, 0.35)
+    strength = 0.25 if indoor else 0.55 * np.exp(0.8 * varied * rng.normal())
+    warm = varied * rng.uniform(-0.22, 0.35)
     tint = np.array([1 + warm, 1, 1 - warm], dtype=np.float32)
     sky = np.array([0.95, 1.0, 1.08], dtype=np.float32) if not indoor else tint
     return Light(
         towards @ view.turn.T,
         np.asarray(strength * tint, dtype=np.float32),
-        np.asarray(rng.uniform(0.5, 0.75) * sky, dtype=np.float32),
+        np.asarray(rng.uniform(0.55, 0.7) * sky, dtype=np.float32),
         np.asarray(rng.uniform(0.2, 0.35) * tint, dtype=np.float32),
         np.array([0, -1, 0], dtype=np.float32) @ view.turn.T,
     )
