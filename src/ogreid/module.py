@@ -95,4 +95,5 @@ def embed_views(network: nn.Module, xyz: Tensor, rgb: Tensor, views: Sequence[fl
     """
     total: Any = sum(network(scale * xyz, rgb) for scale in views)
     embedding: Tensor = total.float()
-    return embedding / (embedding.norm(dim=1, keepdim=True) + 1e-6)
+    unit: Tensor = embedding / (embedding.norm(dim=1, keepdim=True) + 1e-6)
+    return unit

@@ -12,7 +12,9 @@ SHOWN = {"train/loss": "loss", "train/clouds_per_second": "clouds/s", "val/mAP":
 class ReidProgress(RichProgressBar):
     """Rich's bar with three numbers under short names."""
 
-    def get_metrics(self, trainer: L.Trainer, pl_module: L.LightningModule) -> dict[str, int | str | float]:
+    def get_metrics(
+        self, trainer: L.Trainer, pl_module: L.LightningModule
+    ) -> dict[str, int | str | float | dict[str, float]]:
         """``loss``, ``clouds/s`` and ``mAP``, as far as they are known."""
         known = trainer.callback_metrics
         return {short: f"{float(known[name]):.4g}" for name, short in SHOWN.items() if name in known}

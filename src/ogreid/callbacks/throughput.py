@@ -35,7 +35,7 @@ class Throughput(L.Callback):
         """What lies between two epochs is not training."""
         self._last = None
 
-    def on_train_batch_end(  # type: ignore[override]  # Lightning types a batch as Any
+    def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: object, batch: CloudBatch, batch_idx: int
     ) -> None:
         """One more step."""
