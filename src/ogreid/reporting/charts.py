@@ -107,7 +107,7 @@ def _draw(line: Line, frame: _Frame, colour: int) -> str:
     places = [(frame.x(x), frame.y(y)) for x, y in line.points]
     path = "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in places)
     marks = ""
-    if len(places) <= 60:
+    if len(places) <= 30:
         marks = "".join(
             f'<circle cx="{x:.1f}" cy="{y:.1f}" r="2.6"><title>{_title(line, point)}</title></circle>'
             for (x, y), point in zip(places, line.points, strict=True)

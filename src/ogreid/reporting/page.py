@@ -9,6 +9,7 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
+from ogreid.errors import UserError
 from ogreid.reporting.charts import Line, line_chart, thin_out
 from ogreid.reporting.pictures import cloud_html, gallery_html
 from ogreid.reporting.reading import RunRecord, read_run
@@ -25,11 +26,12 @@ _CONVENTION = {
 DASH, TIMES = "\N{EN DASH}", "\N{MULTIPLICATION SIGN}"
 
 
-def write_report(folder: Path) -> Path:
-    """Write ``report.html`` into a run folder.
+def write_report(folder: Path, target: Path | None = None) -> Path:
+    """Tell one run on one page.
 
     Args:
         folder: of a run, finished or not.
+        target: the HTML file; ``report.html`` in the folder where it is not given.
 
     Returns:
         The file.
@@ -42,7 +44,7 @@ def write_report(folder: Path) -> Path:
         _made_with(run),
     ]
     page = render(run.name, str(run.setting("description", "")), _hero(run), sections)
-    return write(folder / "report.html", page)
+    return write(target or folder / "report.html", page)
 
 
 def _hero(run: RunRecord) -> str:
@@ -73,7 +75,7 @@ def _tile(name: str, found: Mapping[str, Any], baselines: Mapping[str, Mapping[s
     against = [
         f"{value / other['mAP']:.1f} {TIMES} {who} ({other['mAP']:.1f})"
         for who, other in baselines.items()
-        if value is not None and other.get("mAP")
+        if value and other.get("mAP", 0) > 0 and math.isfinite(value)
     ]
     kind = " transfer" if transfer else ""
     note = f"<p>{escape(', '.join(against))}</p>" if against else ""
@@ -103,7 +105,9 @@ def _results(run: RunRecord) -> str:
 def _curves(run: RunRecord) -> str:
     charts = [
         line_chart([*judged_lines(run, "mAP"), *_levels(run, "mAP")], title="mAP", x_label="epoch", y_label="mAP, %"),
-        line_chart([*judged_lines(run, "rank1")], title="Rank-1", x_label="epoch", y_label="rank-1, %"),
+        line_chart(
+            [*judged_lines(run, "rank1"), *_levels(run, "rank1")], title="Rank-1", x_label="epoch", y_label="rank-1, %"
+        ),
         line_chart(_losses(run), title="Loss in training", x_label="epoch", y_label="loss"),
         line_chart(
             [Line("clouds/s", thin_out(run.curves.get("train/clouds_per_second", [])))],
@@ -192,7 +196,13 @@ def render(title: str, told: str, hero: str, sections: Sequence[str]) -> str:
 
 
 def write(path: Path, page: str) -> Path:
-    """Write beside, then rename."""
+    """Write beside, then rename.
+
+    Raises:
+        UserError: the page cannot be written there.
+    """
+    if not path.parent.is_dir():
+        raise UserError(f"{path}: its folder does not exist; make it or choose another --to")
     part = path.with_name(path.name + ".part")
     part.write_text(page, encoding="utf-8")
     part.replace(path)

@@ -1,0 +1,59 @@
+"""Tell runs on a page: ``python -m ogreid.report RUN... [--open] [--markdown] [--csv]``."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from ogreid import doors
+
+EPILOG = """\
+examples:
+  python -m ogreid.report runs/demo/20260101-120000-0 --open       one page in the run's own folder
+  python -m ogreid.report runs/demo/* --to seeds.html              several runs on one page
+  python -m ogreid.report runs/demo/* --markdown >> notes.md       their table as text
+"""
+
+
+def parser() -> doors.Parser:
+    """The command line of this door."""
+    made = doors.Parser(
+        prog="python -m ogreid.report",
+        description="Write one HTML file that needs nothing else: a run, or several beside each other.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    made.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="run folders")
+    made.add_argument(
+        "--to", type=Path, metavar="FILE", help="the page (RUN/report.html; several runs: comparison.html)"
+    )
+    made.add_argument("--open", action="store_true", help="show the page in the browser")
+    text = made.add_mutually_exclusive_group()
+    text.add_argument("--markdown", action="store_true", help="print the results table as Markdown instead")
+    text.add_argument("--csv", action="store_true", help="print the results, unrounded, as CSV instead")
+    return made
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Parse, read, write."""
+    asked = parser().parse_args(argv)
+    from ogreid.reporting import comparison, csv_table, markdown_table, write_comparison, write_report
+
+    if asked.markdown or asked.csv:
+        rows = comparison.comparison_rows(comparison.named_runs(asked.runs))
+        sys.stdout.write(markdown_table(rows) if asked.markdown else csv_table(rows))
+        return 0
+    if len(asked.runs) == 1:
+        page = write_report(asked.runs[0], asked.to)
+    else:
+        page = write_comparison(asked.runs, asked.to or Path("comparison.html"))
+    sys.stdout.write(f"{page}\n")
+    if asked.open:
+        import webbrowser
+
+        webbrowser.open(page.resolve().as_uri())
+    return 0
+
+
+if __name__ == "__main__":
+    doors.run(main)

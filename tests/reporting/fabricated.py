@@ -1,0 +1,110 @@
+"""A run folder made of arithmetic, for the tests of reports."""
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+
+EXPERIMENT = """\
+name: {name}
+description: a run made of arithmetic
+seed: 3
+data:
+  train: [{train}]
+  inputs: scene
+model:
+  name: ognet
+  k: {k}
+loss:
+  name: circle
+validation:
+  average_precision: trapezoid
+"""
+STEPS, EPOCHS = 8, 4
+
+
+def numbers(level: float, queries: int = 60) -> dict[str, float]:
+    """Plausible numbers of ``summary.json``."""
+    rates = {"rank1": 1.5, "rank5": 1.8, "rank10": 1.9, "mAP": 1.0, "mAP_step": 1.02, "mINP": 0.3}
+    return {name: round(level * factor, 4) for name, factor in rates.items()} | {"queries": queries, "unanswerable": 0}
+
+
+def make_run(
+    folder: Path,
+    *,
+    name="made",
+    train="plaza-8",
+    transfer="winter-8",
+    level=40.0,
+    k=8,
+    pictures=True,
+    summary=True,
+) -> Path:
+    """Write a run folder as training leaves it and return it."""
+    folder.mkdir(parents=True)
+    (folder / "experiment.yaml").write_text(EXPERIMENT.format(name=name, train=train, k=k))
+    if summary:
+        (folder / "summary.json").write_text(json.dumps(_summary(train, transfer, level)))
+    _write_metrics(folder / "metrics.csv", train, transfer, level)
+    if pictures:
+        _write_pictures(folder / "pictures", train)
+    return folder
+
+
+def _summary(train, transfer, level):
+    return {
+        "experiment": "made",
+        "model": "ognet",
+        "parameters": 1_951_738,
+        "seconds": 312.0,
+        "clouds_per_second": 74.6,
+        "retrieval": {train: numbers(level)},
+        "transfer": {transfer: numbers(level / 2)},
+        "baselines": {"untrained": {train: numbers(level / 4)}, "histogram": {train: numbers(level / 2.5)}},
+        "cmc": {train: [min(100.0, level * 1.5 + rank) for rank in range(50)]},
+        "provenance": {"git": "0123456789ab", "python": "3.11"},
+    }
+
+
+def _write_metrics(path, train, transfer, level):
+    columns = ["epoch", "step", "train/loss", "train/clouds_per_second", "val/mAP"]
+    columns += [f"val/{train}/mAP", f"val/{train}/rank1", f"transfer/{transfer}/mAP"]
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, columns)
+        writer.writeheader()
+        for step in range(STEPS * EPOCHS):
+            epoch = step // STEPS
+            writer.writerow({"epoch": epoch, "step": step, "train/loss": 5 / (1 + step), "train/clouds_per_second": 70})
+            if step % STEPS == STEPS - 1:
+                now = level * (epoch + 1) / EPOCHS
+                judged = {"val/mAP": now, f"val/{train}/mAP": now, f"val/{train}/rank1": 1.5 * now}
+                writer.writerow({"epoch": epoch, "step": step, **judged, f"transfer/{transfer}/mAP": now / 2})
+
+
+def _write_pictures(folder, name):
+    """Three queries in flat colours; the cloud is a red ball in a blue plane."""
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    found = rng.integers(0, 255, (3, 10, 1, 1, 3), dtype=np.uint8) * np.ones((1, 1, 128, 64, 1), dtype=np.uint8)
+    np.savez_compressed(
+        folder / f"{name}-galleries.npz",
+        kind=np.array(["best", "median", "worst"]),
+        average_precision=np.array([1.0, 0.4, 0.01]),
+        query=found[:, 0],
+        query_name=np.array([f"query/000{i}_c1.jpg" for i in range(3)]),
+        found=found,
+        names=np.array([[f"gallery/{i:04}_c2.jpg" for i in range(8)] + ["", ""]] * 3),
+        scores=np.linspace(0.9, 0.1, 30).reshape(3, 10),
+        correct=np.arange(30).reshape(3, 10) % 3 == 0,
+    )
+    ball = rng.standard_normal((3000, 3))
+    ball *= 0.5 / np.linalg.norm(ball, axis=1, keepdims=True)
+    plane = np.stack([*rng.uniform(-1, 1, (2, 2000)), np.full(2000, 0.6)], axis=1)
+    red, blue = np.full((3000, 3), (220, 30, 30)), np.full((2000, 3), (30, 30, 220))
+    np.savez_compressed(
+        folder / f"{name}-cloud.npz",
+        xyz=np.concatenate([ball, plane]).astype(np.float32),
+        rgb=np.concatenate([red, blue]).astype(np.uint8),
+        name=np.array("query/0000_c1.jpg"),
+    )

@@ -1,0 +1,174 @@
+"""The report: everything a run says is on the page, the page needs nothing else, and what is missing stays away."""
+
+import base64
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from fabricated import make_run
+
+from ogreid.errors import UserError
+from ogreid.reporting import write_comparison, write_report
+
+VOID = {"meta", "link", "img", "br", "input", "hr", "path", "circle"}
+
+
+class Outline(HTMLParser):
+    """Collects elements and refuses tags that do not close in order."""
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.elements, self.text = [], [], []
+
+    def handle_starttag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        if tag not in VOID:
+            assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.open and self.open[-1] not in ("script", "style"):
+            self.text.append(data)
+
+
+def outline(page):
+    read = Outline()
+    read.feed(page.read_text())
+    assert read.open == []
+    return read
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    return write_report(make_run(tmp_path_factory.mktemp("runs") / "made" / "20260101-120000-3"))
+
+
+@pytest.fixture(scope="module")
+def read(page):
+    return outline(page)
+
+
+def test_the_page_asks_for_nothing_outside_itself(page, read):
+    for tag, attributes in read.elements:
+        for key in ("src", "href", "action", "poster"):
+            assert attributes.get(key, "data:").startswith(("data:", "#")), (tag, attributes[key])
+    assert not re.search(r"@import|url\((?!data:)|https?://(?!www\.w3\.org)", page.read_text())
+
+
+def test_the_page_is_small(page):
+    assert page.stat().st_size < 600_000
+
+
+def test_numbers_baselines_and_transfer_are_in_the_table(read):
+    text = " ".join(read.text)
+    for shown in ("plaza-8", "held-out identities", "winter-8", "never trained on", "untrained", "histogram"):
+        assert shown in text
+    for value in ("40.00", "60.00", "20.00", "10.00", "16.00"):
+        assert value in text
+    assert "4.0 \N{MULTIPLICATION SIGN} untrained (10.0), 2.5 \N{MULTIPLICATION SIGN} histogram (16.0)" in text
+    assert "1.95 M" in text
+    assert "5 min 12 s" in text
+
+
+def test_every_curve_is_drawn_and_described(read):
+    drawn = [attributes["aria-label"] for tag, attributes in read.elements if tag == "svg"]
+    assert len(drawn) == 5
+    assert drawn[0].startswith("Found among the first k.")
+    assert "plaza-8 40" in drawn[1]
+    assert "winter-8 (transfer) 20" in drawn[1]
+    assert "untrained 10" in drawn[1]
+
+
+def test_ranked_galleries_say_in_words_what_the_frames_say_in_colour(read):
+    listed = [attributes["title"] for tag, attributes in read.elements if tag == "li" and "title" in attributes]
+    assert len(listed) == 3 * 8  # the two empty places of each list stay away
+    assert listed[0] == "rank 1, right, score 0.900, 0000_c2"
+    assert listed[1].startswith("rank 2, wrong")
+    pictures = [attributes for tag, attributes in read.elements if tag == "img"]
+    assert all(attributes["alt"] for attributes in pictures)
+    assert len(pictures) == 3 * 9
+
+
+def test_the_cloud_on_the_page_is_the_one_of_the_run(page):
+    held = re.search(r'data-name="plaza-8" data-count="(\d+)">([^<]+)<', page.read_text())
+    count, packed = int(held[1]), base64.b64decode(held[2])
+    stored = np.load(page.parent / "pictures" / "plaza-8-cloud.npz")
+    positions = np.frombuffer(packed, "<i2", count * 3).reshape(-1, 3) / 32767 * np.abs(stored["xyz"]).max()
+    np.testing.assert_allclose(positions, stored["xyz"], atol=1e-4)
+    np.testing.assert_array_equal(np.frombuffer(packed, np.uint8, offset=count * 6).reshape(-1, 3), stored["rgb"])
+
+
+def test_the_page_says_how_to_repeat_the_run(read, page):
+    text = "".join(read.text)
+    assert f"python -m ogreid.fit --experiment {page.parent}/experiment.yaml" in text
+    assert f"python -m ogreid.evaluate --checkpoint {page.parent} --on plaza-8 winter-8" in text
+    assert "0123456789ab" in text
+    assert "name: ognet" in text
+
+
+def test_names_are_escaped(tmp_path):
+    run = make_run(tmp_path / "run", name="'<script>alert(1)</script>'", train="plaza-8", pictures=False)
+    assert "<script>alert" not in write_report(run).read_text()
+
+
+def test_a_run_that_has_not_ended_has_a_page_without_results(tmp_path):
+    read = outline(write_report(make_run(tmp_path / "run", summary=False, pictures=False)))
+    assert "not come to its end" in "".join(read.text)
+    assert not [tag for tag, attributes in read.elements if tag == "canvas" or attributes.get("class") == "results"]
+
+
+def test_the_papers_numbers_stand_beside_a_run_on_its_benchmark(tmp_path):
+    text = " ".join(outline(write_report(make_run(tmp_path / "run", train="market", transfer="duke"))).text)
+    assert "paper, Table II" in text
+    assert "87.80" in text
+    assert "70.56" in text
+    assert "paper, Table III, released weights" in text
+    assert "13.90" in text
+
+
+def test_several_runs_are_compared_with_what_they_share_only_once(tmp_path):
+    runs = [make_run(tmp_path / f"made/s{k}", k=k, level=30 + k, pictures=False) for k in (4, 8)]
+    runs.append(make_run(tmp_path / "other/s0", train="winter-8", transfer="plaza-8", pictures=False))
+    read = outline(write_comparison(runs, tmp_path / "all.html"))
+    text = " ".join(read.text)
+    assert "model.k" in text
+    assert "model.name" not in text
+    assert "mAP on plaza-8" in text
+    heat = [attributes["style"] for tag, attributes in read.elements if tag == "td" and "style" in attributes]
+    assert heat == ["--heat: 38%", "--heat: 19%", "--heat: 20%", "--heat: 40%"]
+
+
+def test_repetitions_say_that_nothing_differs(tmp_path):
+    runs = [make_run(tmp_path / f"made/s{i}", pictures=False) for i in range(2)]
+    assert "these are repetitions" in write_comparison(runs, tmp_path / "all.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "message"),
+    [
+        ("summary.json", "{", "summary.json: not whole JSON"),
+        ("summary.json", "[]", "summary.json: expected an object"),
+        ("experiment.yaml", "a: [", "experiment.yaml: not readable as YAML"),
+        ("experiment.yaml", "- a", "experiment.yaml: expected the settings"),
+        ("pictures/plaza-8-cloud.npz", "no archive", "plaza-8-cloud.npz: not a whole pictures file"),
+    ],
+)
+def test_a_broken_file_is_named(tmp_path, file, content, message):
+    run = make_run(tmp_path / "run")
+    (run / file).write_text(content)
+    with pytest.raises(UserError, match=message) as refused:
+        write_report(run)
+    assert str(run / file) in str(refused.value)
+    assert not (run / "report.html").exists()
+
+
+def test_what_is_no_run_is_refused(tmp_path):
+    with pytest.raises(UserError, match="no run"):
+        write_report(tmp_path)

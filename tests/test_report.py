@@ -1,0 +1,96 @@
+"""The report door, and its page in a real browser."""
+
+import csv
+import io
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+sys.path.insert(0, str(Path(__file__).parent / "reporting"))
+from fabricated import make_run
+
+from ogreid.errors import UserError
+from ogreid.report import main
+
+BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+
+def test_one_run_is_told_in_its_own_folder(tmp_path, capsys):
+    run = make_run(tmp_path / "run")
+    assert main([str(run)]) == 0
+    assert capsys.readouterr().out == f"{run / 'report.html'}\n"
+    assert (run / "report.html").is_file()
+    assert main([str(run), "--to", str(tmp_path / "else.html")]) == 0
+    assert (tmp_path / "else.html").is_file()
+
+
+def test_several_runs_are_told_on_one_page(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    runs = [str(make_run(tmp_path / f"s{i}", pictures=False)) for i in range(2)]
+    assert main(runs) == 0
+    assert "2 runs" in (tmp_path / "comparison.html").read_text()
+
+
+def test_tables_come_as_markdown_and_csv(tmp_path, capsys):
+    run = str(make_run(tmp_path / "made" / "s0", train="market", transfer="duke", pictures=False))
+    main([run, "--markdown"])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[2].startswith("| market | made \N{MIDDLE DOT} s0 | 60.00 |")
+    assert any(line.startswith("| duke (transfer) | paper, Table III") for line in lines)
+    main([run, "--csv"])
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert [row["kind"] for row in rows] == ["run", "baseline", "baseline", "paper", "run", "paper"]
+    assert float(rows[0]["mAP"]) == 40
+
+
+def test_the_page_is_opened_when_asked(tmp_path, monkeypatch):
+    opened = []
+    monkeypatch.setattr("webbrowser.open", opened.append)
+    run = make_run(tmp_path / "run")
+    main([str(run), "--open"])
+    assert opened == [(run / "report.html").resolve().as_uri()]
+
+
+def test_a_folder_that_does_not_exist_is_named(tmp_path):
+    run = make_run(tmp_path / "run")
+    with pytest.raises(UserError, match="its folder does not exist"):
+        main([str(run), "--to", str(tmp_path / "nowhere" / "page.html")])
+    with pytest.raises(UserError, match="no run"):
+        main([str(tmp_path / "absent")])
+
+
+def shoot(page, picture, *options):
+    """The page's picture, and what the browser's console said."""
+    call = [
+        BROWSER,
+        "--headless",
+        "--no-sandbox",
+        "--hide-scrollbars",
+        "--virtual-time-budget=3000",
+        "--enable-logging=stderr",
+    ]
+    call += [f"--user-data-dir={picture.with_suffix('.profile')}", "--window-size=1200,900", f"--screenshot={picture}"]
+    done = subprocess.run([*call, *options, page.as_uri()], capture_output=True, text=True, timeout=90, check=True)
+    said = [line for line in done.stderr.splitlines() if ":CONSOLE" in line]
+    console = [line for line in said if "GL Driver Message" not in line]  # taking the picture stalls the software GPU
+    return np.asarray(Image.open(picture).convert("RGB")).astype(int), console
+
+
+@pytest.mark.skipif(BROWSER is None, reason="no Chromium: install it to see the page drawn")
+@pytest.mark.parametrize("painter", ["webgl", "2d"])
+def test_the_page_draws_its_cloud_in_a_browser_without_a_complaint(tmp_path, painter):
+    main([str(make_run(tmp_path / "run"))])
+    how = ["--enable-unsafe-swiftshader"] if painter == "webgl" else ["--disable-3d-apis"]
+    seen, console = shoot(tmp_path / "run" / "report.html", tmp_path / "seen.png", *how)
+    assert console == []
+    red = (seen[..., 0] > 180) & (seen[..., 1] < 60) & (seen[..., 2] < 60)
+    blue = (seen[..., 2] > 180) & (seen[..., 0] < 60) & (seen[..., 1] < 60)
+    assert red.sum() > 5000  # the ball
+    assert blue.sum() > 5000  # the plane behind it
+    middle = seen.shape[1] / 2
+    assert np.flatnonzero(red.any(axis=0)).min() > middle  # in the canvas at the right of the first view
