@@ -1,0 +1,130 @@
+"""What judging costs: beside the bare matrix product, the argsort form and scikit-learn, and as the gallery grows.
+
+python benchmarks/judging.py [--size market|msmt|growth] [--noise 2.2]
+
+Seconds are wall time, with the process's own CPU time in brackets (on a busy machine that one counts); memory is what
+the peak rose by above the embeddings. Forms marked ~ ran on a part of the queries and are scaled up.
+"""
+
+import argparse
+import resource
+import time
+
+import numpy as np
+import torch
+from sklearn.metrics import average_precision_score
+
+from ogreid.retrieval import judge
+
+SIZES = {"market": (3368, 19732, 750, 6), "msmt": (11659, 82161, 3060, 15)}
+"""Queries, gallery rows, identities, cameras of the test sets."""
+WIDTH = 512
+
+
+def scene(queries, gallery, identities, cameras, noise):
+    """Embeddings round identity centres; noise 2.2 gives about the mAP of the paper on Market-1501."""
+    rng = np.random.default_rng(0)
+    centres = rng.standard_normal((identities, WIDTH), dtype=np.float32)
+    sides = []
+    for rows in (queries, gallery):
+        identity = rng.integers(0, identities, rows)
+        embedding = rng.standard_normal((rows, WIDTH), dtype=np.float32)
+        for first in range(0, rows, 4096):
+            part = slice(first, first + 4096)
+            embedding[part] = centres[identity[part]] + noise * embedding[part]
+        sides += [embedding, identity, rng.integers(0, cameras, rows)]
+    return sides
+
+
+def bare_product(query, gallery, block=(512, 8192)):
+    """The matrix product of the same blocks and nothing else."""
+    for first in range(0, len(query), block[0]):
+        for start in range(0, len(gallery), block[1]):
+            np.matmul(query[first : first + block[0]], gallery[start : start + block[1]].T)
+
+
+def argsort_form(query, query_identity, query_camera, gallery, identity, camera):
+    """As most code does it: the whole matrix, sorted; step AP."""
+    scores = unit(query) @ unit(gallery).T
+    order = np.argsort(-scores, axis=1)
+    precisions = []
+    for q, ranked in enumerate(order):
+        hit = identity[ranked] == query_identity[q]
+        hit = hit[~(hit & (camera[ranked] == query_camera[q]))]
+        if hit.any():
+            precisions.append(np.mean(np.arange(1, hit.sum() + 1) / (np.flatnonzero(hit) + 1)))
+    return np.mean(precisions)
+
+
+def sklearn_form(query, query_identity, query_camera, gallery, identity, camera):
+    """One call of scikit-learn per query."""
+    query, gallery = unit(query), unit(gallery)
+    precisions = []
+    for q in range(len(query)):
+        hit = identity == query_identity[q]
+        valid = ~(hit & (camera == query_camera[q]))
+        if hit[valid].any():
+            precisions.append(average_precision_score(hit[valid], gallery[valid] @ query[q]))
+    return np.mean(precisions)
+
+
+def unit(rows):
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+def timed(work):
+    """The result, wall seconds, CPU seconds, and by how many GB the peak rose."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    wall, cpu = time.perf_counter(), time.process_time()
+    result = work()
+    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+    return result, wall, cpu, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - peak) / 1e6
+
+
+def line(form, wall, cpu, memory, share, found=None):
+    about = "~" if share < 1 else " "
+    worth = "" if found is None else f"   mAP step {100 * found:.4f}"
+    print(f"{form:24} {about}{wall / share:8.2f} s ({cpu / share:7.2f}) {memory:7.2f} GB{worth}")
+
+
+def compare(size, noise):
+    """One benchmark's size, every form."""
+    rows = scene(*SIZES[size], noise)
+    query, gallery = rows[0], rows[3]
+    judge(*(column[:64] for column in rows[:3]), *rows[3:])  # compiles
+    print(f"\n{size}: {len(query)} x {len(gallery)}, D = {WIDTH}, {torch.get_num_threads()} threads")
+    judged, *ours = timed(lambda: judge(*rows))
+    line("judge", *ours, 1, judged.mean_average_precision_step)
+    _, *bare = timed(lambda: bare_product(query, gallery))
+    line("bare blockwise product", *bare, 1)
+    print(f"{'':24} judge / product: {ours[0] / bare[0]:.2f} wall, {ours[1] / bare[1]:.2f} CPU")
+    share = 1.0 if size == "market" else 0.05
+    part = [column[: int(share * len(query))] for column in rows[:3]]
+    found, *cost = timed(lambda: argsort_form(*part, *rows[3:]))
+    line("matrix and argsort", *cost, share, found)
+    few = min(300, len(query))
+    found, *cost = timed(lambda: sklearn_form(*(column[:few] for column in rows[:3]), *rows[3:]))
+    line("scikit-learn per query", *cost, few / len(query), found)
+
+
+def growth(noise):
+    """A thousand queries in ever larger galleries: time per score must not grow."""
+    print(f"\n1000 queries, D = {WIDTH}")
+    for gallery in (10_000, 100_000, 1_000_000):
+        rows = scene(1000, gallery, gallery // 25, 6, noise)
+        _, wall, cpu, memory = timed(lambda rows=rows: judge(*rows))
+        rate = 1e9 * cpu / (1000 * gallery)
+        print(f"gallery {gallery:9,}: {wall:7.2f} s ({cpu:7.2f}), {rate:5.1f} ns CPU per score, {memory:.2f} GB")
+
+
+def main():
+    asked = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    asked.add_argument("--size", choices=[*SIZES, "growth"], action="append", help="default: market and growth")
+    asked.add_argument("--noise", type=float, default=2.2, help="the larger, the worse the network")
+    given = asked.parse_args()
+    for size in given.size or ["market", "growth"]:
+        growth(given.noise) if size == "growth" else compare(size, given.noise)
+
+
+if __name__ == "__main__":
+    main()
