@@ -6,7 +6,6 @@ code.
 
 import numba
 import numpy as np
-from scipy.spatial import cKDTree
 
 from ogreid.lifting.camera import WeakCamera, box_corner, pixel_grid
 from ogreid.lifting.mesh import Mesh
@@ -64,6 +63,8 @@ def nearest_vertices(mesh: Mesh, height: int, width: int) -> np.ndarray:
     The text does not say what hides what. Here a vertex takes part unless the front of its own pixel lies
     more than 5 cm before it, so that the back of the body does not shine through.
     """
+    from scipy.spatial import cKDTree  # half a second, which the other modes need not wait for
+
     pixels = mesh.camera.pixels(mesh.vertices, height, width)
     z = mesh.vertices[:, 2].astype(np.float64)
     place = np.clip(_round(pixels), 0, [width - 1, height - 1]).astype(np.int64)

@@ -8,7 +8,6 @@ from functools import cache
 from typing import NamedTuple
 
 import numpy as np
-from scipy.interpolate import PchipInterpolator
 
 from ogreid.lifting.camera import WeakCamera
 from ogreid.lifting.mesh import Mesh
@@ -102,7 +101,7 @@ def _mirrored(tube: list[Ring]) -> list[Ring]:
 def _tube(rings: list[Ring]) -> tuple[np.ndarray, np.ndarray]:
     """Corners (R * SIDES + 2, 3) and triangles of a closed tube through the rings."""
     angle = np.linspace(0, 2 * np.pi, SIDES, endpoint=False)
-    shape = _smooth(np.array(rings))
+    shape = _denser(np.array(rings))
     corners = np.stack(
         [
             shape[:, :1] + shape[:, 3:4] * np.cos(angle),
@@ -121,11 +120,11 @@ def _tube(rings: list[Ring]) -> tuple[np.ndarray, np.ndarray]:
     return _closed(corners, sides, here, after, shape)
 
 
-def _smooth(shape: np.ndarray) -> np.ndarray:
-    """Rings (R, 5) every ``STEP`` along y, without overshoot between the given ones."""
+def _denser(shape: np.ndarray) -> np.ndarray:
+    """Rings (R, 5) every ``STEP`` along y, between the given ones."""
     top, bottom = shape[0, 1], shape[-1, 1]
     heights = np.linspace(top, bottom, round((bottom - top) / STEP) + 1)
-    return np.asarray(PchipInterpolator(shape[:, 1], shape)(heights))
+    return np.stack([np.interp(heights, shape[:, 1], column) for column in shape.T], axis=1)
 
 
 def _closed(
