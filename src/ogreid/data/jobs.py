@@ -25,6 +25,7 @@ from rich.progress import (
 from rich.text import Text
 
 from ogreid.data.bodies import estimates_in
+from ogreid.data.cuhk_mat import holds_mat, unpack_mat
 from ogreid.data.obj import PublishedClouds, read_published
 from ogreid.data.packing import available_cores, bytes_needed, pack
 from ogreid.data.preview import export_ply, write_preview
@@ -39,6 +40,7 @@ __all__ = ["packing_progress", "run_job"]
 
 log = logging.getLogger(__name__)
 Told = Callable[[str, int, int], None]
+CUHK_KINDS = {"cuhk": "detected", "cuhk_labeled": "labeled"}
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,7 @@ def _compose(asked: argparse.Namespace, told: Told) -> Job:
         synthetic = parse_synthetic(asked.name)
         if synthetic is not None:
             return _synthetic(asked, synthetic, told)
-    return _crops(asked)
+    return _crops(asked, told)
 
 
 def _synthetic(asked: argparse.Namespace, synthetic: Synthetic, told: Told) -> Job:
@@ -125,7 +127,7 @@ def _published(asked: argparse.Namespace) -> Job:
     return Job(asked.name, rows, PublishedClouds(Path(asked.published), str(rows["source"][0]), asked.dtype))
 
 
-def _crops(asked: argparse.Namespace) -> Job:
+def _crops(asked: argparse.Namespace, told: Told) -> Job:
     if asked.images and asked.name in BENCHMARKS and asked.name != "folder":
         raise UserError(f"{asked.name} is a benchmark: give its folder with --root, or your own crops another name")
     benchmark = "folder" if asked.images else asked.name
@@ -133,13 +135,17 @@ def _crops(asked: argparse.Namespace) -> Job:
     root = asked.images or asked.root
     if root is None:
         raise UserError(f"where is {title}? give its folder: python -m ogreid.pack {asked.name} --root DIR")
+    root = Path(root)
+    if benchmark in CUHK_KINDS and holds_mat(root):
+        crops = _data_root(asked) / f"{benchmark}-crops"
+        root = unpack_mat(root, CUHK_KINDS[benchmark], crops, partial(told, f"{benchmark}: pictures"))
     rows = rows_array(read_benchmark(benchmark, root, allow_count_mismatch=asked.allow_count_mismatch))
     bodies: MeshSource = upright
     if asked.meshes:
-        bodies = estimates_in(asked.meshes, Path(root), asked.faces)
+        bodies = estimates_in(asked.meshes, root, asked.faces)
     else:
         log.info("%s: no --meshes; every crop is lifted with the built-in upright body", title)
-    return Job(benchmark, rows, _lifted(asked, Path(root), bodies))
+    return Job(benchmark, rows, _lifted(asked, root, bodies))
 
 
 def _lifted(asked: argparse.Namespace, root: Path, bodies: MeshSource) -> CropClouds:

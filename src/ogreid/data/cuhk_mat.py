@@ -1,0 +1,101 @@
+"""CUHK03 as it was released: all pictures in one MATLAB file, the new protocol's split in another.
+
+``cuhk-03.mat`` is HDF5 (MATLAB 7.3) and needs ``h5py``, which nothing else here does: ``pip install "ogreid[cuhk]"``.
+Its ``detected`` and ``labeled`` hold five pairs of cameras, each a table of persons by ten pictures, the first five of
+which are from the pair's first camera. ``cuhk03_new_protocol_config_<kind>.mat`` names pictures as
+``<pair>_<person>_<camera>_<number>.png`` and gives each its identity and split (Zhong et al., CVPR 2017).
+"""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from ogreid.errors import UserError
+
+__all__ = ["holds_mat", "unpack_mat"]
+
+PICTURES = "cuhk-03.mat"
+SPLITS = {"train_idx": "bounding_box_train", "query_idx": "query", "gallery_idx": "bounding_box_test"}
+
+
+def holds_mat(root: Path) -> bool:
+    """Whether a folder holds the released MATLAB file."""
+    return (root / PICTURES).is_file()
+
+
+def unpack_mat(root: Path, kind: str, target: Path, progress: Callable[[int, int], None] | None = None) -> Path:
+    """Write the pictures of the new protocol as ``PPPP_cC_N.png`` in one folder per split.
+
+    Args:
+        root: holds ``cuhk-03.mat`` and ``cuhk03_new_protocol_config_<kind>.mat``.
+        kind: ``detected`` or ``labeled``.
+        target: folder to make; one that is there is taken as whole.
+        progress: told (pictures done, pictures).
+
+    Raises:
+        UserError: ``h5py`` or the protocol's file is missing; a file is not what it should be.
+    """
+    if target.is_dir():
+        return target
+    wanted = _protocol(root / f"cuhk03_new_protocol_config_{kind}.mat")
+    making = target.with_name(f"{target.name}.part")
+    shutil.rmtree(making, ignore_errors=True)
+    for folder in SPLITS.values():
+        (making / folder).mkdir(parents=True)
+    try:
+        with _open(root / PICTURES) as released:
+            for done, (name, places) in enumerate(sorted(wanted.items()), start=1):
+                picture = Image.fromarray(_picture(released, kind, name))
+                for place in places:
+                    picture.save(making / place)
+                if progress is not None:
+                    progress(done, len(wanted))
+    except (OSError, KeyError, ValueError, IndexError) as error:
+        shutil.rmtree(making, ignore_errors=True)
+        raise UserError(f"{root / PICTURES}: not the released file ({error}); download it again") from error
+    making.rename(target)
+    return target
+
+
+def _open(path: Path) -> Any:  # noqa: ANN401 - h5py carries no types
+    try:
+        import h5py  # type: ignore[import-not-found, import-untyped, unused-ignore]
+    except ImportError as error:
+        raise UserError(f'{path}: reading it needs h5py; pip install "ogreid[cuhk]"') from error
+    return h5py.File(path, "r")
+
+
+def _protocol(path: Path) -> dict[str, list[str]]:
+    """For each picture's released name the places where it is to be written."""
+    from scipy.io import loadmat
+
+    if not path.is_file():
+        raise UserError(f"{path}: missing; the new protocol's split comes with person-re-ranking")
+    try:
+        told = loadmat(path)
+        names = [str(np.asarray(name).ravel()[0]) for name in told["filelist"].ravel()]
+        identities = told["labels"].ravel().astype(int)
+        numbers = {folder: told[key].ravel().astype(int) - 1 for key, folder in SPLITS.items()}
+    except (OSError, KeyError, ValueError, NotImplementedError) as error:
+        raise UserError(f"{path}: not the new protocol's split ({error}); download it again") from error
+    places: dict[str, list[str]] = {}
+    for folder, rows in numbers.items():
+        for row in rows:
+            _, _, camera, number = names[row].removesuffix(".png").split("_")
+            name = f"{identities[row]:04d}_c{int(camera)}_{int(number)}.png"
+            places.setdefault(names[row], []).append(f"{folder}/{name}")
+    return places
+
+
+def _picture(released: Any, kind: str, name: str) -> np.ndarray:  # noqa: ANN401
+    """(H, W, 3) uint8. MATLAB stores columns first, so every array comes transposed."""
+    pair, person, _, number = map(int, name.removesuffix(".png").split("_"))
+    table = released[released[kind][0][pair - 1]]
+    picture = np.asarray(released[table[number - 1][person - 1]]).T
+    if picture.ndim != 3:
+        raise ValueError(f"no picture {name} in {kind}")
+    return np.ascontiguousarray(picture, dtype=np.uint8)
