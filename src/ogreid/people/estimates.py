@@ -21,8 +21,8 @@ FILE = "bodies.npz"
 FORMAT = 1
 
 # Standard deviations, radians: what single-picture estimators reach on small crops, roughly.
-JOINT_ERROR = 0.09
-TURN_ERROR = (0.05, 0.12, 0.05)
+JOINT_ERROR = 0.06
+TURN_ERROR = (0.03, 0.12, 0.03)
 TURNED_ROUND = 0.02  # share of crops in which front and back are confused
 
 
@@ -65,14 +65,15 @@ def estimate(sighting: Sighting, shape: Array, rng: np.random.Generator) -> Esti
 def _noisy_camera(vertices: Array, pixels: Array, rng: np.random.Generator) -> Array:
     """The weak camera that fits vertices (V, 3) to pixels (V, 2) best, with an error of about two pixels."""
     side = max(HEIGHT, WIDTH)
-    error = np.exp(rng.normal(0, 0.015))
-    # The height fixes the scale: it survives a confusion of front and back, which a full fit would not.
-    scale = float(2 * np.ptp(pixels[:, 1]) / side / np.ptp(vertices[:, 1]) * error)
-    moved = [
-        ((pixels[:, axis].mean() + (side - length) / 2) / side * 2 - 1) / scale - vertices[:, axis].mean()
-        for axis, length in ((0, WIDTH), (1, HEIGHT))
-    ]
-    return np.array([scale, *(moved + rng.normal(0, 0.012, 2))], dtype=np.float32)
+    unit = (pixels + np.array([side - WIDTH, side - HEIGHT]) / 2) / side * 2 - 1
+    body = load_body()
+    trunk = body.weight_joints[: body.skin_count, 0] <= body.joint("chest")
+    across, tall = unit[:, 0], unit[:, 1]
+    # Height and trunk fix the camera: they survive a confusion of front and back, which a full fit would not.
+    scale = np.ptp(tall) / np.ptp(vertices[:, 1]) * np.exp(rng.normal(0, 0.015))
+    sideways = across[trunk].mean() / scale - vertices[trunk, 0].mean()
+    down = (tall.min() + tall.max()) / 2 / scale - (vertices[:, 1].min() + vertices[:, 1].max()) / 2
+    return np.array([scale, *(np.array([sideways, down]) + rng.normal(0, 0.012, 2))], dtype=np.float32)
 
 
 class Estimates(Mapping[str, Mesh]):
