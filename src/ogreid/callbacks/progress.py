@@ -2,7 +2,17 @@
 
 import lightning as L
 from lightning.pytorch.callbacks import RichProgressBar
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
 
 __all__ = ["Making", "ReidProgress"]
 
@@ -36,8 +46,16 @@ class Making:
             bar.stop()
 
 
+class _Rate(ProgressColumn):
+    """Pieces per second; nothing before the first is known."""
+
+    def render(self, task: Task) -> Text:
+        """See rich."""
+        return Text(f"{task.speed:>6.0f}/s" if task.speed else "")
+
+
 def _open(what: str, total: int) -> tuple[Progress, TaskID]:
-    rate = TextColumn("{task.speed:>6.0f}/s")
-    bar = Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), rate, TimeRemainingColumn())
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn())
+    bar = Progress(*columns)
     bar.start()
     return bar, bar.add_task(what, total=total)
