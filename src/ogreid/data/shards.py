@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from ogreid.data.manifest import BLOCK, Manifest, Shard, rows_checksum
-from ogreid.data.store import Store
+from ogreid.data.store import Store, read_block
 from ogreid.data.writer import StoreWriter, write_block
 from ogreid.errors import UserError
 
@@ -104,8 +104,8 @@ def _settings(shard: Store) -> Manifest:
 
 
 def _copy(shard: Store, own: int, writer: StoreWriter, block: int) -> None:
-    rows = range(own * BLOCK, min((own + 1) * BLOCK, len(shard)))
-    sums = write_block(writer.part, block, {name: shard.field(name, rows) for name in shard.fields})
+    arrays = {name: read_block(shard.path / f"{name}.npy", own) for name in shard.fields}
+    sums = write_block(writer.part, block, arrays)
     for name, one in shard.manifest.fields.items():
         if sums[name] != one.checksums[own]:
             raise UserError(f"{shard.path / name}.npy: damaged since it was packed; pack shard {shard.path.name} again")

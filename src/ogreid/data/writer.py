@@ -19,7 +19,7 @@ from typing import IO
 import numpy as np
 
 from ogreid.data.manifest import BLOCK, Manifest, counted
-from ogreid.data.store import Store, checksum
+from ogreid.data.store import Store, checksum, read_block
 from ogreid.errors import UserError
 
 __all__ = ["StoreWriter", "write_block"]
@@ -130,15 +130,14 @@ class StoreWriter:
         journal = self.part / "finished.jsonl"
         if not journal.is_file():
             return
-        arrays = {name: np.load(self.part / f"{name}.npy", mmap_mode="r") for name in self.plan.fields}
         for line in journal.read_text(encoding="utf-8").splitlines():
             try:
                 told = json.loads(line)
             except ValueError:
                 continue  # the line that was being written when the process was killed
-            inside = slice(told["block"] * BLOCK, (told["block"] + 1) * BLOCK)
-            if all(checksum(arrays[name][inside]) == told["checksums"][name] for name in arrays):
-                self.finished[told["block"]] = told["checksums"]
+            block, sums = told["block"], told["checksums"]
+            if all(checksum(read_block(self.part / f"{name}.npy", block)) == sums[name] for name in self.plan.fields):
+                self.finished[block] = sums
         # Rewritten, because a torn last line would swallow the next one.
         lines = [json.dumps({"block": block, "checksums": sums}) for block, sums in self.finished.items()]
         journal.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
