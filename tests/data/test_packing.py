@@ -209,3 +209,14 @@ def test_a_missing_synthetic_store_is_made_and_packed_once(tmp_path, monkeypatch
 def test_an_unknown_domain_is_answered_with_the_known_ones(tmp_path):
     with pytest.raises(UserError, match=r"no synthetic domain 'plazza-8'; did you mean plaza\?, as in plaza-160"):
         ensure_synthetic("plazza-8", tmp_path)
+
+
+@pytest.mark.parametrize(("domain", "cameras"), [("plaza", 6), ("transit", 15)])
+def test_real_domains_are_made_read_and_packed(tmp_path, domain, cameras):
+    store = Store.open(ensure_synthetic(f"{domain}-4", tmp_path))
+    assert store.manifest.benchmark == domain
+    assert all(len(store.split(split)) for split in ("train", "query", "gallery"))
+    assert 1 < len(store.manifest.cameras) <= cameras
+    judged = store.rows[store.split("query")]
+    assert not set(judged["identity"]) & set(store.rows["identity"][store.split("train")]) or domain == "transit"
+    assert store.picture(0).std() > 5
