@@ -2,7 +2,6 @@
 
 import inspect
 from collections.abc import Callable
-from typing import Literal
 
 import torch
 from jaxtyping import Float, Int
@@ -64,7 +63,7 @@ def circle_loss(
     *,
     margin: float = 0.25,
     gamma: float = 64.0,
-    pairs: Literal["batch", "anchor"] = "batch",
+    pairs: str = "batch",
 ) -> Float[Tensor, ""]:
     """Circle loss of the L2-normalised embedding; not divided by the batch.
 
@@ -83,6 +82,9 @@ def circle_loss(
 
     Returns:
         A scalar; exactly 0 (with a gradient of 0) where there is no positive or no negative pair.
+
+    Raises:
+        UserError: an unknown kind of pairs.
 
     Source: Sun et al., Circle loss, CVPR 2020, equations 5 and 6.
     """
@@ -190,7 +192,7 @@ class CircleReid(CrossEntropyReid):
         *,
         margin: float = 0.25,
         gamma: float = 64.0,
-        pairs: Literal["batch", "anchor"] = "batch",
+        pairs: str = "batch",
         dropout: float = 0.7,
         label_smoothing: float = 0.0,
     ) -> None:

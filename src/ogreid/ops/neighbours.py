@@ -134,7 +134,7 @@ def _nearest_fused_3d(points: Tensor, k: int) -> Tensor:
     from ogreid.ops.kernels.threads import runs_of_rows, share
 
     batch, count, _ = points.shape
-    axis = points.std(1).sum(0).argmax()
+    axis = points.std(1, correction=0).sum(0).argmax()
     order = points[..., axis].argsort(1)  # (B, N)
     turned = points.roll(-int(axis), 2).gather(1, order.unsqueeze(2).expand_as(points))
     axes = turned.movedim(2, 0).contiguous().numpy()  # (3, B, N), the widest axis first

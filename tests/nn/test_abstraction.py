@@ -1,0 +1,87 @@
+"""Set abstraction: branches, groupings, sums."""
+
+import pytest
+import torch
+from torch import nn
+
+from ogreid.nn.abstraction import BallGrouping, GroupBranch, NearestGrouping, SetAbstraction
+from ogreid.ops import balls
+
+
+def random(*shape, seed=0, dtype=torch.float64):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
+
+
+def textbook(branch, xyz, centres, features, index):
+    """``concat(x_j - x_i, f_j)`` through 1x1 convolutions and BatchNorm2d, laid out as (B, C, M, S)."""
+    members = torch.stack(
+        [
+            torch.cat([position[near] - middle.unsqueeze(1), feature[near]], 2)
+            for position, middle, feature, near in zip(xyz, centres, features, index, strict=True)
+        ]
+    ).permute(0, 3, 1, 2)
+    first, second = (nn.BatchNorm2d(norm.num_features).double() for norm in (branch.inner_norm, branch.outer_norm))
+    rows = first(nn.functional.conv2d(members, branch.inner.weight[:, :, None, None]))
+    if branch.gate is not None:
+        reduce, expand = branch.gate.reduce, branch.gate.expand
+        hidden = nn.functional.silu(nn.functional.conv2d(rows, reduce.weight[:, :, None, None], reduce.bias))
+        rows = rows * nn.functional.conv2d(hidden, expand.weight[:, :, None, None], expand.bias).sigmoid()
+    rows = second(nn.functional.conv2d(rows, branch.outer.weight[:, :, None, None])).relu()
+    return rows.amax(3).transpose(1, 2), first, second
+
+
+@pytest.mark.parametrize("backend", ["plain", "fused"])
+@pytest.mark.parametrize("gate", [True, False])
+def test_a_branch_is_the_published_stack_of_layers(backend, gate):
+    torch.manual_seed(0)
+    branch = GroupBranch(5, 30, 8, gate=gate, backend=backend).double()
+    xyz, features = random(2, 40, 3), random(2, 40, 5, seed=1)
+    index = torch.randint(40, (2, 6, 4))
+    centres = xyz[:, :6]
+    expected, first, second = textbook(branch, xyz, centres, features, index)
+    torch.testing.assert_close(branch(torch.cat([xyz, features], 2), centres, index), expected)
+    for ours, theirs in ((branch.inner_norm, first), (branch.outer_norm, second)):
+        torch.testing.assert_close(ours.running_mean, theirs.running_mean)
+        torch.testing.assert_close(ours.running_var, theirs.running_var)
+
+
+@pytest.mark.parametrize(("width", "hidden"), [(12, 1), (47, 1), (48, 2), (256, 10)])
+def test_the_gate_is_as_narrow_as_the_published_one(width, hidden):
+    assert GroupBranch(8, width, 8, gate=True).gate.reduce.out_features == hidden
+
+
+def test_scales_are_added():
+    torch.manual_seed(1)
+    xyz, features = random(2, 60, 3, seed=2), random(2, 60, 5, seed=3)
+    branches = [GroupBranch(5, 6, 8, gate=True).double() for _ in range(2)]
+    reduction = SetAbstraction(BallGrouping((0.5, 1.0), (4, 8)), branches).double()
+    centres = xyz[:, :9]
+    points = torch.cat([xyz, features], 2)
+    groups = balls(xyz, centres, (0.5, 1.0), (4, 8))
+    expected = sum(branch(points, centres, index) for branch, index in zip(branches, groups, strict=True))
+    torch.testing.assert_close(reduction(xyz, centres, features), expected)
+
+
+def test_nearest_grouping_takes_the_nearest_of_each_scale():
+    xyz = random(1, 30, 3, seed=4)
+    few, many = NearestGrouping((0.1, 0.2), (3, 7))(xyz, xyz[:, :5])
+    order = torch.cdist(xyz[:, :5], xyz).argsort(2)
+    assert torch.equal(few, order[..., :3])
+    assert torch.equal(many, order[..., :7])
+
+
+def test_moving_the_cloud_changes_nothing():
+    torch.manual_seed(2)
+    branch = GroupBranch(5, 6, 8, gate=True).double().eval()
+    xyz, features, index = random(2, 40, 3, seed=5), random(2, 40, 5, seed=6), torch.randint(40, (2, 6, 4))
+    here = branch(torch.cat([xyz, features], 2), xyz[:, :6], index)
+    there = branch(torch.cat([xyz + 3, features], 2), xyz[:, :6] + 3, index)
+    torch.testing.assert_close(here, there)
+
+
+def test_the_gradient_passes_a_numerical_check():
+    torch.manual_seed(3)
+    branch = GroupBranch(2, 4, 3, gate=True).double()
+    xyz, index = random(2, 9, 3, seed=7), torch.randint(9, (2, 4, 3))
+    features = random(2, 9, 2, seed=8).requires_grad_()
+    assert torch.autograd.gradcheck(lambda f: branch(torch.cat([xyz, f], 2), xyz[:, :4], index), [features])

@@ -1,0 +1,86 @@
+"""Work shared over threads: nothing twice, nothing left out, the same on any number of them, and after a fork."""
+
+import multiprocessing
+import threading
+
+import pytest
+import torch
+
+from ogreid.ops import Norm, edge_blend, farthest_points, nearest
+from ogreid.ops.kernels.threads import runs_of_rows, share
+
+
+@pytest.fixture
+def threads():
+    """Sets torch's number of threads for one test."""
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+@pytest.mark.parametrize("pieces", [0, 1, 7])
+def test_every_piece_is_done_once(threads, count, pieces):
+    threads(count)
+    done, lock = [], threading.Lock()
+
+    def work(piece):
+        with lock:
+            done.append(piece)
+
+    share(work, pieces)
+    assert sorted(done) == list(range(pieces))
+
+
+def test_runs_cover_every_row_of_every_cloud():
+    runs = runs_of_rows(2, 10, 4)
+    assert runs == [(0, 0, 4), (0, 4, 8), (0, 8, 10), (1, 0, 4), (1, 4, 8), (1, 8, 10)]
+
+
+def test_an_error_in_a_thread_is_raised(threads):
+    threads(2)
+
+    def work(piece):
+        if piece == 3:
+            raise ValueError("piece three")
+
+    with pytest.raises(ValueError, match="piece three"):
+        share(work, 4)
+
+
+def blended(seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    xyz = torch.randn(3, 700, 3, generator=generator)
+    source = torch.randn(3, 700, 8, generator=generator).requires_grad_()
+    norm = Norm(torch.ones(8), torch.zeros(8))
+    value = edge_blend(source, source, nearest(xyz, 9), norm, torch.tensor(0.4), backend="fused").value
+    return value, torch.autograd.grad(value.square().sum(), source)[0]
+
+
+def test_values_and_gradients_are_the_same_on_any_number_of_threads_and_run_to_run(threads):
+    results = []
+    for count in (1, 2, 2, 5):
+        threads(count)
+        results.append(blended())
+    for value, gradient in results[1:]:
+        assert torch.equal(value, results[0][0])
+        assert torch.equal(gradient, results[0][1])
+
+
+def _in_a_child(queue):
+    torch.set_num_threads(2)
+    queue.put(farthest_points(torch.linspace(0, 1, 60).view(2, 10, 3), 4, backend="fused").tolist())
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")  # what is tested here
+def test_kernels_run_in_a_child_process(threads, method):
+    threads(2)
+    expected = farthest_points(torch.linspace(0, 1, 60).view(2, 10, 3), 4, backend="fused").tolist()
+    context = multiprocessing.get_context(method)
+    queue = context.Queue()
+    child = context.Process(target=_in_a_child, args=(queue,))
+    child.start()
+    assert queue.get(timeout=60) == expected
+    child.join(timeout=60)
+    assert child.exitcode == 0
