@@ -8,23 +8,18 @@ import pytest
 import torch
 
 from ogreid.retrieval import counting
-
-
-def unit(rows: np.ndarray) -> np.ndarray:
-    out = np.empty(rows.shape, dtype=np.float32)
-    assert counting.unit_rows(rows, np.arange(len(rows)), out) == -1
-    return out
+from ogreid.retrieval.directions import directions
 
 
 def hostile(seed, queries=6, width=64):
     """A gallery, sorted by identity, of positives and negatives that differ from them by a few units of 2^-24."""
     rng = np.random.default_rng(seed)
-    query = unit(rng.standard_normal((queries, width)).astype(np.float32))
+    query = directions(rng.standard_normal((queries, width)), "row")
     rows = []
     for _ in range(8):
         jitter = rng.integers(-2, 3, (queries, width)) * 2.0**-24
         rows.append((query + jitter).astype(np.float32))
-    gallery = np.concatenate([*rows, unit(rng.standard_normal((30, width)).astype(np.float32))])
+    gallery = np.concatenate([*rows, directions(rng.standard_normal((30, width)), "row")])
     identity = np.concatenate([np.tile(np.arange(queries), 3), np.full(len(gallery) - 3 * queries, 99)])
     order = np.argsort(identity, kind="stable")
     return query, gallery[order], identity[order]
@@ -42,18 +37,6 @@ def fused(query, gallery, begin, end, ladders, tile):
             product = np.ascontiguousarray(query @ piece.T)
             counting.tally(query, piece, product, begin - first, end - first, ladders, bins, pool, 2)
     return bins
-
-
-def test_rows_have_unit_length_and_lie_on_the_grid():
-    rows = unit(np.random.default_rng(0).standard_normal((50, 512)) * 1e3)
-    np.testing.assert_allclose(np.linalg.norm(rows.astype(np.float64), axis=1), 1, atol=1e-6)
-    np.testing.assert_array_equal(rows * 2.0**24, np.rint(rows * 2.0**24))
-
-
-def test_the_first_row_without_a_direction_is_named():
-    rows = np.ones((5, 4), dtype=np.float32)
-    rows[3] = 0
-    assert counting.unit_rows(rows, np.array([4, 3, 1]), np.empty((3, 4), dtype=np.float32)) == 3
 
 
 def test_scores_are_exact_fractions():
@@ -95,7 +78,7 @@ def test_the_filter_never_decides_what_it_cannot_know(seed, tile):
 def test_plain_and_fused_counts_are_equal(seed):
     rng = np.random.default_rng(seed)
     identity = np.sort(rng.integers(0, 12, 500))
-    query, gallery = (unit(rng.standard_normal((n, 40)).astype(np.float32)) for n in (11, 500))
+    query, gallery = (directions(rng.standard_normal((n, 40)), "row") for n in (11, 500))
     begin, end = spans(identity, 11)
     camera, gallery_camera = rng.integers(0, 3, 11), rng.integers(0, 3, 500)
     ladders = counting.Ladders.build(query, gallery, begin, end, camera, gallery_camera)
@@ -110,8 +93,8 @@ def test_plain_and_fused_counts_are_equal(seed):
 def test_many_equal_positives_and_a_single_one_are_bucketed_safely():
     """The range of one query's positives has no width at all."""
     rng = np.random.default_rng(4)
-    query = unit(rng.standard_normal((2, 16)).astype(np.float32))
-    others = unit((query[:1] + 1e-4 * rng.standard_normal((400, 16))).astype(np.float32))
+    query = directions(rng.standard_normal((2, 16)), "row")
+    others = directions(query[:1] + 1e-4 * rng.standard_normal((400, 16)), "row")
     gallery = np.concatenate([np.repeat(query[:1], 5, axis=0), query[1:], others])
     identity = np.concatenate([np.zeros(5, dtype=int), [1], np.full(400, 9)])
     begin, end = spans(identity, 2)
@@ -125,6 +108,6 @@ def test_many_equal_positives_and_a_single_one_are_bucketed_safely():
 @pytest.mark.parametrize("width", [16, 512, 4096])
 def test_the_rounding_bound_holds_with_room(width):
     rng = np.random.default_rng(width)
-    left, right = (unit(np.abs(rng.standard_normal((64, width))).astype(np.float32)) for _ in range(2))
+    left, right = (directions(np.abs(rng.standard_normal((64, width))), "row") for _ in range(2))
     exact = left.astype(np.float64) @ right.astype(np.float64).T
     assert np.abs(left @ right.T - exact).max() < counting.rounding_bound(width) < 1e-3

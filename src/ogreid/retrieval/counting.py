@@ -3,13 +3,13 @@
 Only the ranks of the positives matter, and a rank is a count. So no Q x G matrix is kept and nothing is sorted but
 the few scores of a query's own positives; counts add up over pieces of the gallery.
 
-**Why no result depends on block, thread or machine.** `unit_rows` rounds normalised embeddings to multiples of 2^-24.
-Those are float32 numbers, and their products are multiples of 2^-48 whose partial sums stay below 2 (Cauchy-Schwarz),
-so a float64 dot product of two of them is *exact* in whatever order it is added. That exact score decides every rank:
-equal embeddings tie, always. `tally` reads a float32 matrix product, whose last bits do depend on block shape and
-library, only as a filter: where it lies further from every positive than the a-priori error bound of a float32 dot
-product (Higham, Accuracy and Stability of Numerical Algorithms, 2002, eq. 3.5) its verdict is the exact one, and in
-the rare remaining cases (about 1 in 1000) the exact score is computed.
+**Why no result depends on block, thread or machine.** `directions` rounds normalised embeddings to multiples of 2^-24.
+Those are float32 numbers, and their products are multiples of 2^-48 whose partial sums stay below 2 (Cauchy-Schwarz), so
+a float64 dot product of two of them is *exact* in whatever order it is added. That exact score decides every rank: equal
+embeddings tie, always. `tally` reads a float32 matrix product, whose last bits do depend on block shape and library, only
+as a filter: where it lies further from every positive than the a-priori error bound of a float32 dot product (Higham,
+Accuracy and Stability of Numerical Algorithms, 2002, eq. 3.5) its verdict is the exact one, and in the rare remaining
+cases (about 1 in 1000) the exact score is computed.
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -20,12 +20,11 @@ import numpy as np
 import torch
 from numba import njit
 
-__all__ = ["Ladders", "measure", "rounding_bound", "tally", "tally_plain", "unit_rows"]
+__all__ = ["Ladders", "measure", "rounding_bound", "tally", "tally_plain", "tally_scores"]
 
 RECALL_LEVELS = 101
 """Points of the precision-recall curve: recall 0, 0.01 ... 1."""
 
-_GRID = 2.0**24
 _BUCKETS = 1024
 _FIRST, _LAST = np.float32(0), np.float32(_BUCKETS - 1)
 
@@ -34,28 +33,6 @@ def rounding_bound(width: int) -> float:
     """Largest distance between the float32 and the exact dot product of two unit vectors of ``width``."""
     unit = width * 2.0**-24
     return 1.01 * unit / (1 - unit)  # 1.01: the rows are unit vectors only up to their own rounding
-
-
-@njit(nogil=True, cache=True)
-def unit_rows(rows: np.ndarray, order: np.ndarray, out: np.ndarray) -> int:
-    """Write ``rows[order]`` (R, D), normalised and rounded to multiples of 2^-24, into ``out`` (R, D) float32.
-
-    Sums run in index order in float64, so the same row gives the same bits on every machine.
-
-    Returns:
-        -1, or the number (before ``order``) of the first row that has no direction: zero or not finite.
-    """
-    for r in range(len(order)):
-        source = rows[order[r]]
-        square = 0.0
-        for d in range(source.shape[0]):
-            square += float(source[d]) * float(source[d])
-        if not (0.0 < square < np.inf):
-            return int(order[r])
-        scale = _GRID / np.sqrt(square)
-        for d in range(source.shape[0]):
-            out[r, d] = np.rint(float(source[d]) * scale) / _GRID
-    return -1
 
 
 @njit(nogil=True, cache=True)
@@ -161,7 +138,7 @@ class Ladders(NamedTuple):
         camera: np.ndarray,
         gallery_camera: np.ndarray,
     ) -> "Ladders":
-        """The ladders of ``query`` (B, D) in ``gallery`` (G, D), both rows of `unit_rows`.
+        """The ladders of ``query`` (B, D) in ``gallery`` (G, D), both rows of `directions`.
 
         Args:
             query: (B, D) float32.
@@ -237,7 +214,7 @@ def tally(
     Threads of a pool instead of numba's own: those would not survive the forks of a data loader.
 
     Args:
-        query: (B, D) float32 rows of `unit_rows`.
+        query: (B, D) float32 rows of `directions`.
         tile: (T, D) float32, a piece of the gallery, likewise.
         product: (B, T) float32, ``query @ tile.T`` in any order of addition.
         begin: (B,) first row, counted from the tile's, of the query's own identity: no negatives up to ``end``.
@@ -280,6 +257,24 @@ def tally_plain(
     table.scatter_add_(1, above, (~own).long())
     wanted = np.arange(most + 1) <= counts[:, None]
     bins += table.cpu().numpy()[wanted]
+
+
+@njit(nogil=True, cache=True)
+def tally_scores(
+    scores: np.ndarray, begin: np.ndarray, end: np.ndarray, camera: np.ndarray, gallery_camera: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Offsets and complete counts for scores (B, G) of any kind; the gallery sorted by identity, without junk."""
+    counts = _count_positives(begin, end, camera, gallery_camera)
+    offsets = np.zeros(len(counts) + 1, dtype=np.int64)
+    offsets[1:] = np.cumsum(counts)
+    bins = np.zeros(offsets[-1] + len(counts), dtype=np.int64)
+    for q in range(len(counts)):
+        rungs = np.sort(scores[q, begin[q] : end[q]][gallery_camera[begin[q] : end[q]] != camera[q]])
+        if len(rungs) > 0:
+            for g in range(scores.shape[1]):
+                if not begin[q] <= g < end[q]:
+                    bins[offsets[q] + q + _at_most(rungs, scores[q, g])] += 1
+    return offsets, bins
 
 
 @njit(nogil=True, cache=True)

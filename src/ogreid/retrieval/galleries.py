@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ogreid.retrieval import counting
+from ogreid.retrieval.directions import directions
 
 __all__ = ["KINDS", "RankedGallery", "choose_queries", "rank_gallery"]
 
@@ -77,8 +77,8 @@ def rank_gallery(
         gallery_camera: (G,).
         top: rows per list; fewer where the gallery has not as many.
     """
-    wanted, known = _unit(query[queries]), _unit(gallery)
-    scores = wanted @ known.T
+    wanted, known = directions(query[queries], "query"), directions(gallery, "gallery row")
+    scores = wanted.astype(np.float64) @ known.astype(np.float64).T  # exact, see `counting`
     found = []
     for number, row in zip(queries, scores, strict=True):
         same = gallery_identity == query_identity[number]
@@ -86,11 +86,3 @@ def rank_gallery(
         first = valid[np.lexsort((same[valid], -row[valid]))][:top]
         found.append(RankedGallery(number, first, row[first], same[first]))
     return found
-
-
-def _unit(rows: np.ndarray) -> np.ndarray:
-    """On the grid of `counting`, as float64: products of such rows are exact."""
-    unit = np.empty(rows.shape, dtype=np.float32)
-    bad = counting.unit_rows(rows, np.arange(len(rows)), unit)
-    assert bad < 0, "judge has seen these rows"
-    return unit.astype(np.float64)

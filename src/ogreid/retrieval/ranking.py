@@ -14,8 +14,9 @@ from jaxtyping import Float32, Float64, Int64
 
 from ogreid.errors import UserError
 from ogreid.retrieval import counting
+from ogreid.retrieval.directions import directions
 
-__all__ = ["AveragePrecision", "Judgement", "Unanswerable", "judge"]
+__all__ = ["AveragePrecision", "Judgement", "Unanswerable", "judge", "summed_up"]
 
 Array = np.ndarray | torch.Tensor
 AveragePrecision = Literal["trapezoid", "step"]
@@ -136,7 +137,7 @@ def judge(
     kept = np.flatnonzero(known.identity != -1)
     order = kept[np.argsort(known.identity[kept], kind="stable")]
     measures, precision = _measure(queries.sorted(np.arange(len(queries.identity))), known.sorted(order), block, device)
-    return _judgement(measures, precision, len(known.identity), average_precision, unanswerable)
+    return summed_up(measures, precision, len(known.identity), average_precision, unanswerable)
 
 
 class _Rows(NamedTuple):
@@ -161,15 +162,8 @@ class _Rows(NamedTuple):
         return cls(side, np.ascontiguousarray(rows), identities, cameras)
 
     def sorted(self, order: np.ndarray) -> "_Rows":
-        """The rows in ``order``, embeddings normalised and on the grid of `counting`."""
-        unit = np.empty((len(order), self.embedding.shape[1]), dtype=np.float32)
-        bad = counting.unit_rows(self.embedding, order, unit)
-        if bad >= 0:
-            zero = not self.embedding[bad].any()
-            came = "is all zeros" if zero else "holds a value that is not finite"
-            raise UserError(
-                f"{self.side} embedding {bad} {came}, so it has no direction to compare: look at the network"
-            )
+        """The rows in ``order``, embeddings normalised and on the grid of `directions`."""
+        unit = directions(self.embedding, f"{self.side} embedding", order)
         return _Rows(self.side, unit, self.identity[order], self.camera[order])
 
 
@@ -220,13 +214,14 @@ def _count(
     return ladders.offsets, bins
 
 
-def _judgement(
+def summed_up(
     measures: Float64[np.ndarray, "Q 4"],
     precision: Float64[np.ndarray, "101"],
     gallery: int,
     average_precision: AveragePrecision,
     unanswerable: Unanswerable,
 ) -> Judgement:
+    """The judgement from per-query measures (NaN where unanswerable) and the summed precision of `counting.measure`."""
     answerable = ~np.isnan(measures[:, 0])
     count = int(answerable.sum())
     if count == 0:

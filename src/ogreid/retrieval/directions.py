@@ -1,0 +1,47 @@
+"""Embeddings as directions: unit vectors on a grid on which their dot products are exact."""
+
+import numpy as np
+from numba import njit
+
+from ogreid.errors import UserError
+
+__all__ = ["directions"]
+
+_GRID = 2.0**24
+
+
+def directions(rows: np.ndarray, what: str, order: np.ndarray | None = None) -> np.ndarray:
+    """``rows[order]`` (all rows where no order is given) as unit vectors on the grid, (R, D) float32.
+
+    Raises:
+        UserError: a row that is zero or not finite; ``what`` it is called.
+    """
+    order = np.arange(len(rows)) if order is None else order
+    unit = np.empty((len(order), rows.shape[1]), dtype=np.float32)
+    bad = _unit_rows(np.ascontiguousarray(rows), order, unit)
+    if bad >= 0:
+        came = "holds a value that is not finite" if rows[bad].any() else "is all zeros"
+        raise UserError(f"{what} {bad} {came}, so it has no direction to compare: look at the network")
+    return unit
+
+
+@njit(nogil=True, cache=True)
+def _unit_rows(rows: np.ndarray, order: np.ndarray, out: np.ndarray) -> int:
+    """Write ``rows[order]`` (R, D), normalised and rounded to multiples of 2^-24, into ``out`` (R, D) float32.
+
+    Sums run in index order in float64, so the same row gives the same bits on every machine.
+
+    Returns:
+        -1, or the number (before ``order``) of the first row that has no direction: zero or not finite.
+    """
+    for r in range(len(order)):
+        source = rows[order[r]]
+        square = 0.0
+        for d in range(source.shape[0]):
+            square += float(source[d]) * float(source[d])
+        if not (0.0 < square < np.inf):
+            return int(order[r])
+        scale = _GRID / np.sqrt(square)
+        for d in range(source.shape[0]):
+            out[r, d] = np.rint(float(source[d]) * scale) / _GRID
+    return -1

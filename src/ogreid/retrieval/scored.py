@@ -1,0 +1,61 @@
+"""Judging of ranked lists that come as scores: re-ranked distances, fused networks, other people's matrices."""
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from ogreid.errors import UserError
+from ogreid.retrieval import counting
+from ogreid.retrieval.ranking import AveragePrecision, Judgement, Unanswerable, summed_up
+
+__all__ = ["judge_scores"]
+
+
+def judge_scores(
+    scores: Iterable[np.ndarray],
+    query_identity: np.ndarray,
+    query_camera: np.ndarray,
+    gallery_identity: np.ndarray,
+    gallery_camera: np.ndarray,
+    *,
+    average_precision: AveragePrecision = "trapezoid",
+    unanswerable: Unanswerable = "skip",
+) -> Judgement:
+    """What `judge` does, for scores that are not products of embeddings; larger is more alike.
+
+    Args:
+        scores: blocks (B, G) whose rows are the Q queries in order; float32 or float64. One (Q, G) array in a list
+            will do.
+        query_identity: (Q,) integers.
+        query_camera: (Q,).
+        gallery_identity: (G,); -1 is junk.
+        gallery_camera: (G,).
+        average_precision: as in `judge`.
+        unanswerable: as in `judge`.
+
+    Raises:
+        UserError: shapes that do not fit, scores that are not a number, no answerable query.
+    """
+    measures = np.full((len(query_identity), 4), np.nan)
+    precision = np.zeros(counting.RECALL_LEVELS)
+    order = np.argsort(gallery_identity, kind="stable")
+    order = order[gallery_identity[order] != -1]
+    identity, camera = gallery_identity[order].astype(np.int64), gallery_camera[order].astype(np.int64)
+    begin, end = (np.searchsorted(identity, query_identity, side=side) for side in ("left", "right"))
+    first = 0
+    for block in scores:
+        part = slice(first, first + len(block))
+        if block.ndim != 2 or block.shape[1] != len(gallery_identity) or part.stop > len(query_identity):
+            raise UserError(
+                f"scores of shape {block.shape} from query {first} on, expected {len(query_identity)} queries in all "
+                f"and {len(gallery_identity)} columns"
+            )
+        if np.isnan(block).any():
+            raise UserError(f"scores of the queries {first} to {part.stop - 1} hold NaN, which has no rank")
+        sides = begin[part], end[part], query_camera[part].astype(np.int64)
+        offsets, bins = counting.tally_scores(np.ascontiguousarray(block[:, order]), *sides, camera)
+        counting.measure(offsets, bins, measures[part], precision)
+        first = part.stop
+    if first != len(query_identity):
+        raise UserError(f"scores of {first} queries, expected {len(query_identity)}")
+    return summed_up(measures, precision, len(gallery_identity), average_precision, unanswerable)
