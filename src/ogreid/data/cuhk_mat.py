@@ -23,15 +23,15 @@ SPLITS = {"train_idx": "bounding_box_train", "query_idx": "query", "gallery_idx"
 
 
 def holds_mat(root: Path) -> bool:
-    """Whether a folder holds the released MATLAB file."""
-    return (root / PICTURES).is_file()
+    """Whether a folder, or ``cuhk03_release`` in it, holds the released MATLAB file."""
+    return _find(root, PICTURES).is_file()
 
 
 def unpack_mat(root: Path, kind: str, target: Path, progress: Callable[[int, int], None] | None = None) -> Path:
     """Write the pictures of the new protocol as ``PPPP_cC_N.png`` in one folder per split.
 
     Args:
-        root: holds ``cuhk-03.mat`` and ``cuhk03_new_protocol_config_<kind>.mat``.
+        root: holds ``cuhk-03.mat`` and ``cuhk03_new_protocol_config_<kind>.mat``, here or in ``cuhk03_release``.
         kind: ``detected`` or ``labeled``.
         target: folder to make; one that is there is taken as whole.
         progress: told (pictures done, pictures).
@@ -41,13 +41,14 @@ def unpack_mat(root: Path, kind: str, target: Path, progress: Callable[[int, int
     """
     if target.is_dir():
         return target
-    wanted = _protocol(root / f"cuhk03_new_protocol_config_{kind}.mat")
+    pictures = _find(root, PICTURES)
+    wanted = _protocol(_find(root, f"cuhk03_new_protocol_config_{kind}.mat"))
     making = target.with_name(f"{target.name}.part")
     shutil.rmtree(making, ignore_errors=True)
     for folder in SPLITS.values():
         (making / folder).mkdir(parents=True)
     try:
-        with _open(root / PICTURES) as released:
+        with _open(pictures) as released:
             for done, (name, places) in enumerate(sorted(wanted.items()), start=1):
                 picture = Image.fromarray(_picture(released, kind, name))
                 for place in places:
@@ -56,9 +57,15 @@ def unpack_mat(root: Path, kind: str, target: Path, progress: Callable[[int, int
                     progress(done, len(wanted))
     except (OSError, KeyError, ValueError, IndexError) as error:
         shutil.rmtree(making, ignore_errors=True)
-        raise UserError(f"{root / PICTURES}: not the released file ({error}); download it again") from error
+        raise UserError(f"{pictures}: not the released file ({error}); download it again") from error
     making.rename(target)
     return target
+
+
+def _find(root: Path, name: str) -> Path:
+    """Where the file is, or where it is expected first."""
+    places = (root / name, root / "cuhk03_release" / name)
+    return next((place for place in places if place.is_file()), places[0])
 
 
 def _open(path: Path) -> Any:  # noqa: ANN401 - h5py carries no types
