@@ -3,13 +3,13 @@
 Only the ranks of the positives matter, and a rank is a count. So no Q x G matrix is kept and nothing is sorted but
 the few scores of a query's own positives; counts add up over pieces of the gallery.
 
-**Why no result depends on block, thread or machine.** `directions` rounds normalised embeddings to multiples of 2^-24.
-Those are float32 numbers, and their products are multiples of 2^-48 whose partial sums stay below 2 (Cauchy-Schwarz), so
-a float64 dot product of two of them is *exact* in whatever order it is added. That exact score decides every rank: equal
-embeddings tie, always. `tally` reads a float32 matrix product, whose last bits do depend on block shape and library, only
-as a filter: where it lies further from every positive than the a-priori error bound of a float32 dot product (Higham,
-Accuracy and Stability of Numerical Algorithms, 2002, eq. 3.5) its verdict is the exact one, and in the rare remaining
-cases (about 1 in 1000) the exact score is computed.
+**Why no result depends on block, thread or machine.** `directions` rounds normalised embeddings to multiples of
+2^-24. Those are float32 numbers, and their products are multiples of 2^-48 whose partial sums stay below 2 (Cauchy-
+Schwarz), so a float64 dot product of two of them is *exact* in whatever order it is added. That exact score decides
+every rank: equal embeddings tie, always. `tally` reads a float32 matrix product, whose last bits do depend on block
+shape and library, only as a filter: where it lies further from every positive than the a-priori error bound of a
+float32 dot product (Higham, Accuracy and Stability of Numerical Algorithms, 2002, eq. 3.5) its verdict is the exact
+one, and in the rare remaining cases (about 1 in 1000) the exact score is computed.
 """
 
 from concurrent.futures import ThreadPoolExecutor
