@@ -1,3 +1,5 @@
+import signal
+import subprocess
 import sys
 from types import SimpleNamespace
 
@@ -102,6 +104,35 @@ def test_an_interrupted_pack_continues_to_the_same_bytes(tmp_path, root, rows):
     packed(many(rows), CropClouds(root), tmp_path / "tiny", progress=lambda done, total: seen.append((done, total)))
     assert seen == [(BLOCK + 3, BLOCK + 3)]  # the first block was not packed again
     packed(many(rows), CropClouds(root), tmp_path / "whole")
+    assert same_bytes(tmp_path / "tiny", tmp_path / "whole")
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from ogreid.data.packing import pack
+from ogreid.data.sources import CropClouds
+import numpy as np
+
+if __name__ == "__main__":
+    root, rows, target = map(Path, sys.argv[1:])
+    pack(np.load(rows), CropClouds(root), target, name="tiny", benchmark="market", workers=2,
+         progress=lambda done, total: os.kill(os.getpid(), signal.SIGKILL))
+"""
+
+
+def test_a_pack_that_was_killed_with_its_workers_goes_on(tmp_path, root, rows):
+    np.save(tmp_path / "rows.npy", np.resize(rows, 5 * BLOCK))
+    (tmp_path / "killed.py").write_text(KILLED)
+    order = [sys.executable, tmp_path / "killed.py", root, tmp_path / "rows.npy", tmp_path / "tiny"]
+    assert subprocess.run(order, check=False, capture_output=True).returncode == -signal.SIGKILL
+    assert (tmp_path / "tiny.part/finished.jsonl").read_text().count("\n") == 1
+    seen = []
+    packed(
+        np.load(tmp_path / "rows.npy"), CropClouds(root), tmp_path / "tiny", progress=lambda *step: seen.append(step)
+    )
+    assert len(seen) == 4  # blocks that were not packed twice
+    packed(np.load(tmp_path / "rows.npy"), CropClouds(root), tmp_path / "whole")
     assert same_bytes(tmp_path / "tiny", tmp_path / "whole")
 
 

@@ -3,6 +3,8 @@
 import multiprocessing
 import os
 import shutil
+import signal
+import threading
 from collections.abc import Callable, Generator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from contextlib import closing
@@ -103,7 +105,7 @@ def _packed_blocks(writer: StoreWriter, source: CloudSource, pending: list[int],
         return
     # Spawned, not forked: the caller may hold threads (torch, numba), and a fork would copy their locks.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(workers, len(pending)), context) as pool:
+    with ProcessPoolExecutor(min(workers, len(pending)), context, _obey_parent) as pool:
         running: set[Future[Finished]] = set()
         try:
             for job in jobs:
@@ -116,6 +118,19 @@ def _packed_blocks(writer: StoreWriter, source: CloudSource, pending: list[int],
                 yield from (future.result() for future in done)
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _obey_parent() -> None:
+    """An interruption is the parent's to handle; and a worker whose parent was killed would wait for work for ever."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def watch() -> None:
+        parent = multiprocessing.parent_process()
+        assert parent is not None
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _pack_block(source: CloudSource, part: Path, block: int, crops: list[str]) -> Finished:
