@@ -242,12 +242,12 @@ def test_an_unknown_domain_is_answered_with_the_known_ones(tmp_path):
         ensure_synthetic("plazza-8", tmp_path)
 
 
-@pytest.mark.parametrize(("domain", "cameras"), [("plaza", 6), ("transit", 15)])
-def test_real_domains_are_made_read_and_packed(tmp_path, domain, cameras):
+@pytest.mark.parametrize(("domain", "cameras"), [("platform", 2)])
+def test_a_real_domain_is_made_read_and_packed(tmp_path, domain, cameras):
     store = Store.open(ensure_synthetic(f"{domain}-4", tmp_path))
     assert store.manifest.benchmark == domain
     assert all(len(store.split(split)) for split in ("train", "query", "gallery"))
     assert 1 < len(store.manifest.cameras) <= cameras
     judged = store.rows[store.split("query")]
-    assert not set(judged["identity"]) & set(store.rows["identity"][store.split("train")]) or domain == "transit"
+    assert not set(judged["identity"]) & set(store.rows["identity"][store.split("train")])
     assert store.picture(0).std() > 5
