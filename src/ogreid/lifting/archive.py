@@ -4,7 +4,6 @@
 and plain containers; everything else is refused before it is made.
 """
 
-import io
 import pickle
 import zipfile
 from pathlib import Path
@@ -36,7 +35,7 @@ def read_archive(path: Path) -> dict[str, Any]:
     try:
         with zipfile.ZipFile(path) as archive:
             return {
-                name.removesuffix(".npy"): _read_member(archive.open(name), path)
+                name.removesuffix(".npy"): _read_member(archive, name, path)
                 for name in archive.namelist()
                 if name.endswith(".npy")
             }
@@ -46,16 +45,14 @@ def read_archive(path: Path) -> dict[str, Any]:
         raise UserError(f"{path}: not a readable .npz file ({error}); write it again") from error
 
 
-def _read_member(member: IO[bytes], path: Path) -> np.ndarray:
-    with member:
-        content = io.BytesIO(member.read())
-    version = np.lib.format.read_magic(content)
-    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    _, _, dtype = read(content)
-    if dtype.hasobject:
-        return _unpickle(content, path)
-    content.seek(0)
-    return np.lib.format.read_array(content, allow_pickle=False)
+def _read_member(archive: zipfile.ZipFile, name: str, path: Path) -> np.ndarray:
+    with archive.open(name) as member:
+        version = np.lib.format.read_magic(member)
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        if read(member)[2].hasobject:
+            return _unpickle(member, path)
+    with archive.open(name) as member:
+        return np.lib.format.read_array(member, allow_pickle=False)
 
 
 def _unpickle(content: IO[bytes], path: Path) -> np.ndarray:

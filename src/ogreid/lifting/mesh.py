@@ -26,7 +26,8 @@ class Mesh:
 
     def __post_init__(self) -> None:
         """Refuse what no crop can be lifted with: a wrong shape, NaN, a face that names no vertex."""
-        shape = np.shape(self.vertices)
+        object.__setattr__(self, "vertices", np.asarray(self.vertices))
+        shape = self.vertices.shape
         if len(shape) != 2 or shape[1] != 3 or not shape[0]:
             raise UserError(f"mesh: vertices of shape {shape}; expected (V, 3) with V > 0")
         if not np.isfinite(self.vertices).all():
@@ -34,11 +35,12 @@ class Mesh:
                 f"mesh: {np.sum(~np.isfinite(self.vertices))} coordinates are not finite; estimate it again"
             )
         if self.faces is not None:
+            object.__setattr__(self, "faces", np.asarray(self.faces))
             self._check_faces(self.faces, shape[0])
 
     @staticmethod
     def _check_faces(faces: np.ndarray, vertices: int) -> None:
-        shape = np.shape(faces)
+        shape = faces.shape
         if len(shape) != 2 or shape[1] != 3 or not shape[0] or not np.issubdtype(faces.dtype, np.integer):
             raise UserError(f"mesh: faces of shape {shape} and type {faces.dtype}; expected integers (F, 3), F > 0")
         if faces.min() < 0 or faces.max() >= vertices:
