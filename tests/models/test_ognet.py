@@ -141,9 +141,9 @@ def test_gradients_are_the_same_run_to_run():
     assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))
 
 
-@pytest.mark.parametrize("option", ["backend=plain", "backend=fused"])
-def test_a_network_learns_eight_identities_by_heart(option):
-    network = tiny(seed=4, backend=option.split("=")[1]).float()
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_network_learns_eight_identities_by_heart(seed):
+    network = tiny(seed=seed).float()
     loss = build_loss("circle", 16, 8, dropout=0.0)
     identity = torch.arange(8).repeat_interleave(3)
     xyz, rgb = clouds(24, 48, seed=3)

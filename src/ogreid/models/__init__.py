@@ -6,8 +6,11 @@ from collections.abc import Callable
 from torch import nn
 
 from ogreid.errors import UserError, nearest_names
+from ogreid.models.dgcnn import DGCNN
 from ogreid.models.histogram import Histogram
+from ogreid.models.image_cnn import densenet121, mobilenetv2, resnet50, shufflenetv2
 from ogreid.models.ognet import ognet, ognet_deep, ognet_small
+from ogreid.models.pointnet2 import pointnet2_msg, pointnet2_ssg
 
 __all__ = ["MODELS", "build_model"]
 
@@ -15,6 +18,13 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
     "ognet": ognet,
     "ognet_small": ognet_small,
     "ognet_deep": ognet_deep,
+    "dgcnn": DGCNN,
+    "pointnet2_ssg": pointnet2_ssg,
+    "pointnet2_msg": pointnet2_msg,
+    "resnet50": resnet50,
+    "densenet121": densenet121,
+    "mobilenetv2": mobilenetv2,
+    "shufflenetv2": shufflenetv2,
     "histogram": Histogram,
 }
 """Every network that a configuration can name."""
@@ -22,6 +32,8 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
 
 def build_model(name: str, **overrides: object) -> nn.Module:
     """A network by its name, with fresh weights from torch's generator.
+
+    Networks on points read clouds; those with ``inputs = "crop"`` read every pixel of a crop, row by row.
 
     Args:
         name: a key of :data:`MODELS`.
