@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ogreid.people.body import load_body
-from ogreid.people.domains import DOMAINS, person, sight, stations
+from ogreid.people.domains import DOMAINS, person, sight
 from ogreid.people.estimates import estimate
 from ogreid.people.figure import dress
 from ogreid.people.paint import CLOTHS, NUMBERS, PATTERNS, Cloth, Part, Surface, paint
@@ -21,7 +21,7 @@ PLAZA = DOMAINS["plaza"]
 
 
 def seen(number: int, camera: int = 0, stream: int = 0) -> Sighting:
-    return sight(PLAZA, 0, stations(PLAZA, 0)[camera], person(PLAZA, 0, number), 0, number, stream)
+    return sight(PLAZA, 0, 1 + camera, person(PLAZA, 0, number), 0, number, stream)
 
 
 def painted(cloths: np.ndarray, numbers: np.ndarray, part: Part, point: tuple[float, ...]) -> np.ndarray:

@@ -90,12 +90,11 @@ def _stream(seed: int, *path: int) -> np.random.Generator:
     return np.random.default_rng(np.random.SeedSequence([seed, *path]))
 
 
-@lru_cache(maxsize=2)
-def stations(domain: Domain, seed: int) -> tuple[Station, ...]:
-    """The cameras of a domain."""
+@lru_cache(maxsize=64)
+def station(domain: Domain, seed: int, camera: int) -> Station:
+    """One camera of a domain, counted from 1."""
     materials = draw_materials(domain.place, _stream(seed, domain.code, _MATERIALS), domain.cameras)
-    streams = (_stream(seed, domain.code, _CAMERA, camera) for camera in range(domain.cameras))
-    return tuple(build_station(domain.place, each, rng) for each, rng in zip(materials, streams, strict=True))
+    return build_station(domain.place, materials[camera - 1], _stream(seed, domain.code, _CAMERA, camera))
 
 
 def person(domain: Domain, seed: int, number: int, *, stranger: bool = False) -> Dressed:
@@ -104,13 +103,13 @@ def person(domain: Domain, seed: int, number: int, *, stranger: bool = False) ->
     return dress(draw_wardrobe(load_body(), STYLES[domain.style], _stream(seed, domain.code, kind, number)))
 
 
-def sight(domain: Domain, seed: int, station: Station, dressed: Dressed, *stream: int) -> Sighting:
-    """One crop of somebody by a camera; ``stream`` numbers the sighting."""
+def sight(domain: Domain, seed: int, camera: int, dressed: Dressed, *stream: int) -> Sighting:
+    """One crop of somebody by a camera, counted from 1; ``stream`` numbers the sighting."""
     rng = _stream(seed, domain.code, _SIGHT, *stream)
     passer = None
     if rng.uniform() < domain.place.crowded:
         passer = person(domain, seed, int(rng.integers(2**31)), stranger=True)
-    return see(station, dressed, rng, other=passer)
+    return see(station(domain, seed, camera), dressed, rng, other=passer)
 
 
 @dataclass(frozen=True)
@@ -162,19 +161,17 @@ def _crops_of(domain: Domain, identity: int, rng: np.random.Generator, *, train:
 
 def _make(domain: Domain, seed: int, root: Path, task: _Task) -> list[tuple[Crop, str, Estimate]]:
     """Draw, estimate and write the crops of one task."""
-    cameras, layout = stations(domain, seed), LAYOUTS[domain.layout]
-    made = []
+    layout, made = LAYOUTS[domain.layout], []
     dressed = person(domain, seed, task.number, stranger=task.stray)
     for crop in task.crops:
-        station = cameras[crop.camera - 1]
         stream = (int(task.stray), task.number, crop.number)
-        sighting = sight(domain, seed, station, dressed, *stream)
+        sighting = sight(domain, seed, crop.camera, dressed, *stream)
         rng = _stream(seed, domain.code, _GUESS, *stream)
-        picture = sighting.crop
+        camera, picture = station(domain, seed, crop.camera), sighting.crop
         if crop.identity == 0 and rng.uniform() < 0.6:
-            picture = see_nobody(station, rng)  # an estimator sees a body all the same
+            picture = see_nobody(camera, rng)  # an estimator sees a body all the same
         path = layout.path(crop)
-        _write(root / path, picture, station.response.quality)
+        _write(root / path, picture, camera.response.quality)
         made.append((crop, path, estimate(sighting, dressed.wardrobe.shape, rng)))
     return made
 

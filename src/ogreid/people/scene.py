@@ -54,17 +54,29 @@ class View:
 def _noise(rng: np.random.Generator, x: Array, y: Array, grain: float) -> Array:
     """Smooth noise in [-1, 1] over the plane, with features of about ``grain`` metres."""
     table = rng.uniform(-1, 1, (64, 64)).astype(np.float32)
-    x, y = x / grain, y / grain
-    i, j = np.floor(x).astype(np.int64), np.floor(y).astype(np.int64)
-    fx, fy = x - i, y - j
-    fx, fy = fx * fx * (3 - 2 * fx), fy * fy * (3 - 2 * fy)
+    return np.asarray(_smooth(table, x.ravel(), y.ravel(), grain)).reshape(x.shape)
 
-    def corner(di: int, dj: int) -> Array:
-        return np.asarray(table[(j + dj) % 64, (i + di) % 64])
 
-    upper = corner(0, 0) * (1 - fx) + corner(1, 0) * fx
-    lower = corner(0, 1) * (1 - fx) + corner(1, 1) * fx
-    return np.asarray(upper * (1 - fy) + lower * fy)
+@njit(cache=True)
+def _smooth(table: np.ndarray, x: np.ndarray, y: np.ndarray, grain: float) -> np.ndarray:
+    """A table of noise (64, 64), repeated over the plane, with smooth steps between its cells."""
+    noise = np.empty(len(x), dtype=np.float32)
+    for n in range(len(x)):
+        u, v = x[n] / grain, y[n] / grain
+        i, j = int(np.floor(u)), int(np.floor(v))
+        fu, fv = u - i, v - j
+        fu, fv = fu * fu * (3 - 2 * fu), fv * fv * (3 - 2 * fv)
+        i, j = i % 64, j % 64
+        i_next, j_next = (i + 1) % 64, (j + 1) % 64
+        upper = table[j, i] + fu * (table[j, i_next] - table[j, i])
+        lower = table[j_next, i] + fu * (table[j_next, i_next] - table[j_next, i])
+        noise[n] = upper + fv * (lower - upper)
+    return noise
+
+
+def _speckle(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
+    """Noise of its own in every pixel, standard normal."""
+    return rng.standard_normal(shape, dtype=np.float32)
 
 
 def _cells(rng: np.random.Generator, x: Array, y: Array, wide: float, high: float) -> tuple[Array, Array]:
@@ -78,7 +90,7 @@ def _cells(rng: np.random.Generator, x: Array, y: Array, wide: float, high: floa
 def _ground(rng: np.random.Generator, kind: str, stones: Array, x: Array, z: Array) -> Array:
     """Albedo (..., 3) of the ground at places (x, z)."""
     # Real ground is never of one colour: grain, dirt, and light that falls through leaves and between houses.
-    grain = 0.3 * rng.standard_normal(x.shape) + 0.3 * _noise(rng, x, z, 0.11) + 0.2 * _noise(rng, x, z, 0.5)
+    grain = 0.3 * _speckle(rng, x.shape) + 0.3 * _noise(rng, x, z, 0.11) + 0.2 * _noise(rng, x, z, 0.5)
     patches = 0.75 + 0.4 * _noise(rng, x, z, 1.3) + 0.25 * _noise(rng, x, z, 4.0)
     rough = np.exp(np.clip(grain, -0.9, 0.9)) * np.clip(patches, 0.25, 1.3)
     if kind == "grass":
@@ -93,13 +105,13 @@ def _ground(rng: np.random.Generator, kind: str, stones: Array, x: Array, z: Arr
         colour = stones[(cell * 997).astype(np.int64) % len(stones)] * (1 + spread * (cell - 0.5))[..., None]
         colour = np.where((border < 0.03 * side)[..., None], 0.45 * colour, colour)
         rough = rough if kind != "floor" else rough**0.5
-    tint = 1 + 0.12 * rng.standard_normal((*x.shape, 3)) + 0.15 * _noise(rng, x, z, 0.8)[..., None] * (1, 0, -1)
+    tint = 1 + 0.12 * _speckle(rng, (*x.shape, 3)) + 0.15 * _noise(rng, x, z, 0.8)[..., None] * (1, 0, -1)
     return np.asarray(colour * rough[..., None] * tint, dtype=np.float32)
 
 
 def _wall(rng: np.random.Generator, kind: str, base: Array, x: Array, up: Array) -> Array:
     """Albedo (..., 3) of the wall at places (x, height over the ground)."""
-    grain = 0.14 * rng.standard_normal(x.shape) + 0.3 * _noise(rng, x, up, 0.2) + 0.4 * _noise(rng, x, up, 1.4)
+    grain = 0.14 * _speckle(rng, x.shape) + 0.3 * _noise(rng, x, up, 0.2) + 0.4 * _noise(rng, x, up, 1.4)
     stain = np.exp(np.clip(grain, -0.9, 0.9))
     if kind == "hedge":
         leaves = 0.6 * _noise(rng, x, up, 0.09) + 0.4 * _noise(rng, x, up, 0.5)

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ogreid.people.domains import DOMAINS, person, sight, stations
+from ogreid.people.domains import DOMAINS, person, sight
 from ogreid.people.sighting import HEIGHT, WIDTH
 
 __all__ = ["contact_sheet"]
@@ -30,7 +30,6 @@ def _block(name: str, people: int, cameras: int, seed: int) -> NDArray[np.uint8]
     for column in range(people):
         dressed = person(domain, seed, column)
         for row in range(cameras):
-            station = stations(domain, seed)[row % domain.cameras]
-            crop = sight(domain, seed, station, dressed, 0, column, row).crop
+            crop = sight(domain, seed, 1 + row % domain.cameras, dressed, 0, column, row).crop
             block[row * HEIGHT : (row + 1) * HEIGHT, column * WIDTH : (column + 1) * WIDTH] = crop
     return block

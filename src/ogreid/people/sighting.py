@@ -82,7 +82,7 @@ def see(station: Station, dressed: Dressed, rng: np.random.Generator, *, other: 
 
 def see_nobody(station: Station, rng: np.random.Generator) -> NDArray[np.uint8]:
     """A crop (H, W, 3) uint8 that a detector took for a person by mistake: a piece of the scene."""
-    side = rng.uniform(90, 220)
+    side = rng.uniform(72, 180)
     room = np.array(station.view.size) - (side / 2, side)
     corner = (rng.uniform(0, room[0]), rng.uniform(0, room[1]))
     picture = window(station.scene, corner, side, HEIGHT, WIDTH)

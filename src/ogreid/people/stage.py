@@ -13,6 +13,9 @@ from ogreid.people.wardrobe import linear
 __all__ = ["Place", "Station", "build_station", "draw_materials"]
 
 
+HEIGHT_IN_SCENE = 120  # pixels of a person of 1.7 m in the middle of the way
+
+
 @dataclass(frozen=True)
 class Place:
     """What the cameras of a domain have in common; shares in [0, 1].
@@ -91,7 +94,7 @@ def build_station(place: Place, materials: Materials, rng: np.random.Generator) 
     middle = rng.uniform(6, 9) if indoor else rng.uniform(8, 14)
     height = rng.uniform(2.4, 3.4) if indoor else rng.uniform(*place.height)
     pitch = float(np.arctan2(height - rng.uniform(0.7, 1.1), middle))
-    view = View(float(height), pitch, float(150 * middle / 1.7), (640, 480))
+    view = View(float(height), pitch, float(HEIGHT_IN_SCENE * middle / 1.7), (512, 384))
     scene = draw_scene(
         view,
         materials,
