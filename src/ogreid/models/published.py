@@ -83,6 +83,8 @@ def _read_options(path: Path) -> dict[str, Any]:
 
 def _build(options: dict[str, Any], path: Path, backend: str) -> tuple[OGNet, IdentityHead]:
     for key, allowed in _FIXED.items():
+        if key == "norm_layer" and options.get("k") == 1:
+            continue  # without a graph there are no edges: BatchNorm over points either way
         if key in options and options[key] not in allowed:
             raise UserError(
                 f"{path}: {key}: {options[key]!r} has no counterpart in ogreid; only {key}: {allowed[0]!r} has"
@@ -146,6 +148,7 @@ def _load_strictly(network: OGNet, head: IdentityHead, state: dict[str, Tensor],
             raise UserError(f"{path}: {name} is missing; do opts.yaml and the weights belong together?")
         if name not in ours:
             raise UserError(f"{path}: {name} fits nothing; do opts.yaml and the weights belong together?")
+    for name in ours:
         if ours[name].shape != state[name].shape:
             raise UserError(
                 f"{path}: {name} has shape {tuple(state[name].shape)}, opts.yaml asks for {tuple(ours[name].shape)}"
