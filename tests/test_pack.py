@@ -79,6 +79,26 @@ def test_a_packed_store_is_verified_shown_and_exported(tmp_path, data, crops, ca
         pack.main(["mine", "--verify"])
 
 
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        (["--mode", "nearest"], "already packed with --mode raster, not nearest; --overwrite"),
+        (["--dtype", "float32"], "already packed with --dtype float16, not float32"),
+        (["--extra", "normal"], "already packed without --extra normal"),
+    ],
+)
+def test_a_packed_store_is_not_taken_for_one_of_other_settings(data, crops, more, words):
+    order = ["mine", "--images", str(crops), "--workers", "1"]
+    pack.main(order)
+    with pytest.raises(UserError, match=words):
+        pack.main([*order, *more])
+
+
+def test_an_unknown_mode_is_refused_before_any_crop_is_read(data, crops):
+    with pytest.raises(UserError, match=r"^--mode rastr: did you mean raster"):
+        pack.main(["mine", "--images", str(crops), "--mode", "rastr"])
+
+
 def test_shares_are_packed_beside_the_store_and_merged(data, crops, caplog):
     caplog.set_level(logging.INFO)
     pack.main(["mine", "--images", str(crops), "--shard", "2/2", "--workers", "1"])
@@ -100,6 +120,9 @@ def test_shares_are_packed_beside_the_store_and_merged(data, crops, caplog):
         (["market", "--root", ".", "--shard", "3"], "expected I/N"),
         (["market", "--merge", "--shard", "1/2"], "not allowed with"),
         (["market", "--verify"], "where is Market-1501"),
+        (["market", "--root", ".", "--mode", "rastr"], "Market-1501 is not in it"),
+        (["plaza"], "say how many people, like plaza-160"),
+        (["plazza-16-s2"], "did you mean plaza-16-s2"),
     ],
 )
 def test_a_wrong_order_is_answered_in_one_line(data, order, words):

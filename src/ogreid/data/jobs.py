@@ -35,6 +35,7 @@ from ogreid.data.sources import CloudSource, CropClouds, MeshSource, upright
 from ogreid.data.store import Store
 from ogreid.data.synthetic import EstimatedBodies, Synthetic, make_crops, parse_synthetic
 from ogreid.errors import UserError
+from ogreid.lifting import Mode
 
 __all__ = ["packing_progress", "run_job"]
 
@@ -62,6 +63,7 @@ def run_job(asked: argparse.Namespace) -> None:
     with packing_progress() as told:
         if (place / "manifest.json").is_file() and not asked.overwrite:
             store = Store.open(place)
+            _check_same(asked, store)
             log.info("already packed: %r; --overwrite packs it again", store)
         elif asked.merge:
             store = merge_shards(target, progress=partial(told, f"{name}: merging"), overwrite=asked.overwrite)
@@ -70,6 +72,21 @@ def run_job(asked: argparse.Namespace) -> None:
             store = _pack(asked, _compose(asked, told), place, name, told)
             log.info("packed: %r", store)
         _look(asked, store, told)
+
+
+def _check_same(asked: argparse.Namespace, store: Store) -> None:
+    """Refuse to take a packed store for one of other settings."""
+    packed = {"mode": store.manifest.mode, "dtype": store.manifest.fields["xyz"].dtype}
+    for name, value in packed.items():
+        wanted = getattr(asked, name)
+        if wanted is not None and wanted != value:
+            raise UserError(
+                f"{store.path}: already packed with --{name} {value}, not {wanted};"
+                " --overwrite packs it again, --name gives another store"
+            )
+    for name in asked.extra:
+        if name not in store.fields:
+            raise UserError(f"{store.path}: already packed without --extra {name}; --overwrite packs it again")
 
 
 def _pack(asked: argparse.Namespace, job: Job, place: Path, name: str, told: Told) -> Store:
@@ -113,6 +130,8 @@ def _compose(asked: argparse.Namespace, told: Told) -> Job:
         synthetic = parse_synthetic(asked.name)
         if synthetic is not None:
             return _synthetic(asked, synthetic, told)
+        if asked.name in BENCHMARKS and BENCHMARKS[asked.name].synthetic:
+            raise UserError(f"{asked.name} is a synthetic domain; say how many people, like {asked.name}-160")
     return _crops(asked, told)
 
 
@@ -124,7 +143,9 @@ def _synthetic(asked: argparse.Namespace, synthetic: Synthetic, told: Told) -> J
 
 def _published(asked: argparse.Namespace) -> Job:
     rows = rows_array(read_published(asked.name, asked.published, allow_count_mismatch=asked.allow_count_mismatch))
-    return Job(asked.name, rows, PublishedClouds(Path(asked.published), str(rows["source"][0]), asked.dtype))
+    return Job(
+        asked.name, rows, PublishedClouds(Path(asked.published), str(rows["source"][0]), asked.dtype or "float16")
+    )
 
 
 def _crops(asked: argparse.Namespace, told: Told) -> Job:
@@ -149,7 +170,8 @@ def _crops(asked: argparse.Namespace, told: Told) -> Job:
 
 
 def _lifted(asked: argparse.Namespace, root: Path, bodies: MeshSource) -> CropClouds:
-    return CropClouds(root, bodies, asked.mode, asked.background, asked.dtype, tuple(asked.extra))
+    mode: Mode = asked.mode or "raster"
+    return CropClouds(root, bodies, mode, asked.background, asked.dtype or "float16", tuple(asked.extra))
 
 
 def _workers(asked: argparse.Namespace) -> int:

@@ -219,7 +219,9 @@ def pictures_in(folder: Path, suffixes: tuple[str, ...] = PICTURES) -> list[Path
         folder / name for name in _names(folder) if name.lower().endswith(suffixes) and not name.startswith("._")
     )
     if not found:
-        raise UserError(f"{folder}: no pictures ({', '.join(suffixes)}) in it; did the archive unpack whole?")
+        raise UserError(
+            f"{folder}: no pictures ({', '.join(suffixes)}) in it; is it the right one, and unpacked whole?"
+        )
     return found
 
 

@@ -1,5 +1,6 @@
 """The benchmarks: one table of specifications, one reader."""
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -33,6 +34,7 @@ class Benchmark:
         train_identities: published identities in ``train`` and ``val`` together.
         smallest_identity: the smallest number that is a person.
         source: where to get it.
+        synthetic: made by ``ogreid.people``, in the layout of the benchmark that it mirrors.
     """
 
     title: str
@@ -43,6 +45,7 @@ class Benchmark:
     train_identities: int = 0
     smallest_identity: int = 1
     source: str = ""
+    synthetic: bool = False
 
 
 MARKET = Benchmark(
@@ -93,10 +96,10 @@ BENCHMARKS: dict[str, Benchmark] = {
         counts={"train": 7_368, "query": 1_400, "gallery": 5_328},
     ),
     "folder": Benchmark(title="a folder of crops", layouts=(Flat(),)),
-    "plaza": replace(MARKET, title="plaza (synthetic)", counts={}, train_identities=0),
-    "winter": replace(DUKE, title="winter (synthetic)", counts={}, train_identities=0),
-    "transit": replace(MSMT, title="transit (synthetic)", counts={}, train_identities=0),
-    "platform": replace(CUHK, title="platform (synthetic)", counts={}, train_identities=0),
+    "plaza": replace(MARKET, title="plaza (synthetic)", counts={}, train_identities=0, synthetic=True),
+    "winter": replace(DUKE, title="winter (synthetic)", counts={}, train_identities=0, synthetic=True),
+    "transit": replace(MSMT, title="transit (synthetic)", counts={}, train_identities=0, synthetic=True),
+    "platform": replace(CUHK, title="platform (synthetic)", counts={}, train_identities=0, synthetic=True),
 }
 ALIASES = {
     "market1501": "market",
@@ -118,7 +121,9 @@ def benchmark_named(name: str) -> Benchmark:
     """
     if name not in BENCHMARKS:
         alias = ALIASES.get(name.lower())
-        hint = f"did you mean {alias}?" if alias else nearest_names(name, BENCHMARKS)
+        people = re.search(r"-\d+(-s\d+)?$", name)  # a synthetic store's name, misspelt
+        known = [one + people[0] for one, told in BENCHMARKS.items() if told.synthetic] if people else BENCHMARKS
+        hint = f"did you mean {alias}?" if alias else nearest_names(name, known)
         raise UserError(f"no benchmark {name!r}; {hint}")
     return BENCHMARKS[name]
 

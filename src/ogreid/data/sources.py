@@ -4,7 +4,7 @@ import io
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, get_args
 
 import numpy as np
 from PIL import Image
@@ -83,6 +83,8 @@ class CropClouds:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be packed before any picture is read."""
+        if self.mode not in get_args(Mode):
+            raise UserError(f"--mode {self.mode}: {nearest_names(self.mode, get_args(Mode))}")
         for name in self.extras:
             if name not in EXTRAS:
                 raise UserError(f"extra {name!r}: {nearest_names(name, EXTRAS)}")
