@@ -39,7 +39,7 @@ def build_module(experiment: Experiment, identities: int) -> ReidModule:
     if identities:
         width = int(network.width)  # type: ignore[arg-type]  # nn.Module types every attribute as Tensor | Module
         loss = build_loss(experiment.loss.name, width, identities, **experiment.loss.options())
-    return ReidModule(network, loss, experiment.optimiser, experiment.validation.views, experiment.data.points)
+    return ReidModule(network, loss, experiment.optimiser, experiment.validation.views)
 
 
 def restore(path: str | Path) -> Restored:

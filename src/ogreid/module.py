@@ -24,7 +24,6 @@ class ReidModule(L.LightningModule):
         loss: the head; None where nothing is trained (judging a network that has no classifier).
         optimiser: see :class:`ogreid.config.Optimiser`.
         views: scales at which a cloud is embedded when judged.
-        points: N, for the summary's count of operations.
     """
 
     def __init__(
@@ -33,14 +32,12 @@ class ReidModule(L.LightningModule):
         loss: ReidLoss | None = None,
         optimiser: Optimiser | None = None,
         views: Sequence[float] = (1.0, 1.1),
-        points: int = 4096,
     ) -> None:
         super().__init__()
         self.network = network
         self.loss = loss
         self.optimiser = optimiser if optimiser is not None else Optimiser()
         self.views = tuple(views)
-        self.example_input_array = (torch.rand(2, points, 3) - 0.5, torch.rand(2, points, 3) - 0.5)
 
     def forward(self, xyz: Tensor, rgb: Tensor) -> Tensor:
         """Embedding (B, D) of one view, not normalised."""

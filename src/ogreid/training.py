@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import lightning as L
-from lightning.pytorch.callbacks import Callback, LearningRateMonitor, ModelCheckpoint, RichModelSummary
+from lightning.pytorch.callbacks import Callback, LearningRateMonitor, ModelCheckpoint
 from rich.console import Console
 
 from ogreid import runs
@@ -26,7 +26,7 @@ from ogreid.data.datamodule import ReidDataModule
 from ogreid.models import build_model
 from ogreid.module import ReidModule
 from ogreid.reporting import write_report
-from ogreid.results import results_table, summaries
+from ogreid.results import network_table, results_table, summaries
 from ogreid.retrieval.ranking import AveragePrecision
 from ogreid.runs import Run
 from ogreid.silence import silence
@@ -64,6 +64,8 @@ def _train(experiment: Experiment, run: Run, start: Path | None) -> None:
     data = ReidDataModule(experiment.data, experiment.seed, experiment.validation.transfer_every, Making())
     _prepare(data)
     module = build_module(experiment, data.identities)
+    if _rank() == 0:
+        Console().print(network_table(experiment.model.name, module.network, data.points))
     baselines = run.summary().get("baselines") or _baselines(experiment, data, module)
     if experiment.trainer.compile:
         module.network.compile()
@@ -143,7 +145,7 @@ def _callbacks(experiment: Experiment, run: Run, identities: int) -> list[Callba
         chosen.append(Pictures(run.folder / "pictures"))
     if not experiment.trainer.fast_dev_run:
         chosen.append(LearningRateMonitor(logging_interval="epoch"))
-    return [*chosen, RichModelSummary(max_depth=2), *_progress(experiment)]
+    return [*chosen, *_progress(experiment)]
 
 
 def _trainer(experiment: Experiment, run: Run, callbacks: list[Callback]) -> L.Trainer:
@@ -168,6 +170,7 @@ def _trainer(experiment: Experiment, run: Run, callbacks: list[Callback]) -> L.T
         log_every_n_steps=how.log_every_n_steps,
         check_val_every_n_epoch=min(experiment.validation.every, how.max_epochs),
         enable_progress_bar=how.enable_progress_bar,
+        enable_model_summary=False,
         default_root_dir=run.folder,
         logger=loggers_for(experiment, run),
         callbacks=callbacks,

@@ -1,5 +1,6 @@
 """Packed clouds as Lightning wants them: loaders, stage and device are its business and nobody else's."""
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -111,9 +112,10 @@ class ReidDataModule(L.LightningDataModule):
 
     def prepare_data(self) -> None:
         """Make the synthetic stores that are missing. Lightning calls this on one process per node."""
+        cores = os.cpu_count() or 1
         for name in dict.fromkeys((*self.data.train, *self.data.retrieval, *self.data.transfer)):
             if parse_synthetic(name) is not None:
-                ensure_synthetic(name, Path(self.data.root), workers=max(self.data.workers, 1), progress=self.progress)
+                ensure_synthetic(name, Path(self.data.root), workers=cores, progress=self.progress)
 
     def is_packed(self) -> bool:
         """Whether every store can be opened; waits are built on this where another process is packing."""
@@ -181,11 +183,9 @@ class ReidDataModule(L.LightningDataModule):
         last = trainer.max_epochs is not None and trainer.current_epoch + 1 >= trainer.max_epochs
         return last or (trainer.current_epoch + 1) % every == 0
 
-    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:  # noqa: ANN401 - Lightning's signature
-        """Centre, select and augment a :class:`CloudBatch` on the device."""
+    def on_after_batch_transfer(self, batch: CloudBatch, dataloader_idx: int) -> CloudBatch:
+        """Centre, select and augment on the device."""
         trainer = self.trainer
-        if not isinstance(batch, CloudBatch):  # the example input of Lightning's model summary comes this way too
-            return batch
         if trainer is None or not trainer.training:
             return to_network(batch, self.points)
         step = trainer.fit_loop.total_batch_idx

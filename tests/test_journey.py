@@ -1,0 +1,102 @@
+"""One person from crop to mAP, along the public functions that the README names."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from ogreid import evaluate, fit, pack, runs
+from ogreid.data import Store
+from ogreid.data.datamodule import ReidDataModule
+from ogreid.data.transforms import to_network
+from ogreid.lifting import lift
+from ogreid.losses import build_loss
+from ogreid.models import build_model
+from ogreid.people import read_estimates
+from ogreid.retrieval import judge
+from ogreid.settings import Data
+
+NAME = "plaza-8"
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory) -> Path:
+    """A data root with eight synthetic people, packed by the door."""
+    made = tmp_path_factory.mktemp("data")
+    assert pack.main([NAME, "--data", str(made), "--workers", "1"]) == 0
+    return made
+
+
+def test_a_person_goes_from_crop_to_mean_average_precision(root):
+    # Crop and body, as a benchmark and an estimator give them.
+    tree = root / "synthetic" / NAME
+    store = Store.open(root / NAME)
+    query = int(store.split("query")[0])
+    source = str(store.rows["source"][query])
+    assert (tree / source).is_file()
+    crop = store.picture(query)
+    assert crop is not None and crop.shape == (128, 64, 3)
+
+    # Cloud: what the store holds is what lifting gives, in the store's own order.
+    points = lift(crop, read_estimates(tree)[source])
+    xyz, rgb = store.clouds([query])
+    lifted = {tuple(p) for p in np.round(points[:, :2].astype(np.float16).astype(np.float64), 5)}
+    stored = {tuple(p) for p in np.round(xyz[0][:, :2].astype(np.float64), 5)}
+    assert len(lifted & stored) > 0.99 * len(lifted)
+    np.testing.assert_allclose(np.sort(rgb[0].sum(1)), np.sort(points[:, 3:].sum(1)), atol=1e-5)
+
+    # Batch, network, loss.
+    data = ReidDataModule(Data(root=str(root), train=[NAME], retrieval=[NAME], points=128, batch=8, workers=0))
+    data.setup("fit")
+    torch.manual_seed(0)
+    network = build_model("ognet", widths=[8, 16], kept=[32, 16], k=4)
+    loss = build_loss("circle", network.width, data.identities)
+    batch = to_network(next(iter(data.train_dataloader())), data.points)
+    assert batch.xyz.shape == batch.rgb.shape == (8, 128, 3)
+    terms = loss(network(batch.xyz, batch.rgb), batch.identity)
+    sum(terms.values()).backward()
+    assert all(torch.isfinite(p.grad).all() for p in network.parameters() if p.grad is not None)
+
+    # Judgement: the same identity from another camera, ranked by an embedding.
+    judged = data.retrieval_sets[0]
+    histogram = build_model("histogram")
+    seen = [to_network(b, data.points) for b in data.val_dataloader()[0]]
+    embedding = torch.cat([histogram(b.xyz, b.rgb) for b in seen])
+    rows = judged.store.rows[judged.rows]
+    parts = (embedding.numpy(), rows["identity"], rows["camera"])
+    judgement = judge(*(p[: judged.queries] for p in parts), *(p[judged.queries :] for p in parts))
+    assert judgement.answerable > 0
+    assert 0 < judgement.mean_average_precision < 1
+
+
+def test_the_doors_lead_the_same_way(root, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv(runs.STAMP, raising=False)
+    settings = [
+        f"data.root={root}",
+        f"data.train=[{NAME}]",
+        f"data.retrieval=[{NAME}]",
+        "data.transfer=[]",
+        "data.points=128",
+        "data.batch=8",
+        "data.workers=0",
+        "model.widths=[8,16]",
+        "model.kept=[32,16]",
+        "model.k=4",
+        "trainer.max_epochs=1",
+        "trainer.accelerator=cpu",
+        "trainer.devices=1",
+        "trainer.enable_progress_bar=false",
+        "validation.every=1",
+        "wandb.mode=disabled",
+    ]
+    assert fit.main(["--experiment", "demo", *settings]) == 0
+    (folder,) = Path("runs/demo").iterdir()
+    summary = json.loads((folder / "summary.json").read_text())
+    again = ["--checkpoint", str(folder / "checkpoints" / "last.ckpt"), "--on", NAME, "--data", str(root)]
+    assert evaluate.main([*again, "--json", "judged.json"]) == 0
+    judged = json.loads(Path("judged.json").read_text())["retrieval"][NAME]
+    assert judged == summary["retrieval"][NAME]
+    assert NAME in (folder / "report.html").read_text()
