@@ -11,7 +11,7 @@ from PIL import Image
 
 from ogreid.errors import UserError
 
-__all__ = ["cloud_html", "gallery_html"]
+__all__ = ["cloud_html", "crop_html", "gallery_html"]
 
 GALLERIES, CLOUD = "-galleries.npz", "-cloud.npz"
 _TOLD = {
@@ -65,8 +65,8 @@ def _ranked_list(held: dict[str, np.ndarray], number: int) -> str:
         if name
     )
     return (
-        f'<div class="ranked"><figure class="query"><img src="{_uri(held["query"][number])}" alt="query {query}" '
-        f'width="64" height="128"><figcaption><b>{escape(kind)}</b> AP {precision:.1f}</figcaption></figure>'
+        f'<div class="ranked"><figure class="query">{crop_html(held["query"][number], f"query {query}")}'
+        f"<figcaption><b>{escape(kind)}</b> AP {precision:.1f}</figcaption></figure>"
         f'<ol class="found" aria-label="{_TOLD.get(kind, kind)}: query {query}">{found}</ol></div>'
     )
 
@@ -75,8 +75,8 @@ def _found(rank: int, picture: np.ndarray, name: str, score: float, correct: boo
     verdict, mark = ("right", "✓") if correct else ("wrong", "✗")
     title = f"rank {rank}, {verdict}, score {score:.3f}, {_stem(name)}"
     return (
-        f'<li class="{verdict}" title="{title}"><img src="{_uri(picture)}" alt="{title}" width="64" height="128" '
-        f'loading="lazy"><span aria-hidden="true">{mark} {score:.2f}</span></li>'
+        f'<li class="{verdict}" title="{title}">{crop_html(picture, title)}'
+        f'<span aria-hidden="true">{mark} {score:.2f}</span></li>'
     )
 
 
@@ -92,10 +92,12 @@ def _cloud_data(name: str, held: dict[str, np.ndarray]) -> str:
     )
 
 
-def _uri(picture: np.ndarray) -> str:
+def crop_html(picture: np.ndarray, told: str) -> str:
+    """A crop (H, W, 3) uint8 as an image that holds its own data; ``told`` (escaped) is for those who cannot see it."""
     held = io.BytesIO()
     Image.fromarray(picture).save(held, "JPEG", quality=88, optimize=True)
-    return f"data:image/jpeg;base64,{base64.b64encode(held.getvalue()).decode()}"
+    data = base64.b64encode(held.getvalue()).decode()
+    return f'<img src="data:image/jpeg;base64,{data}" alt="{told}" width="64" height="128">'
 
 
 def _stem(source: object) -> str:

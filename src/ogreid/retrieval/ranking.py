@@ -76,7 +76,7 @@ class Judgement(NamedTuple):
         }
         counts = {"queries": self.answerable + self.unanswerable, "unanswerable": self.unanswerable}
         missing = {"missing": self.missing} if self.partial else {}
-        return {name: 100 * rate for name, rate in rates.items()} | counts | missing
+        return {name: round(100 * rate, 8) for name, rate in rates.items()} | counts | missing
 
     @classmethod
     def nothing(cls, queries: int, missing: int) -> "Judgement":

@@ -1,0 +1,87 @@
+"""The search door: a picture finds itself first, embeddings are kept and used again, mistakes are one line."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ogreid import searching
+from ogreid.errors import UserError
+from ogreid.pack import main as pack
+from ogreid.search import main
+
+COLOURS = [(200, 40, 40), (40, 160, 60), (40, 60, 200), (210, 180, 40)]
+
+
+@pytest.fixture(scope="module")
+def people(tmp_path_factory):
+    """Four people in clothes of one colour each, seen by two cameras; and their packed store."""
+    folder = tmp_path_factory.mktemp("people")
+    images = folder / "images"
+    images.mkdir()
+    rng = np.random.default_rng(0)
+    for identity, colour in enumerate(COLOURS, start=1):
+        for camera in (1, 2):
+            crop = np.clip(rng.normal(colour, 12, (128, 64, 3)), 0, 255).astype(np.uint8)
+            Image.fromarray(crop).save(images / f"{identity:04}_c{camera}s1_000001_00.png")
+    pack(["people-folder", "--images", str(images), "--data", str(folder / "data"), "--workers", "1"])
+    return folder
+
+
+def ask(people, *more):
+    query = sorted((people / "images").iterdir())[4]  # person 3, camera 1
+    page = people / "found.html"
+    asked = ["--model", "histogram", "--gallery", "people-folder", "--data", str(people / "data"), "--to", str(page)]
+    assert main([*asked, "--query", str(query), *more]) == 0
+    return page.read_text()
+
+
+def test_a_picture_finds_itself_and_the_same_person_first(people, capsys):
+    page = ask(people, "--top", "3")
+    ranks = [page.index(f"rank {rank}, score") for rank in (1, 2, 3)]
+    assert page[ranks[0] :].startswith("rank 1, score 1.000, identity 3, camera 1")
+    assert "identity 3, camera 2" in page[ranks[1] : ranks[2]]
+    assert "rank 4" not in page
+    assert capsys.readouterr().out.strip().endswith("found.html")
+
+
+def test_embeddings_are_kept_and_used_again(people, monkeypatch):
+    kept = people / "kept.npz"
+    first = ask(people, "--embeddings", str(kept))
+    with np.load(kept) as held:
+        assert held["embedding"].shape[0] == len(held["row"]) == 8
+        assert set(held["identity"]) == {1, 2, 3, 4}
+        assert held["source"][0].endswith(".png")
+    calls, embed = [], searching._embed
+    monkeypatch.setattr(searching, "_embed", lambda *a: calls.append(len(a[2])) or embed(*a))
+    assert ask(people, "--embeddings", str(kept)) == first
+    assert calls == [1]  # the query alone
+
+
+def test_embeddings_of_another_network_are_not_used(people):
+    kept = people / "other.npz"
+    ask(people, "--embeddings", str(kept))
+    with np.load(kept) as held:
+        stale = dict(held)
+    stale["made_of"], stale["embedding"] = np.array("another"), np.ones_like(stale["embedding"])
+    np.savez(kept, **stale)
+    assert "rank 1, score 1.000, identity 3, camera 1" in ask(people, "--embeddings", str(kept))
+    kept.write_text("no archive")
+    with pytest.raises(UserError, match=r"other\.npz: not embeddings"):
+        ask(people, "--embeddings", str(kept))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--query", "nobody.jpg"], "nobody.jpg: no such picture"),
+        (["--gallery", "people-foldr"], "did you mean people-folder"),
+        (["--top", "0"], "--top 0: expected 1 or more"),
+    ],
+)
+def test_mistakes_are_one_line(people, options, message):
+    with pytest.raises(UserError, match=message):
+        ask(people, *options)
+    (people / "images" / "empty.jpg").touch()
+    with pytest.raises(UserError, match=r"empty\.jpg: not a readable picture"):
+        ask(people, "--query", str(people / "images" / "empty.jpg"))
+    (people / "images" / "empty.jpg").unlink()
