@@ -53,6 +53,21 @@ def test_rows_come_back_in_the_order_they_are_asked_for(tmp_path):
     assert (xyz.dtype, rgb.dtype) == (np.float16, np.uint8)
 
 
+def test_rows_count_from_the_end_too_and_end_where_they_end(tmp_path):
+    store, arrays = write(tmp_path / "tiny", count=6)
+    np.testing.assert_array_equal(store.raw([-1])[1][0], arrays["rgb"][5])
+    assert store.raw([])[0].shape == (0, POINTS, 3)
+    for outside in (6, -7):
+        with pytest.raises(IndexError, match="of an array of 6"):
+            store.raw([outside])
+
+
+def test_rows_are_read_alike_where_the_system_cannot_be_asked_ahead(tmp_path, monkeypatch):
+    store, arrays = write(tmp_path / "tiny")
+    monkeypatch.delattr("mmap.MADV_WILLNEED")
+    np.testing.assert_array_equal(store.raw([130, 3])[0], arrays["xyz"][[130, 3]])
+
+
 def test_clouds_are_ready_for_a_network(tmp_path):
     store, arrays = write(tmp_path / "tiny")
     xyz, rgb = store.clouds(np.array([1, 2]))

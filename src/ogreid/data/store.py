@@ -4,11 +4,11 @@ import hashlib
 from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from ogreid.data.manifest import BLOCK, SPLITS, Field, Manifest, rows_checksum
+from ogreid.data.manifest import BLOCK, SPLITS, Manifest, rows_checksum
+from ogreid.data.mapped import MappedArray
 from ogreid.errors import UserError, nearest_names
 
 __all__ = ["Store", "scattered"]
@@ -30,7 +30,7 @@ class Store:
             crop's path in the benchmark's folder).
     """
 
-    def __init__(self, path: Path, manifest: Manifest, rows: np.ndarray, arrays: dict[str, np.ndarray]) -> None:
+    def __init__(self, path: Path, manifest: Manifest, rows: np.ndarray, arrays: dict[str, MappedArray]) -> None:
         self.path, self.manifest, self.rows = path, manifest, rows
         self._arrays = arrays
 
@@ -45,7 +45,9 @@ class Store:
         if not (folder / "manifest.json").is_file():
             raise UserError(f"{folder}: no packed store (no manifest.json); make one with python -m ogreid.pack")
         manifest = Manifest.load(folder / "manifest.json")
-        arrays = {name: _map(folder / f"{name}.npy", manifest.rows, one) for name, one in manifest.fields.items()}
+        arrays = {
+            name: MappedArray(folder / f"{name}.npy", manifest.rows, one) for name, one in manifest.fields.items()
+        }
         rows = _load_rows(folder / "rows.npy", manifest)
         return cls(folder, manifest, rows, arrays)
 
@@ -88,7 +90,7 @@ class Store:
             raise UserError(
                 f"{self.path}: stores no {name!r}, only {', '.join(self._arrays)}; pack with --extra {name}"
             )
-        return _take(self._arrays[name], np.asarray(indices, dtype=np.int64))
+        return self._arrays[name].take(np.asarray(indices, dtype=np.int64))
 
     def raw(self, indices: Indices) -> tuple[np.ndarray, np.ndarray]:
         """As stored: xyz (B, P, 3) float16 or float32 metres, rgb (B, P, 3) uint8."""
@@ -163,35 +165,6 @@ def read_block(path: Path, block: int) -> np.ndarray:
 def checksum(block: np.ndarray) -> str:
     """SHA-256 of an array's bytes."""
     return hashlib.sha256(np.ascontiguousarray(block).data).hexdigest()
-
-
-def _take(array: np.ndarray, indices: np.ndarray) -> np.ndarray:
-    """``array[indices]``, read in file order: a batch of random rows then moves forward through the file."""
-    order = np.argsort(indices, kind="stable")
-    taken = np.empty((len(indices), *array.shape[1:]), dtype=array.dtype)
-    for place in order:
-        taken[place] = array[indices[place]]
-    return taken
-
-
-def _map(path: Path, rows: int, told: Field) -> np.ndarray:
-    """The array as a read-only map; header and size are checked, so that a truncated file cannot crash a reader."""
-    try:
-        array: Any = np.lib.format.open_memmap(path, mode="r")
-    except FileNotFoundError as error:
-        raise UserError(f"{path}: missing; pack this store again") from error
-    except (OSError, ValueError, EOFError) as error:
-        raise UserError(f"{path}: not a whole array file ({error}); copy or pack this store again") from error
-    expected = (rows, *told.shape)
-    if array.shape != expected or array.dtype != np.dtype(told.dtype):
-        raise UserError(
-            f"{path}: holds {array.shape} {array.dtype}, the manifest says {expected} {told.dtype};"
-            " copy or pack this store again"
-        )
-    size = array.offset + array.nbytes
-    if path.stat().st_size != size:
-        raise UserError(f"{path}: {path.stat().st_size} bytes, expected {size}; copy or pack this store again")
-    return np.asarray(array)
 
 
 def _load_rows(path: Path, manifest: Manifest) -> np.ndarray:
