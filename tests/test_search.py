@@ -2,10 +2,15 @@
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from ogreid import searching
+from ogreid.config import Data
+from ogreid.data import Store
 from ogreid.errors import UserError
+from ogreid.models import build_model
+from ogreid.module import ReidModule
 from ogreid.pack import main as pack
 from ogreid.search import main
 
@@ -68,6 +73,17 @@ def test_embeddings_of_another_network_are_not_used(people):
     kept.write_text("no archive")
     with pytest.raises(UserError, match=r"other\.npz: not embeddings"):
         ask(people, "--embeddings", str(kept))
+
+
+def test_any_changed_weight_is_another_network(people):
+    store, how = Store.open(people / "data" / "people-folder"), Data()
+    network = build_model("ognet_small")
+    before = searching._fingerprint(ReidModule(network), how, store)
+    assert searching._fingerprint(ReidModule(network), how, store) == before
+    assert searching._fingerprint(ReidModule(network, views=(1.0,)), how, store) != before
+    with torch.no_grad():
+        next(network.parameters()).view(-1)[0] += 1e-3
+    assert searching._fingerprint(ReidModule(network), how, store) != before
 
 
 @pytest.mark.parametrize(

@@ -135,7 +135,7 @@ def _fingerprint(module: ReidModule, data: Data, store: Store) -> str:
         read.update("".join(one.checksums).encode())
     read.update(repr((module.views, data.points, data.density)).encode())
     for name, weights in module.network.state_dict().items():
-        read.update(name.encode() + weights.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+        read.update(name.encode() + weights.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
     return read.hexdigest()
 
 
