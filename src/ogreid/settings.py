@@ -61,7 +61,9 @@ class Data:
         evaluation_batch: clouds per validation step and process.
         sampling: ``shuffle``, ``balanced``, ``per_class`` or ``identity`` (identities x ``per_identity``).
         per_identity: clouds per identity for ``per_class`` and ``identity``.
-        inputs: ``scene`` (visible body and background), ``visible`` (body) or ``image`` (crop as x, y, 0).
+        inputs: ``scene`` (the cloud), ``image`` (the cloud with z = 0: a picture in space, Table I) or ``crop`` (all
+            pixels row by row, for networks that read pictures). The paper's "visible part only" is a store packed
+            with ``--no-background``.
         workers: loader processes.
         resident: keep the whole store on the device.
         augmentation: see :class:`Augmentation`.
@@ -266,7 +268,7 @@ class Experiment:
 
 CHOICES: dict[str, tuple[str, ...]] = {
     "data.sampling": ("shuffle", "balanced", "per_class", "identity"),
-    "data.inputs": ("scene", "visible", "image"),
+    "data.inputs": ("scene", "image", "crop"),
     "model.name": (
         "ognet",
         "ognet_small",

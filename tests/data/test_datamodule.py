@@ -6,6 +6,7 @@ import torch
 
 from ogreid.config import Data
 from ogreid.data.datamodule import ReidDataModule
+from ogreid.data.transforms import to_crops
 from ogreid.errors import UserError
 
 
@@ -65,6 +66,24 @@ def test_workers_change_nothing(data, workers):
         return [batch.index.tolist() for batch in module.train_dataloader()]
 
     assert epoch(data(workers=workers)) == epoch(data(workers=0))
+
+
+def test_crops_are_served_row_by_row_and_mirrored_by_their_columns(data):
+    module = data(inputs="crop")
+    clouds = module.train_set
+    batch = module.on_after_batch_transfer(clouds.__getitems__([0, 1]), 0)
+    picture = clouds.stores[0].picture(int(clouds.row[0]))
+    np.testing.assert_allclose(batch.rgb[0].view(16, 16, 3), picture / 255 - 0.5, atol=1e-6)
+    pixels, width = module._pixels()
+    mirrored = to_crops(clouds.__getitems__([0, 1]), pixels, width, 1.0, torch.Generator()).rgb[0].view(16, 16, 3)
+    np.testing.assert_allclose(mirrored, picture[:, ::-1] / 255 - 0.5, atol=1e-6)
+
+
+def test_an_image_in_space_has_no_depth(data):
+    module = data(inputs="image")
+    seen = module.on_after_batch_transfer(module.train_set.__getitems__([0]), 0)
+    assert seen.xyz[..., 2].abs().max() == 0
+    assert seen.xyz[..., :2].std() > 0.01
 
 
 def test_density_is_a_fraction_of_the_stored_points(data):

@@ -9,15 +9,16 @@ from typing import Any
 import lightning as L
 import numpy as np
 import torch
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from ogreid.batch import CloudBatch
 from ogreid.config import Data
 from ogreid.data.catalogue import store_path
 from ogreid.data.samplers import ORDERS, EvaluationSampler, TrainingSampler
-from ogreid.data.store import Store
+from ogreid.data.store import Store, scattered
 from ogreid.data.synthetic import ensure_synthetic, parse_synthetic
-from ogreid.data.transforms import generator_for, to_network
+from ogreid.data.transforms import generator_for, to_crops, to_network
 from ogreid.errors import UserError
 
 __all__ = ["CloudDataset", "ReidDataModule", "RetrievalSet"]
@@ -185,12 +186,21 @@ class ReidDataModule(L.LightningDataModule):
 
     def on_after_batch_transfer(self, batch: CloudBatch, dataloader_idx: int) -> CloudBatch:
         """Centre, select and augment on the device."""
-        trainer = self.trainer
-        if trainer is None or not trainer.training:
-            return to_network(batch, self.points)
-        step = trainer.fit_loop.total_batch_idx
-        generator = generator_for(batch.xyz.device, self.seed, trainer.global_rank, trainer.current_epoch, step)
-        return to_network(batch, self.points, self.data.augmentation, generator)
+        how, generator, trainer = None, None, self.trainer
+        if trainer is not None and trainer.training:
+            how, step = self.data.augmentation, trainer.fit_loop.total_batch_idx
+            generator = generator_for(batch.xyz.device, self.seed, trainer.global_rank, trainer.current_epoch, step)
+        if self.data.inputs == "crop":
+            pixels, width = self._pixels()
+            return to_crops(batch, pixels.to(batch.xyz.device), width, how.mirror if how else 0.0, generator)
+        return to_network(batch, self.points, how, generator, flat=self.data.inputs == "image")
+
+    def _pixels(self) -> tuple[Tensor, int]:
+        """Which stored point each pixel is, row by row, and the width of a crop."""
+        store = self.retrieval_sets[0].store
+        if store.manifest.order != "scattered":
+            raise UserError(f"{store.path}: published clouds hold no crops; pack the crops: python -m ogreid.pack NAME")
+        return torch.from_numpy(np.argsort(scattered(store.points))), store.manifest.width
 
     def _training_set(self) -> tuple[CloudDataset, int]:
         stores = [Store.open(store_path(name, Path(self.data.root))) for name in self.data.train]

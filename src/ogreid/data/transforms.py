@@ -12,7 +12,7 @@ from torch import Generator, Tensor
 from ogreid.batch import CloudBatch
 from ogreid.config import Augmentation
 
-__all__ = ["augment", "generator_for", "select_evenly", "select_randomly", "to_network"]
+__all__ = ["augment", "generator_for", "select_evenly", "select_randomly", "to_crops", "to_network"]
 
 BLANK = 1e-5
 """|mean(rgb) - 1| up to which a point counts as blank (released loader): meant for invisible vertices, which the
@@ -24,6 +24,8 @@ def to_network(
     points: int,
     augmentation: Augmentation | None = None,
     generator: Generator | None = None,
+    *,
+    flat: bool = False,
 ) -> CloudBatch:
     """Centre, select and, in training, augment.
 
@@ -32,6 +34,7 @@ def to_network(
         points: N, how many of the P points are kept, in their order.
         augmentation: what to change in training; None when judging.
         generator: on the batch's device; needed with ``augmentation``.
+        flat: put every point at depth 0, so that the cloud is the picture (x, y, 0) of the paper's Table I.
 
     Returns:
         xyz (B, N, 3) float32, centred by the mean of all P points; rgb (B, N, 3) float32 in [-0.5, 0.5].
@@ -39,6 +42,8 @@ def to_network(
     xyz = batch.xyz.float()
     rgb = batch.rgb.float() / 255 if batch.rgb.dtype == torch.uint8 else batch.rgb.float()
     xyz = xyz - xyz.mean(dim=1, keepdim=True)
+    if flat:
+        xyz = xyz * xyz.new_tensor([1.0, 1.0, 0.0])
     blank = (rgb.mean(dim=2) - 1).abs() <= BLANK
     rgb = torch.where(blank[..., None], 0.5, rgb) - 0.5
     chosen = select_evenly(blank, points)
@@ -50,6 +55,29 @@ def to_network(
     if augmentation is not None and generator is not None:
         xyz, rgb = augment(xyz, rgb, augmentation, generator)
     return batch._replace(xyz=xyz, rgb=rgb)
+
+
+def to_crops(
+    batch: CloudBatch, pixels: Tensor, width: int, mirror: float = 0.0, generator: Generator | None = None
+) -> CloudBatch:
+    """The crops that the clouds were lifted from, for networks that read pictures.
+
+    Args:
+        batch: as stored, points in the store's scattered order.
+        pixels: (P,) int64; which stored point each pixel is, row by row.
+        width: of the crop.
+        mirror: probability of a left-right mirror.
+        generator: on the batch's device; needed with ``mirror``.
+
+    Returns:
+        rgb (B, P, 3) float32 in [-0.5, 0.5], row by row; xyz likewise, in metres.
+    """
+    order = pixels.expand(len(batch.xyz), -1)
+    if mirror:
+        mirrored = pixels.view(-1, width).flip(1).flatten()
+        turned = torch.rand(len(order), 1, generator=generator, device=pixels.device) < mirror
+        order = torch.where(turned, mirrored, pixels)
+    return batch._replace(xyz=_take(batch.xyz.float(), order), rgb=_take(batch.rgb.float(), order) / 255 - 0.5)
 
 
 def select_evenly(blank: Tensor, points: int) -> Tensor:
