@@ -48,6 +48,20 @@ def test_tables_come_as_markdown_and_csv(tmp_path, capsys):
     assert float(rows[0]["mAP"]) == 40
 
 
+def test_networks_are_listed_with_what_they_cost(monkeypatch, capsys):
+    rows = [("ognet", 1_951_738, 8_450_000_000, "1.95 M"), ("dgcnn", 1_366_144, 120_000_000_000, "")]
+    monkeypatch.setattr("ogreid.models.table.model_rows", lambda: rows)
+    assert main(["--models"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[2] == "| ognet   |  1,951,738 |   8.45 | 1.95 M |"
+    assert len({len(line) for line in lines}) == 1
+
+
+def test_no_run_is_asked_for():
+    with pytest.raises(UserError, match="which run"):
+        main([])
+
+
 def test_the_page_is_opened_when_asked(tmp_path, monkeypatch):
     opened = []
     monkeypatch.setattr("webbrowser.open", opened.append)

@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ogreid import doors
+from ogreid.errors import UserError
 
 EPILOG = """\
 examples:
   python -m ogreid.report runs/demo/20260101-120000-0 --open       one page in the run's own folder
   python -m ogreid.report runs/demo/* --to seeds.html              several runs on one page
   python -m ogreid.report runs/demo/* --markdown >> notes.md       their table as text
+  python -m ogreid.report --models                                 parameters and operations of every network
 """
 
 
@@ -23,7 +25,7 @@ def parser() -> doors.Parser:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    made.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="run folders")
+    made.add_argument("runs", nargs="*", type=Path, metavar="RUN", help="run folders")
     made.add_argument(
         "--to", type=Path, metavar="FILE", help="the page (RUN/report.html; several runs: comparison.html)"
     )
@@ -31,12 +33,21 @@ def parser() -> doors.Parser:
     text = made.add_mutually_exclusive_group()
     text.add_argument("--markdown", action="store_true", help="print the results table as Markdown instead")
     text.add_argument("--csv", action="store_true", help="print the results, unrounded, as CSV instead")
+    text.add_argument("--models", action="store_true", help="print every network with its parameters and operations")
     return made
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse, read, write."""
     asked = parser().parse_args(argv)
+    if asked.models:
+        from ogreid.models.table import model_rows
+        from ogreid.reporting.tables import models_table
+
+        sys.stdout.write(models_table(model_rows()))
+        return 0
+    if not asked.runs:
+        raise UserError("which run? give folders like runs/demo/<stamp>-<seed>, or --models")
     from ogreid.reporting import comparison, csv_table, markdown_table, write_comparison, write_report
 
     if asked.markdown or asked.csv:

@@ -11,7 +11,7 @@ from typing import Any
 from ogreid.reporting.published import published_for
 from ogreid.reporting.reading import RunRecord
 
-__all__ = ["COLUMNS", "Row", "csv_table", "html_table", "markdown_table", "rows_of"]
+__all__ = ["COLUMNS", "Row", "csv_table", "html_table", "markdown_table", "models_table", "rows_of"]
 
 COLUMNS = {
     "rank1": "rank-1",
@@ -79,6 +79,20 @@ def markdown_table(rows: Sequence[Row]) -> str:
         cells = [row.on + (" (transfer)" if row.transfer else ""), row.who, *map(_cell, _values(row)), _queries(row)]
         lines.append(f"| {' | '.join(cell.replace('|', '/') for cell in cells)} |")
     return "\n".join(lines) + "\n"
+
+
+def models_table(rows: Sequence[tuple[str, int, int, str]]) -> str:
+    """Markdown of (name, parameters, operations of one cloud, what the paper prints), in columns that line up."""
+    cells = [("network", "parameters", "GFLOP", "paper")]
+    cells += [(name, f"{parameters:,}", f"{flops / 1e9:.2f}", paper) for name, parameters, flops, paper in rows]
+    widths = [max(len(row[column]) for row in cells) for column in range(4)]
+    align = (str.ljust, str.rjust, str.rjust, str.ljust)
+    lines = [
+        f"| {' | '.join(put(cell, width) for put, cell, width in zip(align, row, widths, strict=True))} |"
+        for row in cells
+    ]
+    rule = f"|{'-' * (widths[0] + 2)}|{'-' * (widths[1] + 1)}:|{'-' * (widths[2] + 1)}:|{'-' * (widths[3] + 2)}|"
+    return "\n".join([lines[0], rule, *lines[1:]]) + "\n"
 
 
 def csv_table(rows: Sequence[Row]) -> str:
