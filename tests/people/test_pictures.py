@@ -50,7 +50,7 @@ def plain() -> tuple[np.ndarray, np.ndarray]:
         (Part.HAND, (0.5, -0.1, -0.2, 1.1), Cloth.SKIN),
         (Part.LEG, (0.1, 0.4, -0.1, 0), Cloth.BOTTOM),
         (Part.FOOT, (0.1, 0.87, -0.1, 0), Cloth.SHOES),
-        (Part.HEAD, (0, -0.79, 0, 0), Cloth.HAIR),
+        (Part.HEAD, (0, -0.79, 0, 0), Cloth.CROWN),
         (Part.HEAD, (0.02, -0.67, -0.13, 0), Cloth.SKIN),
     ],
 )

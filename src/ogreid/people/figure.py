@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ogreid.people.body import Array, Body, load_body
-from ogreid.people.paint import NUMBERS, Part, Surface
+from ogreid.people.paint import NUMBERS, Cloth, Part, Surface
 from ogreid.people.render import Figure
 from ogreid.people.things import Solid, solids_of
 from ogreid.people.wardrobe import Wardrobe
@@ -184,6 +184,6 @@ def _solids(wardrobe: Wardrobe) -> list[tuple[Solid, int]]:
     found = []
     for number, thing in enumerate(wardrobe.things):
         found += [(solid, int(Surface.THING) + number) for solid in solids_of(thing)]
-    style = wardrobe.headgear or wardrobe.hair
-    found += [(solid, int(Surface.HAIR)) for solid in solids_of(style)]
+    crown = int(Surface.THING) + int(Cloth.CROWN) - int(Cloth.THING)
+    found += [(solid, crown) for solid in solids_of(wardrobe.headgear or wardrobe.hair)]
     return found

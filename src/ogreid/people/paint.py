@@ -9,7 +9,7 @@ from enum import IntEnum
 import numpy as np
 from numba import njit
 
-__all__ = ["CLOTHS", "NUMBERS", "PATTERNS", "Cloth", "Part", "Surface", "paint"]
+__all__ = ["CLOTHS", "NUMBERS", "PATTERNS", "Cloth", "Part", "Surface", "paint", "shade"]
 
 
 class Surface(IntEnum):
@@ -33,7 +33,7 @@ class Part(IntEnum):
 
 
 class Cloth(IntEnum):
-    """Rows of the table of cloths; things carried have rows of their own from ``THING`` on."""
+    """Rows of the table of cloths; things carried have the rows from ``THING`` to ``CROWN``."""
 
     SKIN = 0
     HAIR = 1
@@ -44,6 +44,7 @@ class Cloth(IntEnum):
     LEGWEAR = 6
     STRAP = 7
     THING = 8
+    CROWN = 13  # what covers the head: hair, or a cap, or a scarf
 
 
 CLOTHS = 14
@@ -70,6 +71,7 @@ _SOLE_Y = 0.905
 _FIRST_THING = int(Cloth.THING) - int(Surface.THING)
 # Compiled code takes plain integers.
 _C_SKIN, _C_HAIR, _C_TOP, _C_OUTER, _C_BOTTOM, _C_SHOES, _C_LEGWEAR, _C_STRAP = (int(row) for row in list(Cloth)[:8])
+_C_CROWN = int(Cloth.CROWN)
 _S_BODY, _S_SKIRT, _S_HAIR, _S_THING = (int(kind) for kind in Surface)
 _P_TORSO, _P_HEAD, _P_ARM, _P_HAND, _P_LEG, _P_FOOT = (int(part) for part in Part)
 _EYE_Y, _EYE_X, _EYE_Z = -0.700, 0.033, -0.115
@@ -141,7 +143,7 @@ def _head(x: float, y: float, z: float, cloths: np.ndarray, numbers: np.ndarray,
     fold = numbers[_FOLD]
     line = min(numbers[_HAIRLINE] + 0.95 * (z + 0.13), -0.595)
     if y < line:
-        _cloth(cloths, _C_HAIR, fold, x, y, z, 0.0, out)
+        _cloth(cloths, _C_CROWN, fold, x, y, z, 0.0, out)
         return
     _cloth(cloths, _C_SKIN, 0.0, x, y, z, 0.0, out)
     front = z < _EYE_Z + 0.02
@@ -252,3 +254,56 @@ def paint(
             _lower(x, y, z, cloths, numbers, out)
     else:
         _lower(x, y, z, cloths, numbers, out)
+
+
+@njit(cache=True, fastmath=True)
+def shade(
+    owner: np.ndarray,
+    shares: np.ndarray,
+    faces: np.ndarray,
+    surface: np.ndarray,
+    part: np.ndarray,
+    normals: np.ndarray,
+    coordinates: np.ndarray,
+    cloths: np.ndarray,
+    numbers: np.ndarray,
+    light: np.ndarray,
+    samples: int,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Light (H, W, 3), already weighted by its cover, and cover (H, W) of the pixels of a drawn figure.
+
+    In this file because numba's cache of compiled code looks for changes in a function's own file only.
+    """
+    height, width = owner.shape[0] // samples, owner.shape[1] // samples
+    picture = np.zeros((height, width, 3), dtype=np.float32)
+    cover = np.zeros((height, width), dtype=np.float32)
+    colour = np.zeros(3, dtype=np.float32)
+    point = np.zeros(4, dtype=np.float32)
+    normal = np.zeros(3, dtype=np.float32)
+    share = np.float32(1.0 / (samples * samples))
+    one, half = np.float32(1), np.float32(0.5)
+    for row in range(owner.shape[0]):
+        for column in range(owner.shape[1]):
+            f = owner[row, column]
+            if f < 0:
+                continue
+            b, c = shares[row, column, 0], shares[row, column, 1]
+            a = one - b - c
+            i, j, k = faces[f, 0], faces[f, 1], faces[f, 2]
+            for axis in range(4):
+                point[axis] = a * coordinates[i, axis] + b * coordinates[j, axis] + c * coordinates[k, axis]
+            for axis in range(3):
+                normal[axis] = a * normals[i, axis] + b * normals[j, axis] + c * normals[k, axis]
+            length = np.sqrt(normal[0] ** 2 + normal[1] ** 2 + normal[2] ** 2) + np.float32(1e-9)
+            # Cloth is seen from both sides: a normal always looks towards the camera.
+            turn = (one if normal[2] < 0 else -one) / length
+            sun = (normal[0] * light[0, 0] + normal[1] * light[0, 1] + normal[2] * light[0, 2]) * turn
+            up = (normal[0] * light[4, 0] + normal[1] * light[4, 1] + normal[2] * light[4, 2]) * turn
+            sun, up = max(sun, np.float32(0)), half + half * up
+            paint(surface[f], part[f], point, cloths, numbers, colour)
+            y, x = row // samples, column // samples
+            for channel in range(3):
+                falling = sun * light[1, channel] + up * light[2, channel] + (one - up) * light[3, channel]
+                picture[y, x, channel] += share * colour[channel] * falling
+            cover[y, x] += share
+    return picture, cover

@@ -7,7 +7,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from ogreid.people.body import Array
-from ogreid.people.paint import paint
+from ogreid.people.paint import shade
 
 __all__ = ["Figure", "Light", "render_figure", "silhouette"]
 
@@ -117,56 +117,6 @@ def _visible(
     return owner, shares
 
 
-@njit(cache=True, fastmath=True)
-def _shaded(
-    owner: np.ndarray,
-    shares: np.ndarray,
-    faces: np.ndarray,
-    surface: np.ndarray,
-    part: np.ndarray,
-    normals: np.ndarray,
-    coordinates: np.ndarray,
-    cloths: np.ndarray,
-    numbers: np.ndarray,
-    light: np.ndarray,
-    samples: int,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Light (H, W, 3), already weighted by its cover, and cover (H, W) of the pixels."""
-    height, width = owner.shape[0] // samples, owner.shape[1] // samples
-    picture = np.zeros((height, width, 3), dtype=np.float32)
-    cover = np.zeros((height, width), dtype=np.float32)
-    colour = np.zeros(3, dtype=np.float32)
-    point = np.zeros(4, dtype=np.float32)
-    normal = np.zeros(3, dtype=np.float32)
-    share = np.float32(1.0 / (samples * samples))
-    one, half = np.float32(1), np.float32(0.5)
-    for row in range(owner.shape[0]):
-        for column in range(owner.shape[1]):
-            f = owner[row, column]
-            if f < 0:
-                continue
-            b, c = shares[row, column, 0], shares[row, column, 1]
-            a = one - b - c
-            i, j, k = faces[f, 0], faces[f, 1], faces[f, 2]
-            for axis in range(4):
-                point[axis] = a * coordinates[i, axis] + b * coordinates[j, axis] + c * coordinates[k, axis]
-            for axis in range(3):
-                normal[axis] = a * normals[i, axis] + b * normals[j, axis] + c * normals[k, axis]
-            length = np.sqrt(normal[0] ** 2 + normal[1] ** 2 + normal[2] ** 2) + np.float32(1e-9)
-            # Cloth is seen from both sides: a normal always looks towards the camera.
-            turn = (one if normal[2] < 0 else -one) / length
-            sun = (normal[0] * light[0, 0] + normal[1] * light[0, 1] + normal[2] * light[0, 2]) * turn
-            up = (normal[0] * light[4, 0] + normal[1] * light[4, 1] + normal[2] * light[4, 2]) * turn
-            sun, up = max(sun, np.float32(0)), half + half * up
-            paint(surface[f], part[f], point, cloths, numbers, colour)
-            y, x = row // samples, column // samples
-            for channel in range(3):
-                falling = sun * light[1, channel] + up * light[2, channel] + (one - up) * light[3, channel]
-                picture[y, x, channel] += share * colour[channel] * falling
-            cover[y, x] += share
-    return picture, cover
-
-
 def render_figure(figure: Figure, pixels: Array, light: Light, height: int, width: int) -> tuple[Array, Array]:
     """Draw a figure.
 
@@ -182,7 +132,7 @@ def render_figure(figure: Figure, pixels: Array, light: Light, height: int, widt
     """
     owner, shares = _visible(pixels * SAMPLES, figure.vertices[:, 2], figure.faces, height * SAMPLES, width * SAMPLES)
     falling = np.stack([light.towards, light.sun, light.sky, light.ground, light.up]).astype(np.float32)
-    picture, cover = _shaded(
+    picture, cover = shade(
         owner, shares, figure.faces, figure.surface, figure.part, _normals(figure.vertices, figure.faces),
         figure.coordinates, figure.cloths, figure.numbers, falling, SAMPLES,
     )  # fmt: skip

@@ -193,48 +193,50 @@ def _draw_things(rng: np.random.Generator, style: Style, numbers: Array) -> tupl
 def draw_wardrobe(body: Body, style: Style, rng: np.random.Generator) -> Wardrobe:
     """A random person in the style of a place."""
     numbers = np.zeros(len(NUMBERS), dtype=np.float32)
-    cloths = np.zeros((CLOTHS, 10), dtype=np.float32)
     feminine = bool(rng.uniform() < 0.5)
-
     hair = _draw_hair(rng, feminine, numbers)
     things, load = _draw_things(rng, style, numbers)
     headgear = ""
     if rng.uniform() < style.hat:
         headgear = _pick(rng, ("beanie", "cap", "hood", "scarf"), (3, 3, 2, 1 if feminine else 0))
     outer = bool(rng.uniform() < style.outer)
-    skirt_hem = _draw_cut(rng, style, numbers, feminine=feminine, outer=outer)
-
-    cloths[Cloth.SKIN] = _cloth(rng, _dye(rng, _pick(rng, SKINS, (3, 4, 4, 3, 2, 2, 1)), 0.08), "plain")
-    shade = _dye(rng, _pick(rng, HAIRS, (6, 5, 4, 3, 2, 1.5, 1, 1, 1)), 0.1)
-    if headgear:
-        shade = _garment_colour(rng, 0.4)
-    cloths[Cloth.HAIR] = _cloth(rng, shade, "plain")
-    cloths[Cloth.TOP] = _cloth(
-        rng, _garment_colour(rng, style.dark), _patterned(rng, style.pattern, _ON_TOPS, _ON_TOPS_SHARES)
-    )
-    cloths[Cloth.OUTER] = _cloth(rng, _garment_colour(rng, style.dark), _patterned(rng, style.pattern, _ON_OUTERS))
-    bottoms = _patterned(rng, 0.6 * style.pattern, _ON_BOTTOMS, _ON_BOTTOMS_SHARES)
-    cloths[Cloth.BOTTOM] = _cloth(rng, _garment_colour(rng, 0.5 + 0.4 * style.dark), bottoms)
-    if skirt_hem > 0 and not outer and rng.uniform() < 0.4:  # a dress: one cloth above and below
-        cloths[Cloth.BOTTOM] = cloths[Cloth.TOP]
-    for row in (Cloth.SHOES, Cloth.STRAP, *range(Cloth.THING, CLOTHS)):
-        cloths[row] = _cloth(rng, _dye(rng, _pick(rng, LEATHERS)), _patterned(rng, 0.3, ("stripes", "halves")))
-    for row in range(Cloth.THING, CLOTHS):
-        if rng.uniform() < 0.5:
-            cloths[row, :3] = _garment_colour(rng, 0.3)
-    cloths[Cloth.STRAP, :3] = cloths[Cloth.THING, :3] * (0.7 if things else 1)
-    cloths[Cloth.LEGWEAR] = cloths[Cloth.SKIN]
-    if rng.uniform() < (0.8 if style.long > 0.8 else 0.35):  # stockings
-        cloths[Cloth.LEGWEAR] = _cloth(rng, _dye(rng, _pick(rng, COLOURS[:4])), "plain")
+    hem = _draw_cut(rng, style, numbers, feminine=feminine, outer=outer)
+    cloths = _draw_cloths(rng, style, headgear=bool(headgear), skirt=hem > 0 and not outer, loaded=bool(things))
     loose = (
         rng.uniform(0.004, 0.014) + (rng.uniform(0.006, 0.02) if outer else 0),
         rng.uniform(0.004, 0.014) + (rng.uniform(0.004, 0.012) if outer else 0),
         rng.uniform(0.004, 0.02),
         rng.uniform(0.004, 0.04),
     )
-    return Wardrobe(
-        _draw_shape(body, rng), cloths, numbers, hair, headgear, skirt_hem, loose, things, draw_manner(rng, load)
-    )
+    shape = _draw_shape(body, rng)
+    return Wardrobe(shape, cloths, numbers, hair, headgear, hem, loose, things, draw_manner(rng, load))
+
+
+def _draw_cloths(rng: np.random.Generator, style: Style, *, headgear: bool, skirt: bool, loaded: bool) -> Array:
+    """The table of cloths (CLOTHS, 10)."""
+    cloths = np.zeros((CLOTHS, 10), dtype=np.float32)
+    cloths[Cloth.SKIN] = _cloth(rng, _dye(rng, _pick(rng, SKINS, (3, 4, 4, 3, 2, 2, 1)), 0.08), "plain")
+    hair = _dye(rng, _pick(rng, HAIRS, (6, 5, 4, 3, 2, 1.5, 1, 1, 1)), 0.1)
+    crown = _cloth(rng, _garment_colour(rng, 0.4) if headgear else hair, "plain")
+    tops = _garment_colour(rng, style.dark), _patterned(rng, style.pattern, _ON_TOPS, _ON_TOPS_SHARES)
+    cloths[Cloth.TOP] = _cloth(rng, *tops)
+    cloths[Cloth.OUTER] = _cloth(rng, _garment_colour(rng, style.dark), _patterned(rng, style.pattern, _ON_OUTERS))
+    bottoms = _patterned(rng, 0.6 * style.pattern, _ON_BOTTOMS, _ON_BOTTOMS_SHARES)
+    cloths[Cloth.BOTTOM] = _cloth(rng, _garment_colour(rng, 0.5 + 0.4 * style.dark), bottoms)
+    if skirt and rng.uniform() < 0.4:  # a dress: one cloth above and below
+        cloths[Cloth.BOTTOM] = cloths[Cloth.TOP]
+    for row in (Cloth.SHOES, Cloth.STRAP, *range(Cloth.THING, CLOTHS)):
+        cloths[row] = _cloth(rng, _dye(rng, _pick(rng, LEATHERS)), _patterned(rng, 0.3, ("stripes", "halves")))
+    for row in range(Cloth.THING, CLOTHS):
+        if rng.uniform() < 0.5:
+            cloths[row, :3] = _garment_colour(rng, 0.3)
+    cloths[Cloth.CROWN] = cloths[Cloth.HAIR] = crown
+    cloths[Cloth.HAIR, :3] = hair
+    cloths[Cloth.STRAP, :3] = cloths[Cloth.THING, :3] * (0.7 if loaded else 1)
+    cloths[Cloth.LEGWEAR] = cloths[Cloth.SKIN]
+    if rng.uniform() < (0.8 if style.long > 0.8 else 0.35):  # stockings
+        cloths[Cloth.LEGWEAR] = _cloth(rng, _dye(rng, _pick(rng, COLOURS[:4])), "plain")
+    return cloths
 
 
 def _draw_cut(rng: np.random.Generator, style: Style, numbers: Array, *, feminine: bool, outer: bool) -> float:
