@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import lightning as L
+import numpy as np
 from lightning.pytorch.callbacks import Callback, LearningRateMonitor, ModelCheckpoint
 from rich.console import Console
 
@@ -188,6 +189,7 @@ def _summary(experiment: Experiment, module: ReidModule, callbacks: list[Callbac
     validation, transfer = (c for c in callbacks if isinstance(c, RetrievalValidation))
     throughput = next(c for c in callbacks if isinstance(c, Throughput))
     best = next(c for c in callbacks if isinstance(c, ModelCheckpoint))
+    found = validation.judgements | transfer.judgements
     return {
         "experiment": experiment.name,
         "model": experiment.model.name,
@@ -197,9 +199,14 @@ def _summary(experiment: Experiment, module: ReidModule, callbacks: list[Callbac
         "retrieval": summaries(validation.judgements),
         "transfer": summaries(transfer.judgements),
         "best_mAP": None if best.best_model_score is None else float(best.best_model_score),
-        "cmc": {n: [100 * float(v) for v in j.cmc[:50]] for n, j in validation.judgements.items()},
+        "cmc": {name: _percentages(judged.cmc[:50]) for name, judged in found.items()},
+        "precision": {name: _percentages(judged.precision) for name, judged in found.items()},
         "provenance": runs.provenance(),
     }
+
+
+def _percentages(rates: np.ndarray) -> list[float]:
+    return [round(100 * float(rate), 6) for rate in rates]
 
 
 def _finish(experiment: Experiment, run: Run, summary: dict[str, Any]) -> None:

@@ -5,8 +5,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+import wandb
 
-from ogreid.callbacks.pictures import Pictures, collect_galleries, portrait
+from ogreid.callbacks.pictures import Pictures, collect_galleries, gallery_sheet, portrait
 from ogreid.callbacks.validation import RetrievalValidation
 from ogreid.errors import UserError
 from ogreid.retrieval import judge
@@ -86,6 +87,18 @@ def test_a_short_gallery_is_filled_up_with_nothing(tmp_path):
     assert not held["correct"][:, 4:].any()
 
 
+def test_the_sheet_frames_the_right_green_and_the_wrong_red(tmp_path):
+    held = np.load(collect_galleries(PaintedStore(), ROWS, QUERIES, *columns(), tmp_path)[0])
+    sheet = gallery_sheet(held, frame=4)
+    lists = len(held["kind"])
+    assert sheet.shape == (lists * 136, 11 * 72, 3)
+    cells = sheet.reshape(lists, 136, 11, 72, 3).transpose(0, 2, 1, 3, 4)
+    green = cells[:, 1:, 0, 0, 1] > cells[:, 1:, 0, 0, 0]
+    np.testing.assert_array_equal(green, held["correct"])
+    np.testing.assert_array_equal(cells[:, 1:, 4:-4, 4:-4], held["found"])
+    np.testing.assert_array_equal(cells[:, 0, 4:-4, 4:-4], held["query"])
+
+
 def test_a_portrait_shows_the_nearest_point():
     xyz = np.array([[0, 0, 1.0], [0, 0, 0.5], [1, 2, 1.0]], dtype=np.float32)
     rgb = np.array([[1, 0, 0], [0, 1, 0], [0, 0, 1]], dtype=np.float32)
@@ -108,8 +121,13 @@ def test_the_callback_writes_the_sets_of_the_last_validation(tmp_path, monkeypat
     judged = SimpleNamespace(name="painted-8", store=PaintedStore(), rows=ROWS, queries=QUERIES)
     monkeypatch.setattr("ogreid.callbacks.pictures.ReidDataModule", SimpleNamespace)
     data = SimpleNamespace(retrieval_sets=[judged])
-    trainer = SimpleNamespace(datamodule=data, callbacks=[judge_callback], is_global_zero=True)
+    tracked = {}
+    monkeypatch.setattr("ogreid.callbacks.pictures.WandbLogger", SimpleNamespace)
+    logger = SimpleNamespace(experiment=SimpleNamespace(log=tracked.update))
+    trainer = SimpleNamespace(datamodule=data, callbacks=[judge_callback], is_global_zero=True, loggers=[logger])
     Pictures(tmp_path, each=1).on_fit_end(trainer, None)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["painted-8-cloud.npz", "painted-8-galleries.npz"]
+    assert isinstance(tracked["pictures/painted-8/galleries"], wandb.Image)
+    assert isinstance(tracked["pictures/painted-8/cloud"], wandb.Object3D)
     expected = np.nanmax(judged_by_hand().average_precision)
     assert np.load(tmp_path / "painted-8-galleries.npz")["average_precision"][0] == expected

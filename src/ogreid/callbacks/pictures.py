@@ -1,11 +1,14 @@
 """What retrieval looks like: ranked galleries and a cloud, written into the run folder for the report."""
 
-import logging
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import lightning as L
 import numpy as np
 import torch
+import wandb
+from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.trainer.states import TrainerFn
 
 from ogreid.callbacks.validation import RetrievalValidation
@@ -16,13 +19,15 @@ from ogreid.retrieval.galleries import RankedGallery, choose_queries, rank_galle
 from ogreid.retrieval.metric import Collected, RetrievalMetric
 from ogreid.retrieval.ranking import Judgement, judge
 
-__all__ = ["Pictures", "collect_galleries", "portrait"]
+__all__ = ["Pictures", "collect_galleries", "gallery_sheet", "portrait"]
 
-log = logging.getLogger(__name__)
+GREEN, RED = np.array([38, 166, 91]), np.array([214, 69, 65])
 
 
 class Pictures(L.Callback):
     """Writes ``<set>-galleries.npz`` and ``<set>-cloud.npz`` for every judged set, of the network as it is at the end.
+
+    Where the run is tracked by W&B, the galleries go there as one image a set and the cloud as a 3D object.
 
     Args:
         folder: where to; made when needed.
@@ -49,14 +54,19 @@ class Pictures(L.Callback):
         for judge_callback in judges if trainer.is_global_zero else ():
             for number, metric in judge_callback.metrics.items():
                 judged = data.retrieval_sets[number]
-                self._write_set(judged, metric, judge_callback.judgements.get(judged.name))
+                files = self._write_set(judged, metric, judge_callback.judgements.get(judged.name))
+                for logger in trainer.loggers if files else ():
+                    if isinstance(logger, WandbLogger):
+                        logger.experiment.log(_tracked(judged.name, *files))
 
-    def _write_set(self, judged: RetrievalSet, metric: RetrievalMetric, judgement: Judgement | None) -> None:
+    def _write_set(
+        self, judged: RetrievalSet, metric: RetrievalMetric, judgement: Judgement | None
+    ) -> tuple[Path, ...]:
         rows: Collected | None = metric.collected
         if rows is None or judgement is None or not judgement.answerable:
-            return
+            return ()
         index = rows.index.cpu().numpy()
-        collect_galleries(
+        return collect_galleries(
             judged.store,
             judged.rows[index],
             int((index < judged.queries).sum()),
@@ -124,6 +134,24 @@ def collect_galleries(
     return files
 
 
+def gallery_sheet(held: Mapping[str, np.ndarray], frame: int = 4) -> np.ndarray:
+    """The lists of a galleries file as one picture (K * (H + 2 f), (T + 1) * (W + 2 f), 3) uint8.
+
+    The query stands first in each row, framed grey; what it found is framed green or red, nothing is left white.
+    """
+    shown = held["names"] != ""
+    colours = np.where(held["correct"][..., None], GREEN, RED) * shown[..., None] + 255 * ~shown[..., None]
+    framed = np.concatenate(
+        [
+            _framed(held["query"][:, None], np.full((len(shown), 1, 3), 128), frame),
+            _framed(held["found"], colours, frame),
+        ],
+        axis=1,
+    )
+    lists, places, height, width, _ = framed.shape
+    return np.asarray(framed.transpose(0, 2, 1, 3, 4).reshape(lists * height, places * width, 3))
+
+
 def portrait(xyz: np.ndarray, rgb: np.ndarray, height: int = 128, width: int = 64) -> np.ndarray:
     """A cloud seen from the front, for clouds that are not in pixel order.
 
@@ -144,6 +172,28 @@ def portrait(xyz: np.ndarray, rgb: np.ndarray, height: int = 128, width: int = 6
     far_first = np.argsort(-xyz[:, 2], kind="stable")
     picture[row[far_first], column[far_first]] = np.rint(rgb[far_first] * 255)
     return picture
+
+
+def _framed(pictures: np.ndarray, colours: np.ndarray, frame: int) -> np.ndarray:
+    """(K, T, H, W, 3) pictures with a border of (K, T, 3) colours."""
+    lists, places, height, width, _ = pictures.shape
+    framed = np.empty((lists, places, height + 2 * frame, width + 2 * frame, 3), dtype=np.uint8)
+    framed[:] = colours[:, :, None, None]
+    framed[:, :, frame:-frame, frame:-frame] = pictures
+    return framed
+
+
+def _tracked(name: str, galleries: Path, cloud: Path) -> dict[str, Any]:
+    """What W&B is given; its 3D objects have y up, ours down."""
+    with np.load(galleries) as held, np.load(cloud) as points:
+        told = ", ".join(
+            f"{k} AP {100 * ap:.1f}" for k, ap in zip(held["kind"], held["average_precision"], strict=True)
+        )
+        turned = points["xyz"] * np.array([1, -1, -1])
+        return {
+            f"pictures/{name}/galleries": wandb.Image(gallery_sheet(held), caption=told),
+            f"pictures/{name}/cloud": wandb.Object3D(np.concatenate([turned, points["rgb"]], axis=1)),
+        }
 
 
 def _picture(store: Store, row: int) -> np.ndarray:
