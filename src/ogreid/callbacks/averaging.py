@@ -1,6 +1,7 @@
 """Weight averaging over the last epochs, with BatchNorm statistics re-estimated for the averaged weights."""
 
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 import lightning as L
@@ -53,7 +54,8 @@ class TailAveraging(WeightAveraging):
         super().on_train_end(trainer, pl_module)
         data = trainer.datamodule  # type: ignore[attr-defined]  # set by Lightning where a data module is given
         assert isinstance(data, ReidDataModule)
-        update_bn(_batches(data, pl_module.device), _Embed(pl_module))
+        batches = islice(_batches(data, pl_module.device), int(trainer.num_training_batches))
+        update_bn(batches, _Embed(pl_module))
 
     def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
         """``state_dict`` stays the current weights; the average travels beside it."""
