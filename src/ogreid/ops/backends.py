@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ogreid.errors import UserError, nearest_names
 
-__all__ = ["Backend", "choose_backend", "require_finite"]
+__all__ = ["Backend", "Form", "choose_backend", "require_finite"]
 
 Backend = Literal["auto", "plain", "fused", "cluster"]
 Form = Literal["plain", "fused", "cluster"]

@@ -130,8 +130,8 @@ class _GroupPerceptron(torch.autograd.Function):
 
     Backward: with ``g = scale / sqrt(variance + eps)`` and ``h = g d`` the gradient of the largest ``v``, that of any
     ``v`` is ``[largest] h + A + B (v - mean)``. So that of ``x`` is the sum of ``h W`` over the results where x is the
-    largest (one member for each result, not S), plus ``x (W^T B W) + (A - B mean) W``: one product of width C, not D; and that
-    of ``W`` needs ``X2`` and the largest members only. Members are worked out again, not stored.
+    largest (one member for each result, not S), plus ``x (W^T B W) + (A - B mean) W``: one product of width C, not D;
+    and that of ``W`` needs ``X2`` and the largest members only. Members are worked out again, not stored.
     """
 
     @staticmethod

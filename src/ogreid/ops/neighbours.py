@@ -1,11 +1,13 @@
 """Who is near whom: k nearest neighbours, and ball query in index order."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+from torch.nn import functional
 
 from ogreid.errors import UserError
 from ogreid.ops.backends import choose_backend, require_finite
@@ -32,9 +34,11 @@ def nearest(points: Float[Tensor, "B N C"], k: int, *, backend: str = "auto") ->
         raise UserError(f"k nearest: k = {k} asked of {count} points; take k from 1 to {count}, or give more points")
     require_finite("k nearest", points)
     points = _full_precision(points)
-    form = choose_backend("k nearest", backend, points, ("plain", "fused"))
+    form = choose_backend("k nearest", backend, points, ("plain", "fused", "cluster"))
     if form == "plain":
         return _nearest_plain(points, points, k)
+    if form == "cluster":
+        return _nearest_cluster(points, k)
     return _nearest_fused_3d(points, k) if points.shape[2] == 3 else _nearest_fused(points, k)
 
 
@@ -112,13 +116,30 @@ def _nearest_plain(points: Tensor, centres: Tensor, k: int) -> Tensor:
     return _distances(points, centres).topk(k, largest=False, sorted=True).indices
 
 
+def _nearest_cluster(points: Tensor, k: int) -> Tensor:
+    """torch-cluster's search: a k-d tree on one thread of a CPU, a dense search on CUDA.
+
+    Raises:
+        UserError: k above 100 on CUDA, where its kernel ends.
+    """
+    from torch_cluster import knn
+
+    if k > 100 and points.is_cuda:
+        raise UserError(f"k nearest: k = {k}, torch-cluster on CUDA stops at 100; use backend=auto or plain")
+    batch, count, _ = points.shape
+    cloud = torch.arange(batch, device=points.device).repeat_interleave(count)
+    rows = points.flatten(0, 1)
+    found: Tensor = knn(rows, rows, k, cloud, cloud)[1]
+    return found.view(batch, count, k) - torch.arange(batch, device=points.device).mul(count).view(-1, 1, 1)
+
+
 def _ball_plain(points: Tensor, centres: Tensor, radius: float, count: int) -> Tensor:
     total = points.shape[1]
     squared = squared_distance(centres.unsqueeze(2), points.unsqueeze(1))
     order = torch.arange(total, device=points.device)
     keys = torch.where(squared < _square(radius, points), order, total)
     hits = keys.topk(min(count, total), largest=False, sorted=True).values
-    hits = torch.nn.functional.pad(hits, (0, count - hits.shape[-1]), value=total)
+    hits = functional.pad(hits, (0, count - hits.shape[-1]), value=total)
     first = hits[..., :1]
     return torch.where(hits < total, hits, torch.where(first < total, first, 0))
 
@@ -128,24 +149,35 @@ def _square(radius: float, points: Tensor) -> float:
     return float(torch.tensor(radius, dtype=points.dtype).square())
 
 
+FAR = 1e18
+"""Where padding lies: its square is still a single-precision number."""
+
+
 def _nearest_fused_3d(points: Tensor, k: int) -> Tensor:
-    """Sweep along the axis of the widest spread, on points sorted by it."""
-    from ogreid.ops.kernels.points import nearest_of_cloud
+    """Boxes of a few points each, sorted into slabs along the widest axis and cut along the next one."""
+    from ogreid.ops.kernels.points import LEAF, nearest_of_leaves
     from ogreid.ops.kernels.threads import runs_of_rows, share
 
     batch, count, _ = points.shape
-    axis = points.std(1, correction=0).sum(0).argmax()
-    order = points[..., axis].argsort(1)  # (B, N)
-    turned = points.roll(-int(axis), 2).gather(1, order.unsqueeze(2).expand_as(points))
-    axes = turned.movedim(2, 0).contiguous().numpy()  # (3, B, N), the widest axis first
-    out, numbers = torch.empty(batch, count, k, dtype=torch.int64), order.numpy()
-    found, runs = out.numpy(), runs_of_rows(batch, count)
+    widest, next_widest = points.std(1, correction=0).sum(0).argsort(descending=True)[:2].tolist()
+    slab = LEAF * math.ceil(math.sqrt(count / LEAF))
+    slabs = math.ceil(count / slab)
+    padded = functional.pad(points, (0, 0, 0, slabs * slab - count), value=FAR)
+    order = padded[..., widest].argsort(1).view(batch, slabs, slab)
+    across = padded[..., next_widest].gather(1, order.flatten(1)).view_as(order).argsort(2)
+    order = order.gather(2, across).flatten(1)  # (B, slabs * slab)
+    leaves = padded.gather(1, order.unsqueeze(2).expand_as(padded)).view(batch, -1, LEAF, 3)
+    axes = leaves.permute(0, 3, 1, 2).contiguous()  # (B, 3, leaves, LEAF)
+    out = torch.empty(batch, count, k, dtype=torch.int64)
+    boxes = (axes.amin(3), axes.amax(3))
+    space, low, high, numbers, found = (tensor.numpy() for tensor in (axes, *boxes, order.view(batch, -1, LEAF), out))
+    runs = runs_of_rows(batch, axes.shape[2], length=32)
 
-    def sweep(run: int) -> None:
+    def search(run: int) -> None:
         cloud, start, stop = runs[run]
-        nearest_of_cloud(*axes[:, cloud], numbers[cloud], start, stop, found[cloud])
+        nearest_of_leaves(space[cloud], low[cloud], high[cloud], numbers[cloud], count, start, stop, found[cloud])
 
-    share(sweep, len(runs))
+    share(search, len(runs))
     return out
 
 

@@ -5,7 +5,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ogreid.errors import UserError
-from ogreid.ops.backends import choose_backend, require_finite
+from ogreid.ops.backends import Form, choose_backend, require_finite
 
 __all__ = ["ORIGIN_SQUARED", "farthest_points", "gather_points", "squared_distance"]
 
@@ -39,7 +39,10 @@ def farthest_points(
     require_finite("farthest points", xyz)
     xyz = xyz.detach()
     xyz = xyz.float() if xyz.dtype in (torch.float16, torch.bfloat16) else xyz
-    form = choose_backend("farthest points", backend, xyz, ("plain", "fused"))
+    forms: tuple[Form, ...] = ("plain", "fused") if skip_origin else ("plain", "fused", "cluster")
+    form = choose_backend("farthest points" + " off the origin" * skip_origin, backend, xyz, forms)
+    if form == "cluster":
+        return _farthest_cluster(xyz, count)
     return (_farthest_fused if form == "fused" else _farthest_plain)(xyz, count, skip_origin)
 
 
@@ -70,6 +73,19 @@ def _farthest_fused(xyz: Tensor, count: int, skip_origin: bool) -> Tensor:
 
     share(lambda cloud: farthest_of_cloud(*axes[:, cloud], spare[cloud], kept[cloud].numpy()), len(xyz))
     return kept
+
+
+def _farthest_cluster(xyz: Tensor, count: int) -> Tensor:
+    """torch-cluster's sampler, from a fixed start.
+
+    It keeps ``ceil(ratio * N)`` points of each cloud: half a point less than asked makes that exact in any rounding.
+    """
+    from torch_cluster import fps
+
+    batch, points, _ = xyz.shape
+    cloud = torch.arange(batch, device=xyz.device).repeat_interleave(points)
+    chosen: Tensor = fps(xyz.flatten(0, 1), cloud, ratio=(count - 0.5) / points, random_start=False)
+    return chosen.view(batch, count) - torch.arange(batch, device=xyz.device).mul(points).unsqueeze(1)
 
 
 def squared_distance(points: Tensor, others: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from numba.extending import overload
 
 __all__ = ["group_backward", "group_forward", "spread_moments", "sum_members"]
 
-# `reassoc` lets sums over channels be vectorised; their order is fixed when the loop is compiled: results stay the same.
+# `reassoc` lets sums over channels be vectorised; their order is fixed when the loop is compiled, so results repeat.
 _FAST = {"nnan", "nsz", "contract", "reassoc"}
 _jit = njit(nogil=True, cache=True, fastmath=_FAST, error_model="numpy")
 
@@ -187,9 +187,9 @@ def _open(points, middle, members, factor, shift, gate, space):
 def group_forward(points, centres, index, factor, shift, gate, weight, start, stop, most, slot, second, first):
     """The groups ``start`` to ``stop``: the largest of ``weight`` (C, D) times each member, and which member has it.
 
-    ``gate`` is (reduce (H, C), its bias (H,), expand (H + 1, C) with its bias below), H = 0 without one. ``second`` (C, C) and
-    ``first`` (C,) become, in double precision, the moments of what passed the gate; the moments of ``weight`` times it
-    follow from them.
+    ``gate`` is (reduce (H, C), its bias (H,), expand (H + 1, C) with its bias below), H = 0 without one. ``second``
+    (C, C) and ``first`` (C,) become, in double precision, the moments of what passed the gate; the moments of
+    ``weight`` times it follow from them.
     """
     members, channels, results = index.shape[1], points.shape[1], weight.shape[1]
     space = _workspace(members, channels, len(gate[0]), points.dtype)
