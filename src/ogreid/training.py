@@ -15,6 +15,7 @@ from rich.console import Console
 
 from ogreid import runs
 from ogreid.callbacks.averaging import TailAveraging
+from ogreid.callbacks.embeddings import KeepEmbeddings
 from ogreid.callbacks.pictures import Pictures
 from ogreid.callbacks.progress import Making, ReidProgress
 from ogreid.callbacks.record import Record
@@ -144,6 +145,8 @@ def _callbacks(experiment: Experiment, run: Run, identities: int) -> list[Callba
         chosen.append(TailAveraging(experiment.optimiser.average))
     if experiment.runs.pictures:
         chosen.append(Pictures(run.folder / "pictures"))
+    if experiment.validation.embeddings:
+        chosen.append(KeepEmbeddings(run.folder / "embeddings"))
     if not experiment.trainer.fast_dev_run:
         chosen.append(LearningRateMonitor(logging_interval="epoch"))
     return [*chosen, *_progress(experiment)]

@@ -7,7 +7,9 @@ import pytest
 import torch
 import wandb
 
-from ogreid.callbacks.pictures import Pictures, collect_galleries, gallery_sheet, portrait
+from ogreid.callbacks.embeddings import KeepEmbeddings
+from ogreid.callbacks.pictures import Pictures
+from ogreid.callbacks.sightings import collect_galleries, gallery_sheet, portrait
 from ogreid.callbacks.validation import RetrievalValidation
 from ogreid.errors import UserError
 from ogreid.retrieval import judge
@@ -55,7 +57,7 @@ def judged_by_hand():
 @pytest.mark.parametrize("in_pixel_order", [True, False])
 def test_galleries_show_the_rows_they_name(tmp_path, in_pixel_order):
     store = PaintedStore(in_pixel_order=in_pixel_order)
-    galleries, cloud = collect_galleries(store, ROWS, QUERIES, *columns(), tmp_path / "pictures")
+    galleries, cloud, _ = collect_galleries(store, ROWS, QUERIES, *columns(), tmp_path / "pictures")
     held = np.load(galleries)
     assert held["found"].shape == (len(held["kind"]), 10, 128, 64, 3)
     for asked, picture in zip(held["query_name"], held["query"], strict=True):
@@ -113,21 +115,60 @@ def test_an_unwritable_folder_is_one_line(tmp_path):
         collect_galleries(PaintedStore(), ROWS, QUERIES, *columns(), tmp_path / "taken")
 
 
-def test_the_callback_writes_the_sets_of_the_last_validation(tmp_path, monkeypatch):
+def test_the_map_holds_what_it_says(tmp_path):
+    held = np.load(collect_galleries(PaintedStore(), ROWS, QUERIES, *columns(), tmp_path)[2])
+    _, identity, camera = columns()
+    real = identity > 0
+    assert held["xy"].shape == (real.sum(), 2)
+    np.testing.assert_array_equal(held["identity"], identity[real])
+    np.testing.assert_array_equal(held["camera"], camera[real])
+
+
+@pytest.fixture
+def judged_trainer(monkeypatch):
+    """What a callback sees after a validation, with a W&B logger that remembers."""
     metric = RetrievalMetric(QUERIES, len(ROWS) - QUERIES)
     metric.update(*(torch.from_numpy(column) for column in columns()), torch.arange(len(ROWS)))
     judge_callback = RetrievalValidation()
     judge_callback.metrics, judge_callback.judgements = {0: metric}, {"painted-8": metric.compute()}
     judged = SimpleNamespace(name="painted-8", store=PaintedStore(), rows=ROWS, queries=QUERIES)
-    monkeypatch.setattr("ogreid.callbacks.pictures.ReidDataModule", SimpleNamespace)
-    data = SimpleNamespace(retrieval_sets=[judged])
+    for stand_in in ("ReidDataModule", "WandbLogger"):
+        monkeypatch.setattr(f"ogreid.callbacks.pictures.{stand_in}", SimpleNamespace)
     tracked = {}
-    monkeypatch.setattr("ogreid.callbacks.pictures.WandbLogger", SimpleNamespace)
-    logger = SimpleNamespace(experiment=SimpleNamespace(log=tracked.update))
-    trainer = SimpleNamespace(datamodule=data, callbacks=[judge_callback], is_global_zero=True, loggers=[logger])
-    Pictures(tmp_path, each=1).on_fit_end(trainer, None)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["painted-8-cloud.npz", "painted-8-galleries.npz"]
-    assert isinstance(tracked["pictures/painted-8/galleries"], wandb.Image)
-    assert isinstance(tracked["pictures/painted-8/cloud"], wandb.Object3D)
+    return SimpleNamespace(
+        datamodule=SimpleNamespace(retrieval_sets=[judged]),
+        callbacks=[judge_callback],
+        is_global_zero=True,
+        sanity_checking=False,
+        loggers=[SimpleNamespace(experiment=SimpleNamespace(log=tracked.update))],
+        tracked=tracked,
+    )
+
+
+def test_the_callback_writes_the_sets_of_the_last_validation(tmp_path, judged_trainer):
+    Pictures(tmp_path, each=1).on_fit_end(judged_trainer, None)
+    names = [f"painted-8-{kind}.npz" for kind in ("cloud", "galleries", "map")]
+    assert sorted(path.name for path in tmp_path.iterdir()) == names
+    assert isinstance(judged_trainer.tracked["pictures/painted-8/galleries"], wandb.Image)
+    assert isinstance(judged_trainer.tracked["pictures/painted-8/cloud"], wandb.Object3D)
     expected = np.nanmax(judged_by_hand().average_precision)
     assert np.load(tmp_path / "painted-8-galleries.npz")["average_precision"][0] == expected
+
+
+def test_embeddings_are_kept_with_what_they_are_of(tmp_path, judged_trainer):
+    KeepEmbeddings(tmp_path / "embeddings").on_validation_end(judged_trainer, None)
+    held = np.load(tmp_path / "embeddings" / "painted-8.npz")
+    embedding, identity, camera = columns()
+    np.testing.assert_array_equal(held["embedding"], embedding)
+    np.testing.assert_array_equal(held["identity"], identity)
+    np.testing.assert_array_equal(held["camera"], camera)
+    np.testing.assert_array_equal(held["row"], ROWS)
+    assert held["query"].sum() == QUERIES
+    assert held["source"][0] == "query/0005.jpg"
+
+
+def test_only_the_first_process_writes(tmp_path, judged_trainer):
+    judged_trainer.is_global_zero = False
+    Pictures(tmp_path).on_fit_end(judged_trainer, None)
+    KeepEmbeddings(tmp_path).on_validation_end(judged_trainer, None)
+    assert list(tmp_path.iterdir()) == []

@@ -108,3 +108,9 @@ def _write_pictures(folder, name):
         rgb=np.concatenate([red, blue]).astype(np.uint8),
         name=np.array("query/0000_c1.jpg"),
     )
+    np.savez_compressed(
+        folder / f"{name}-map.npz",
+        xy=rng.standard_normal((30, 2)),
+        identity=np.arange(30) % 5 + 1,
+        camera=np.arange(30) % 3 + 1,
+    )

@@ -79,7 +79,7 @@ def test_numbers_baselines_and_transfer_are_in_the_table(read):
 
 def test_every_curve_is_drawn_and_described(read):
     drawn = [attributes["aria-label"] for tag, attributes in read.elements if tag == "svg"]
-    assert len(drawn) == 5
+    assert len(drawn) == 5 + 2
     assert drawn[0].startswith("Found among the first k.")
     assert "plaza-8 40" in drawn[1]
     assert "winter-8 (transfer) 20" in drawn[1]
@@ -94,6 +94,14 @@ def test_ranked_galleries_say_in_words_what_the_frames_say_in_colour(read):
     pictures = [attributes for tag, attributes in read.elements if tag == "img"]
     assert all(attributes["alt"] for attributes in pictures)
     assert len(pictures) == 3 * 9
+
+
+def test_embeddings_lie_on_a_map_by_identity_and_by_camera(page, read):
+    text = " ".join(read.text)
+    assert "plaza-8: 5 people, a colour each" in text
+    assert "camera 3" in text
+    hues = re.findall(r'r="3.4" style="--hue: (\d+)"', page.read_text())
+    assert (len(hues), len(set(hues[:30])), len(set(hues[30:]))) == (60, 5, 3)
 
 
 def test_the_cloud_on_the_page_is_the_one_of_the_run(page):

@@ -1,31 +1,26 @@
-"""What retrieval looks like: ranked galleries and a cloud, written into the run folder for the report."""
+"""What retrieval looks like: ranked galleries, a cloud and a map of embeddings, written into the run folder."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 import numpy as np
-import torch
 import wandb
 from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.trainer.states import TrainerFn
 
+from ogreid.callbacks.sightings import collect_galleries, gallery_sheet
 from ogreid.callbacks.validation import RetrievalValidation
 from ogreid.data.datamodule import ReidDataModule, RetrievalSet
-from ogreid.data.store import Store
-from ogreid.errors import UserError
-from ogreid.retrieval.galleries import RankedGallery, choose_queries, rank_gallery
-from ogreid.retrieval.metric import Collected, RetrievalMetric
-from ogreid.retrieval.ranking import Judgement, judge
+from ogreid.retrieval.metric import Collected
+from ogreid.retrieval.ranking import Judgement
 
-__all__ = ["Pictures", "collect_galleries", "gallery_sheet", "portrait"]
-
-GREEN, RED = np.array([38, 166, 91]), np.array([214, 69, 65])
+__all__ = ["Pictures", "collect_galleries", "collected_sets"]
 
 
 class Pictures(L.Callback):
-    """Writes ``<set>-galleries.npz`` and ``<set>-cloud.npz`` for every judged set, of the network as it is at the end.
+    """Writes ``<set>-{galleries,cloud,map}.npz`` for every judged set, of the network as it is at the end.
 
     Where the run is tracked by W&B, the galleries go there as one image a set and the cloud as a 3D object.
 
@@ -48,139 +43,37 @@ class Pictures(L.Callback):
             self._write(trainer)
 
     def _write(self, trainer: L.Trainer) -> None:
-        data = trainer.datamodule  # type: ignore[attr-defined]  # set by Lightning where a data module is given
-        assert isinstance(data, ReidDataModule)
-        judges = [c for c in trainer.callbacks if isinstance(c, RetrievalValidation)]  # type: ignore[attr-defined]
-        for judge_callback in judges if trainer.is_global_zero else ():
-            for number, metric in judge_callback.metrics.items():
-                judged = data.retrieval_sets[number]
-                files = self._write_set(judged, metric, judge_callback.judgements.get(judged.name))
-                for logger in trainer.loggers if files else ():
-                    if isinstance(logger, WandbLogger):
-                        logger.experiment.log(_tracked(judged.name, *files))
-
-    def _write_set(
-        self, judged: RetrievalSet, metric: RetrievalMetric, judgement: Judgement | None
-    ) -> tuple[Path, ...]:
-        rows: Collected | None = metric.collected
-        if rows is None or judgement is None or not judgement.answerable:
-            return ()
-        index = rows.index.cpu().numpy()
-        return collect_galleries(
-            judged.store,
-            judged.rows[index],
-            int((index < judged.queries).sum()),
-            rows.embedding,
-            rows.identity,
-            rows.camera,
-            self.folder,
-            top=self.top,
-            each=self.each,
-            name=judged.name,
-            average_precision=judgement.average_precision,
-        )
+        for judged, rows, judgement in collected_sets(trainer) if trainer.is_global_zero else ():
+            if not judgement.answerable:
+                continue
+            index = rows.index.cpu().numpy()
+            files = collect_galleries(
+                judged.store,
+                judged.rows[index],
+                int((index < judged.queries).sum()),
+                rows.embedding,
+                rows.identity,
+                rows.camera,
+                self.folder,
+                top=self.top,
+                each=self.each,
+                name=judged.name,
+                average_precision=judgement.average_precision,
+            )
+            for logger in trainer.loggers:
+                if isinstance(logger, WandbLogger):
+                    logger.experiment.log(_tracked(judged.name, *files[:2]))
 
 
-def collect_galleries(
-    store: Store,
-    rows: np.ndarray,
-    queries: int,
-    embedding: np.ndarray | torch.Tensor,
-    identity: np.ndarray | torch.Tensor,
-    camera: np.ndarray | torch.Tensor,
-    folder: Path,
-    *,
-    top: int = 10,
-    each: int = 2,
-    name: str | None = None,
-    average_precision: np.ndarray | None = None,
-) -> tuple[Path, Path]:
-    """Write the ranked lists of the best, median and worst queries with their pictures, and the cloud of one query.
-
-    Args:
-        store: that the rows are of.
-        rows: (R,) numbers in the store, query rows first.
-        queries: how many of them are queries.
-        embedding: (R, D); identity and camera (R,) integers.
-        identity: (R,).
-        camera: (R,).
-        folder: where to; made when missing.
-        top: gallery rows per list.
-        each: queries per kind.
-        name: of the set, for the file names; the store's where it is not given.
-        average_precision: (Q,) if already known; else the rows are judged.
-
-    Returns:
-        The two files. Galleries: ``kind`` and ``query_name`` (K,) text, ``average_precision`` (K,), ``query``
-        (K, H, W, 3) uint8, ``found`` (K, T, H, W, 3) uint8, ``scores``, ``correct``, ``names`` (K, T); a list shorter
-        than T ends in empty names. Cloud: ``xyz`` (P, 3) float32 metres, centred, ``rgb`` (P, 3) uint8, ``name``.
-    """
-    columns = [np.asarray(torch.as_tensor(column).detach().float().cpu()) for column in (embedding,)]
-    columns += [np.asarray(torch.as_tensor(column).cpu()) for column in (identity, camera)]
-    query, gallery = [c[:queries] for c in columns], [c[queries:] for c in columns]
-    if average_precision is None:
-        average_precision = judge(*query, *gallery).average_precision
-    chosen = choose_queries(average_precision, query[1], each)
-    lists = rank_gallery([number for _, number in chosen], *query, *gallery, top=top)
-    files = _files(folder, (name or store.name).replace("/", "-"))
-    arrays = _gallery_arrays(store, rows, queries, lists, top)
-    arrays["kind"] = np.array([kind for kind, _ in chosen])
-    arrays["average_precision"] = average_precision[[number for _, number in chosen]]
-    _save(files[0], arrays)
-    shown = next((number for kind, number in chosen if kind == "median"), chosen[0][1])
-    xyz, rgb = store.clouds([int(rows[shown])])
-    cloud = {"xyz": xyz[0] - xyz[0].mean(axis=0), "rgb": np.rint(rgb[0] * 255).astype(np.uint8)}
-    _save(files[1], cloud | {"name": np.array(str(store.rows["source"][rows[shown]]))})
-    return files
-
-
-def gallery_sheet(held: Mapping[str, np.ndarray], frame: int = 4) -> np.ndarray:
-    """The lists of a galleries file as one picture (K * (H + 2 f), (T + 1) * (W + 2 f), 3) uint8.
-
-    The query stands first in each row, framed grey; what it found is framed green or red, nothing is left white.
-    """
-    shown = held["names"] != ""
-    colours = np.where(held["correct"][..., None], GREEN, RED) * shown[..., None] + 255 * ~shown[..., None]
-    framed = np.concatenate(
-        [
-            _framed(held["query"][:, None], np.full((len(shown), 1, 3), 128), frame),
-            _framed(held["found"], colours, frame),
-        ],
-        axis=1,
-    )
-    lists, places, height, width, _ = framed.shape
-    return np.asarray(framed.transpose(0, 2, 1, 3, 4).reshape(lists * height, places * width, 3))
-
-
-def portrait(xyz: np.ndarray, rgb: np.ndarray, height: int = 128, width: int = 64) -> np.ndarray:
-    """A cloud seen from the front, for clouds that are not in pixel order.
-
-    Args:
-        xyz: (P, 3) metres; x right, y down, z away.
-        rgb: (P, 3) in [0, 1].
-        height: of the picture.
-        width: of the picture.
-
-    Returns:
-        (H, W, 3) uint8; the nearest point of each pixel, white where there is none.
-    """
-    low, high = xyz[:, :2].min(axis=0), xyz[:, :2].max(axis=0)
-    scale = max(float((high[0] - low[0]) / width), float((high[1] - low[1]) / height), 1e-6)
-    centred = (xyz[:, :2] - (low + high) / 2) / scale + np.array([width / 2, height / 2])
-    column, row = np.clip(centred.astype(np.int64), 0, [width - 1, height - 1]).T
-    picture: np.ndarray = np.full((height, width, 3), 255, dtype=np.uint8)
-    far_first = np.argsort(-xyz[:, 2], kind="stable")
-    picture[row[far_first], column[far_first]] = np.rint(rgb[far_first] * 255)
-    return picture
-
-
-def _framed(pictures: np.ndarray, colours: np.ndarray, frame: int) -> np.ndarray:
-    """(K, T, H, W, 3) pictures with a border of (K, T, 3) colours."""
-    lists, places, height, width, _ = pictures.shape
-    framed = np.empty((lists, places, height + 2 * frame, width + 2 * frame, 3), dtype=np.uint8)
-    framed[:] = colours[:, :, None, None]
-    framed[:, :, frame:-frame, frame:-frame] = pictures
-    return framed
+def collected_sets(trainer: L.Trainer) -> Iterator[tuple[RetrievalSet, Collected, Judgement]]:
+    """What the last validation gathered and found, per set."""
+    data = trainer.datamodule  # type: ignore[attr-defined]  # set by Lightning where a data module is given
+    assert isinstance(data, ReidDataModule)
+    for judge in trainer.callbacks:  # type: ignore[attr-defined]  # Lightning sets it without declaring it
+        for number, metric in judge.metrics.items() if isinstance(judge, RetrievalValidation) else ():
+            judged = data.retrieval_sets[number]
+            if metric.collected is not None and judged.name in judge.judgements:
+                yield judged, metric.collected, judge.judgements[judged.name]
 
 
 def _tracked(name: str, galleries: Path, cloud: Path) -> dict[str, Any]:
@@ -194,48 +87,3 @@ def _tracked(name: str, galleries: Path, cloud: Path) -> dict[str, Any]:
             f"pictures/{name}/galleries": wandb.Image(gallery_sheet(held), caption=told),
             f"pictures/{name}/cloud": wandb.Object3D(np.concatenate([turned, points["rgb"]], axis=1)),
         }
-
-
-def _picture(store: Store, row: int) -> np.ndarray:
-    crop = store.picture(row)
-    if crop is not None:
-        return crop
-    xyz, rgb = store.clouds([row])
-    return portrait(xyz[0], rgb[0])
-
-
-def _gallery_arrays(
-    store: Store, rows: np.ndarray, queries: int, lists: list[RankedGallery], top: int
-) -> dict[str, np.ndarray]:
-    """The lists as rectangular arrays."""
-    found = [[int(rows[queries + g]) for g in one.rows] for one in lists]
-    asked = [int(rows[one.query]) for one in lists]
-    blank = np.full_like(_picture(store, asked[0]), 255)
-    sources = store.rows["source"]
-    return {
-        "query": np.stack([_picture(store, row) for row in asked]),
-        "query_name": np.array([str(sources[row]) for row in asked]),
-        "found": np.stack([_padded([_picture(store, row) for row in one], top, blank) for one in found]),
-        "names": np.stack([_padded([np.array(str(sources[row])) for row in one], top, np.array("")) for one in found]),
-        "scores": np.stack([_padded(list(one.scores), top, np.array(np.nan)) for one in lists]),
-        "correct": np.stack([_padded(list(one.correct), top, np.array(False)) for one in lists]),
-    }
-
-
-def _padded(items: list[np.ndarray], count: int, filler: np.ndarray) -> np.ndarray:
-    return np.stack([*items, *[filler] * (count - len(items))])
-
-
-def _files(folder: Path, name: str) -> tuple[Path, Path]:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"{folder}: pictures cannot be written there: {error.strerror}") from error
-    return folder / f"{name}-galleries.npz", folder / f"{name}-cloud.npz"
-
-
-def _save(path: Path, arrays: dict[str, np.ndarray]) -> None:
-    part = path.with_suffix(".part")
-    with part.open("wb") as file:
-        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]  # numpy types **kwds together with allow_pickle
-    part.replace(path)

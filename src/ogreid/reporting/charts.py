@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
-__all__ = ["Line", "line_chart", "thin_out"]
+__all__ = ["Line", "line_chart", "scatter_chart", "thin_out"]
 
 WIDTH, HEIGHT = 420, 270
 LEFT, RIGHT, TOP, BOTTOM = 46, 12, 12, 40
@@ -58,6 +58,40 @@ def line_chart(
         f'<figure class="chart"><figcaption>{escape(title)}</figcaption>'
         f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(title)}. At the end: {escape(told)}.">'
         f"{''.join(body)}</svg>{_legend(drawn)}</figure>"
+    )
+
+
+def scatter_chart(
+    points: Sequence[tuple[float, float]], groups: Sequence[int], *, title: str, told: str, legend: str | None = None
+) -> str:
+    """A figure with one dot per point, coloured by its group; axes have no unit and are not drawn.
+
+    Args:
+        points: (x, y).
+        groups: the group of each.
+        title: above it.
+        told: what it shows, for those who do not see it.
+        legend: what a group is called before its number; no legend where it is not given.
+    """
+    if not points:
+        return ""
+    low_x, high_x = min(x for x, _ in points), max(x for x, _ in points)
+    low_y, high_y = min(y for _, y in points), max(y for _, y in points)
+    scale = min((WIDTH - 20) / ((high_x - low_x) or 1), (HEIGHT - 20) / ((high_y - low_y) or 1))
+    names = sorted(set(groups))
+    hue = {name: 360 * i / len(names) for i, name in enumerate(names)}
+    dots = "".join(
+        f'<circle cx="{WIDTH / 2 + scale * (x - (low_x + high_x) / 2):.1f}" '
+        f'cy="{HEIGHT / 2 - scale * (y - (low_y + high_y) / 2):.1f}" r="3.4" style="--hue: {hue[group]:.0f}">'
+        f"<title>{group}</title></circle>"
+        for (x, y), group in zip(points, groups, strict=True)
+    )
+    items = "".join(f'<li style="--hue: {hue[name]:.0f}">{escape(legend or "")} {name}</li>' for name in names)
+    return (
+        f'<figure class="chart scatter"><figcaption>{escape(title)}</figcaption><svg viewBox="0 0 {WIDTH} {HEIGHT}" '
+        f'role="img" aria-label="{escape(title)}: {escape(told)}">{dots}</svg>'
+        + (f'<ul class="legend">{items}</ul>' if legend else "")
+        + "</figure>"
     )
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from ogreid.errors import UserError
 from ogreid.reporting.charts import Line, line_chart, thin_out
-from ogreid.reporting.pictures import cloud_html, gallery_html
+from ogreid.reporting.pictures import cloud_html, gallery_html, map_html
 from ogreid.reporting.reading import RunRecord, read_run
 from ogreid.reporting.tables import html_table, rows_of
 
@@ -41,6 +41,7 @@ def write_report(folder: Path, target: Path | None = None) -> Path:
         _results(run),
         _curves(run),
         titled("What it finds", gallery_html(run.pictures), "ranked"),
+        titled("Where people lie", map_html(run.pictures), "map"),
         _made_with(run),
     ]
     page = render(run.name, str(run.setting("description", "")), _hero(run), sections)

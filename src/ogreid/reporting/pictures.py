@@ -10,10 +10,11 @@ import numpy as np
 from PIL import Image
 
 from ogreid.errors import UserError
+from ogreid.reporting.charts import scatter_chart
 
 __all__ = ["cloud_html", "crop_html", "gallery_html"]
 
-GALLERIES, CLOUD = "-galleries.npz", "-cloud.npz"
+GALLERIES, CLOUD, MAP = "-galleries.npz", "-cloud.npz", "-map.npz"
 _TOLD = {
     "best": "found best",
     "median": "half are found better, half worse",
@@ -30,6 +31,31 @@ def gallery_html(files: Sequence[Path]) -> str:
         lists = "".join(_ranked_list(held, number) for number in range(len(held["kind"])))
         parts.append(f"<h3>{escape(name)}</h3>{lists}")
     return "".join(parts)
+
+
+def map_html(files: Sequence[Path]) -> str:
+    """The embeddings of every ``<set>-map.npz`` on a plane, coloured by identity and by camera."""
+    charts = []
+    for path in (p for p in files if p.name.endswith(MAP)):
+        held, name = _load(path), path.name.removesuffix(MAP)
+        points = [(float(x), float(y)) for x, y in held["xy"]]
+        people = len(set(held["identity"].tolist()))
+        charts += [
+            scatter_chart(
+                points,
+                held["identity"].tolist(),
+                title=f"{name}: {people} people, a colour each",
+                told="sightings of one person should lie together",
+            ),
+            scatter_chart(
+                points,
+                held["camera"].tolist(),
+                title=f"{name}: the same by camera",
+                told="sightings by one camera should not lie together",
+                legend="camera",
+            ),
+        ]
+    return f'<div class="charts">{"".join(charts)}</div>' if any(charts) else ""
 
 
 def cloud_html(files: Sequence[Path]) -> str:
