@@ -213,7 +213,7 @@ class StandIn:
     """``ogreid.people`` with its crops, but none of its work."""
 
     def __init__(self):
-        self.DOMAINS = {"plaza": None}
+        self.DOMAINS, self.APPEARANCE = {"plaza": None}, 1
         self.made = []
 
     def make_domain(self, domain, root, *, identities, seed=0, workers=1, progress=None):
@@ -234,7 +234,10 @@ def test_a_missing_synthetic_store_is_made_and_packed_once(tmp_path, monkeypatch
     assert people.made == [("plaza", 4, 7)]
     assert told[0] == ("plaza-4-s7: pictures", 1, 1) and told[-1] == ("plaza-4-s7: clouds", 14, 14)
     assert (tmp_path / "synthetic/plaza-4-s7/query").is_dir()
-    assert Store.open(path).manifest.creation == {"domain": "plaza", "identities": 4, "seed": 7}
+    assert Store.open(path).manifest.creation == {"domain": "plaza", "identities": 4, "seed": 7, "appearance": 1}
+    people.APPEARANCE = 2
+    with pytest.raises(UserError, match=r"plaza-4-s7: made by another version .* delete it and .* made again"):
+        ensure_synthetic("plaza-4-s7", tmp_path)
 
 
 def test_an_unknown_domain_is_answered_with_the_known_ones(tmp_path):

@@ -9,6 +9,7 @@ from pathlib import Path
 from ogreid.data.packing import pack
 from ogreid.data.readers import read_benchmark, rows_array
 from ogreid.data.sources import CropClouds
+from ogreid.data.store import Store
 from ogreid.errors import UserError, nearest_names
 from ogreid.lifting import Mesh
 
@@ -39,7 +40,9 @@ class Synthetic:
     @property
     def creation(self) -> dict[str, str | int]:
         """What a manifest notes of it."""
-        return {"domain": self.domain, "identities": self.identities, "seed": self.seed}
+        from ogreid.people import APPEARANCE
+
+        return {"domain": self.domain, "identities": self.identities, "seed": self.seed, "appearance": APPEARANCE}
 
 
 def parse_synthetic(name: str) -> Synthetic | None:
@@ -69,7 +72,7 @@ def ensure_synthetic(name: str, data_root: str | Path, *, workers: int = 1, prog
         progress: told (what is made, done, total).
 
     Raises:
-        UserError: no such name.
+        UserError: no such name; a store that another version of the synthetic people made.
     """
     asked = parse_synthetic(name)
     if asked is None:
@@ -77,6 +80,11 @@ def ensure_synthetic(name: str, data_root: str | Path, *, workers: int = 1, prog
 
         raise UserError(f"no synthetic domain {name!r}; {nearest_names(name.split('-')[0], DOMAINS)}, as in plaza-160")
     target = Path(data_root) / asked.name
+    if (target / "manifest.json").is_file() and Store.open(target).manifest.creation != asked.creation:
+        crops = Path(data_root) / "synthetic" / asked.name
+        raise UserError(
+            f"{target}: made by another version of the synthetic people; delete it and {crops} to have it made again"
+        )
     if not (target / "manifest.json").is_file():
         crops = make_crops(asked, Path(data_root), workers=workers, progress=progress)
         pack(

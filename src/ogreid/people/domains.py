@@ -22,7 +22,10 @@ from ogreid.people.sighting import Sighting, see, see_nobody
 from ogreid.people.stage import Place, Station, build_station, draw_materials
 from ogreid.people.wardrobe import STYLES, draw_wardrobe
 
-__all__ = ["DOMAINS", "Domain", "domain_of", "make_domain"]
+__all__ = ["APPEARANCE", "DOMAINS", "Domain", "domain_of", "make_domain"]
+
+APPEARANCE = 1
+"""Counted up whenever a seed gives other pictures than before, so that numbers of two versions are not mixed."""
 
 
 @dataclass(frozen=True)
