@@ -153,7 +153,8 @@ class _GroupPerceptron(torch.autograd.Function):
         factor = _factor(scale, inner.variance, eps[0])
         affine = torch.stack([factor, shift - factor * inner.mean]).to(kind)
         sign = torch.where(outer_scale < 0, -1.0, 1.0).to(kind)
-        most, slot, second, first = _forward(points, centres, index, affine, gate, (weight * sign.unsqueeze(1)).T)
+        signed = (weight * sign.unsqueeze(1)).T
+        most, slot, second, first = _forward(points, centres, index, affine, gate, signed, fixed[2] is None)
         wide = weight.double()
         outer = _given(*fixed[2:]) or _batch_moments(wide @ first, ((wide @ second) * wide).sum(1), rows, kind)
         factor = _factor(outer_scale, outer.variance, eps[1])
@@ -259,7 +260,13 @@ def _sum_members(points: Tensor, centres: Tensor, index: Tensor) -> tuple[Tensor
 
 
 def _forward(
-    points: Tensor, centres: Tensor, index: Tensor, affine: Tensor, gate: Sequence[Tensor], weight: Tensor
+    points: Tensor,
+    centres: Tensor,
+    index: Tensor,
+    affine: Tensor,
+    gate: Sequence[Tensor],
+    weight: Tensor,
+    counted: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     from ogreid.ops.kernels.groups import group_forward
     from ogreid.ops.kernels.threads import runs_of_rows, share
@@ -281,7 +288,7 @@ def _forward(
 
     def group(run: int) -> None:
         cloud, start, stop = runs[run]
-        inputs = (p[cloud], q[cloud], members[cloud], factor, shift, doors, maps, start, stop)
+        inputs = (p[cloud], q[cloud], members[cloud], factor, shift, doors, maps, counted, start, stop)
         group_forward(*inputs, best[cloud], where[cloud], squares[run], sums[run])
 
     share(group, len(runs))

@@ -14,6 +14,7 @@ __all__ = ["group_backward", "group_forward", "spread_moments", "sum_members"]
 
 # `reassoc` lets sums over channels be vectorised; their order is fixed when the loop is compiled, so results repeat.
 _FAST = {"nnan", "nsz", "contract", "reassoc"}
+# Arrays are copied in loops: `a[:] = b` compiles numba's error message for unequal shapes, seconds for each place.
 _jit = njit(nogil=True, cache=True, fastmath=_FAST, error_model="numpy")
 
 _LOG2E = np.float32(1.4426950408889634)
@@ -162,7 +163,8 @@ def _open(points, middle, members, factor, shift, gate, space):
     # Loops over all members at once, where the order allows: a few channels are too short to be vectorised well.
     x, out = normal.ravel(), passed.ravel()
     if len(reduce) == 0:
-        out[:] = x
+        for i in range(len(x)):
+            out[i] = x[i]
         return
     _dots(normal, reduce, slope)
     for s in range(len(members)):
@@ -184,12 +186,12 @@ def _open(points, middle, members, factor, shift, gate, space):
 
 
 @_jit
-def group_forward(points, centres, index, factor, shift, gate, weight, start, stop, most, slot, second, first):
+def group_forward(points, centres, index, factor, shift, gate, weight, counted, start, stop, most, slot, second, first):
     """The groups ``start`` to ``stop``: the largest of ``weight`` (C, D) times each member, and which member has it.
 
     ``gate`` is (reduce (H, C), its bias (H,), expand (H + 1, C) with its bias below), H = 0 without one. ``second``
     (C, C) and ``first`` (C,) become, in double precision, the moments of what passed the gate; the moments of
-    ``weight`` times it follow from them.
+    ``weight`` times it follow from them; they stay 0 unless ``counted``.
     """
     members, channels, results = index.shape[1], points.shape[1], weight.shape[1]
     space = _workspace(members, channels, len(gate[0]), points.dtype)
@@ -202,11 +204,12 @@ def group_forward(points, centres, index, factor, shift, gate, weight, start, st
     first[:] = 0
     for m in range(start, stop):
         _open(points, centres[m], index[m], factor, shift, gate, space)
-        for s in range(members):
-            row = passed[s]
-            for c in range(channels):
-                sums[c] += row[c]
-        _add_product(passed.T, passed, squares)
+        if counted:
+            for s in range(members):
+                row = passed[s]
+                for c in range(channels):
+                    sums[c] += row[c]
+            _add_product(passed.T, passed, squares)
         mapped.ravel()[:] = 0
         _add_product(passed, weight, mapped)
         best, chosen, row = most[m], slot[m], mapped[0]
@@ -255,7 +258,9 @@ def group_backward(points, centres, index, factor, shift, gate, weight, kernel, 
         middle = centres[m]
         _open(points, middle, index[m], factor, shift, gate, space)
         for s in range(members):
-            back[s] = constant
+            row = back[s]
+            for c in range(channels):
+                row[c] = constant[c]
         _add_product(passed, kernel, back)
         _to_largest(gradient[m], slot[m], weight, passed, back, to_weight)
         if len(arrived[0]) > 0:

@@ -205,7 +205,8 @@ def balls_of_cloud(x, y, z, centres, squares, first, start, stop, out):
     filled = np.empty(radii, np.int64)
     for m in range(start, stop):
         px, py, pz = centres[m, 0], centres[m, 1], centres[m, 2]
-        filled[:] = first[:radii]
+        for r in range(radii):
+            filled[r] = first[r]
         open_balls = radii
         block = 0
         while open_balls > 0 and block < points:
