@@ -4,16 +4,12 @@ import csv
 import io
 import shutil
 import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-sys.path.insert(0, str(Path(__file__).parent / "reporting"))
 from fabricated import make_run
-
 from ogreid.errors import UserError
 from ogreid.report import main
 

@@ -3,7 +3,7 @@
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from ogreid import config, doors
@@ -35,6 +35,9 @@ def parser() -> doors.Parser:
     made.add_argument("--weights", default="model_last.pth", help="file in the released folder (%(default)s)")
     made.add_argument("--data", metavar="DIR", help="data root (OGREID_DATA, else data)")
     made.add_argument("--points", type=int, help="points per cloud (default: as trained; 4096 without training)")
+    made.add_argument(
+        "--also", nargs="+", action="extend", default=[], metavar="WAY", help="re-ranked, expanded, multi-query"
+    )
     made.add_argument("--json", type=Path, metavar="FILE", help="write the numbers there too")
     return made
 
@@ -52,12 +55,26 @@ def main(argv: Sequence[str] | None = None) -> int:
     from ogreid.results import results_table
 
     network = judging.network_for(asked.checkpoint, asked.published, asked.model, asked.weights)
-    found = judging.judge_stores(network, asked.on, root, points=asked.points)
-    Console().print(results_table(network.name, {(network.name, on): numbers for on, numbers in found.items()}))
+    found = judging.judge_stores(network, asked.on, root, points=asked.points, also=asked.also)
+    rows = {(network.name, on): numbers for on, numbers in found.items()}
+    Console().print(results_table(network.name, rows | _published(asked.checkpoint, found)))
     if asked.json is not None:
         _write(asked.json, {"network": network.name, "retrieval": found})
     sys.stdout.flush()
     return 0
+
+
+def _published(checkpoint: str | None, judged: Iterable[str]) -> dict[tuple[str, str], dict[str, float]]:
+    """Rows of the paper that fit a run of ours."""
+    from ogreid import runs
+    from ogreid.reporting import read_run
+    from ogreid.reporting.published import published_for
+
+    if checkpoint is None:
+        return {}
+    run = read_run(runs.open_run(checkpoint).folder)
+    found = {on: published_for(run, on) for on in judged}
+    return {(f"paper, {entry.source}", on): entry.numbers() for on, entry in found.items() if entry is not None}
 
 
 def _write(path: Path, content: dict[str, object]) -> None:

@@ -12,10 +12,12 @@ from ogreid.callbacks.progress import Making, ReidProgress
 from ogreid.callbacks.validation import RetrievalValidation
 from ogreid.config import Data
 from ogreid.data.datamodule import ReidDataModule
+from ogreid.errors import UserError, nearest_names
 from ogreid.models import build_model
 from ogreid.models.published import load_published
 from ogreid.module import ReidModule
 from ogreid.results import summaries
+from ogreid.retrieval.variants import VARIANTS
 from ogreid.silence import silence
 
 __all__ = ["Judged", "judge_stores", "network_for"]
@@ -49,9 +51,22 @@ def network_for(run: str | None, published: str | None, model: str | None, weigh
     return Judged(model, ReidModule(build_model(model).eval(), views=views), Data())
 
 
-def judge_stores(judged: Judged, stores: Sequence[str], root: str, points: int | None = None) -> dict[str, Any]:
-    """The numbers of ``summary.json`` for each store, percentages as 0..100."""
+def judge_stores(
+    judged: Judged, stores: Sequence[str], root: str, points: int | None = None, also: Sequence[str] = ()
+) -> dict[str, Any]:
+    """The numbers of ``summary.json`` for each store, percentages as 0..100.
+
+    Args:
+        judged: the network.
+        stores: names under ``root``, or paths.
+        root: data root.
+        points: per cloud; as trained where it is not given.
+        also: keys of :data:`ogreid.retrieval.variants.VARIANTS`; their numbers come as ``<store>, <variant>``.
+    """
     silence()
+    for name in also:
+        if name not in VARIANTS:
+            raise UserError(f"--also {name}: {nearest_names(name, VARIANTS)}")
     how = dataclasses.replace(judged.data, root=root, train=[], retrieval=list(stores), transfer=[])
     if points is not None:
         how = dataclasses.replace(how, points=points, density=None)
@@ -66,4 +81,10 @@ def judge_stores(judged: Judged, stores: Sequence[str], root: str, points: int |
         use_distributed_sampler=False,
     )
     trainer.validate(judged.module, datamodule=data, verbose=False)
-    return summaries(judge.judgements)
+    found = dict(judge.judgements)
+    for number, metric in judge.metrics.items() if also else ():
+        assert metric.collected is not None
+        sides = metric.collected.sides(metric.queries)
+        name = data.retrieval_sets[number].name
+        found |= {f"{name}, {variant}": VARIANTS[variant](*sides) for variant in also}
+    return summaries(found)

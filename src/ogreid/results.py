@@ -30,13 +30,14 @@ def summaries(judgements: Mapping[str, Judgement]) -> dict[str, dict[str, Any]]:
 def results_table(title: str, rows: Mapping[tuple[str, str], Mapping[str, Any]]) -> Table:
     """A table of (what was judged, on which set) -> numbers."""
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 0, 0, 1), pad_edge=False)
-    table.add_column("network", no_wrap=True)
-    table.add_column("judged on", no_wrap=True)
+    # In a narrow terminal names are folded; a number without its last digits would be another number.
+    table.add_column("network", overflow="fold")
+    table.add_column("judged on", overflow="fold")
     for heading in COLUMNS.values():
-        table.add_column(heading, justify="right")
-    table.add_column("queries", justify="right")
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("queries", justify="right", overflow="fold")
     for (network, name), numbers in rows.items():
-        cells = [f"{numbers[key]:.2f}" for key in COLUMNS]
+        cells = [f"{numbers[key]:.2f}" if key in numbers else "" for key in COLUMNS]
         table.add_row(network, name, *cells, _asked(numbers))
     return table
 
@@ -69,7 +70,7 @@ def _parts(network: nn.Module) -> list[tuple[str, str, int]]:
 
 def _asked(numbers: Mapping[str, Any]) -> str:
     """How many queries, and what keeps the numbers from being a result."""
-    note = str(numbers["queries"])
+    note = str(numbers.get("queries", ""))
     if numbers.get("unanswerable"):
         note += f", {numbers['unanswerable']} unanswerable"
     return note + (f", partial: {numbers['missing']} rows missing" if numbers.get("missing") else "")

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
@@ -12,6 +13,10 @@ from ogreid.errors import UserError
 from ogreid.retrieval.ranking import AveragePrecision, Judgement, Unanswerable, judge
 
 __all__ = ["Collected", "RetrievalMetric"]
+
+
+Side = tuple[np.ndarray, np.ndarray, np.ndarray]
+"""Embeddings (R, D), identities (R,), cameras (R,)."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +34,13 @@ class Collected:
     identity: Tensor
     camera: Tensor
     index: Tensor
+
+    def sides(self, queries: int) -> tuple[Side, Side]:
+        """Query and gallery on the CPU; rows whose index is below ``queries`` ask."""
+        split = int((self.index < queries).sum())
+        embedding, identity, camera = (c.cpu().numpy() for c in (self.embedding, self.identity, self.camera))
+        query = embedding[:split], identity[:split], camera[:split]
+        return query, (embedding[split:], identity[split:], camera[split:])
 
     def unique(self) -> "Collected":
         """The rows sorted by index, each once.
