@@ -205,7 +205,7 @@ def _count(
     for first in range(0, len(gallery.embedding), tile):
         piece = gallery.embedding[first : first + tile]
         here = (begin - first, end - first)
-        if device.type == "cpu":
+        if device.type != "cuda":
             # numpy's product, not torch's: torch.set_float32_matmul_precision may turn that into bfloat16.
             scores = np.matmul(query, piece.T, out=product[:, : len(piece)])
             counting.tally(query, piece, scores, *here, ladders, bins, pool, threads)
