@@ -6,8 +6,8 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
-from fabricated import make_run
 
+from fabricated import make_run
 from ogreid.errors import UserError
 from ogreid.reporting import write_comparison, write_report
 
@@ -151,6 +151,16 @@ def test_several_runs_are_compared_with_what_they_share_only_once(tmp_path):
     assert "mAP on plaza-8" in text
     heat = [attributes["style"] for tag, attributes in read.elements if tag == "td" and "style" in attributes]
     assert heat == ["--heat: 38%", "--heat: 19%", "--heat: 20%", "--heat: 40%"]
+
+
+def test_repetitions_have_a_mean_and_a_spread(tmp_path):
+    runs = [make_run(tmp_path / f"made/s{i}", level=40.0 + 2 * i, pictures=False) for i in range(3)]
+    runs.append(make_run(tmp_path / "made/other", k=4, level=90, pictures=False))
+    text = " ".join(outline(write_comparison(runs, tmp_path / "all.html")).text)
+    assert "made, mean of 3" in text
+    assert "42.00 \N{PLUS-MINUS SIGN} 2.00" in text
+    assert "mean of 4" not in text
+    assert "mean of 1" not in text
 
 
 def test_repetitions_say_that_nothing_differs(tmp_path):

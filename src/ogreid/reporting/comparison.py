@@ -1,14 +1,16 @@
 """Several runs on one page: results, curves over each other, the transfer matrix, and how their settings differ."""
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
+from statistics import mean, stdev
 from typing import Any
 
 from ogreid.reporting.charts import Line, line_chart
 from ogreid.reporting.page import judged_lines, render, titled, write
 from ogreid.reporting.reading import RunRecord, read_run
-from ogreid.reporting.tables import Row, html_table, rows_of
+from ogreid.reporting.tables import COLUMNS, Row, html_table, rows_of
 
 __all__ = ["comparison_rows", "named_runs", "write_comparison"]
 
@@ -45,9 +47,27 @@ def comparison_rows(runs: Mapping[str, RunRecord]) -> list[Row]:
     rows: list[Row] = []
     for name, run in runs.items():
         rows += [row for row in rows_of(run, who=name) if row not in rows]
+    rows += _means(runs)
     names = list(dict.fromkeys(row.on for row in rows))
-    kinds = ("run", "baseline", "paper")
+    kinds = ("run", "mean", "baseline", "paper")
     return sorted(rows, key=lambda row: (names.index(row.on), row.transfer, kinds.index(row.kind)))
+
+
+def _means(runs: Mapping[str, RunRecord]) -> list[Row]:
+    """Per data set the mean and the standard deviation over runs whose settings differ in nothing but the seed."""
+    alike: dict[tuple[tuple[str, str], ...], list[RunRecord]] = defaultdict(list)
+    for run in runs.values():
+        settings = tuple(one for one in _flat(run.experiment) if one[0] != "seed" and not one[0].startswith("runs."))
+        alike[settings].append(run)
+    rows = []
+    for group in alike.values():
+        judged = [run.numbers() for run in group]
+        for on, (numbers, transfer) in judged[0].items() if len(group) > 1 else ():
+            found = [one[on][0] for one in judged if on in one]
+            means = {key: mean(one[key] for one in found) for key in COLUMNS if key in numbers}
+            spread = {f"{key}_spread": stdev(one[key] for one in found) for key in means if len(found) > 1}
+            rows.append(Row(on, transfer, f"{group[0].name}, mean of {len(found)}", "mean", means | spread))
+    return rows
 
 
 def _overlaid(runs: Mapping[str, RunRecord]) -> str:

@@ -31,8 +31,8 @@ class Row:
         on: the data set.
         transfer: whether it was never trained on.
         who: the run, a baseline, or the paper.
-        kind: ``run``, ``baseline`` or ``paper``.
-        numbers: as in ``summary.json``, percentages as 0..100.
+        kind: ``run``, ``mean`` (of runs), ``baseline`` or ``paper``.
+        numbers: as in ``summary.json``, percentages as 0..100; of a mean also ``<name>_spread``, a standard deviation.
     """
 
     on: str
@@ -76,7 +76,7 @@ def markdown_table(rows: Sequence[Row]) -> str:
     heads = ["judged on", "network", *COLUMNS.values(), "queries"]
     lines = [f"| {' | '.join(heads)} |", f"|---|---|{'---:|' * (len(heads) - 2)}"]
     for row in rows:
-        cells = [row.on + (" (transfer)" if row.transfer else ""), row.who, *map(_cell, _values(row)), _queries(row)]
+        cells = [row.on + (" (transfer)" if row.transfer else ""), row.who, *_cells(row), _queries(row)]
         lines.append(f"| {' | '.join(cell.replace('|', '/') for cell in cells)} |")
     return "\n".join(lines) + "\n"
 
@@ -109,8 +109,8 @@ def csv_table(rows: Sequence[Row]) -> str:
 
 def _html_row(row: Row) -> str:
     cells = "".join(
-        f'<td class="number{" headline" if key in ("mAP", "rank1") else ""}">{_cell(value)}</td>'
-        for key, value in zip(COLUMNS, _values(row), strict=True)
+        f'<td class="number{" headline" if key in ("mAP", "rank1") else ""}">{cell}</td>'
+        for key, cell in zip(COLUMNS, _cells(row), strict=True)
     )
     head = f'<tr class="{row.kind}"><th scope="row">{escape(row.who)}</th>'
     return f'{head}{cells}<td class="number">{_queries(row)}</td></tr>'
@@ -118,6 +118,14 @@ def _html_row(row: Row) -> str:
 
 def _values(row: Row) -> list[float | None]:
     return [None if row.numbers.get(key) is None else float(row.numbers[key]) for key in COLUMNS]
+
+
+def _cells(row: Row) -> list[str]:
+    spreads = [row.numbers.get(f"{key}_spread") for key in COLUMNS]
+    return [
+        _cell(value) + ("" if spread is None else f" \N{PLUS-MINUS SIGN} {spread:.2f}")
+        for value, spread in zip(_values(row), spreads, strict=True)
+    ]
 
 
 def _cell(value: float | None) -> str:

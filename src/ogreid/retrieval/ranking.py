@@ -251,7 +251,7 @@ def _numpy(what: str, values: Array | None) -> np.ndarray:
     if values is None:
         raise UserError(f"{what} are missing")
     if not isinstance(values, torch.Tensor):
-        return values
+        return np.asarray(values)
     values = values.detach().cpu()
     return np.asarray((values.float() if values.dtype in (torch.bfloat16, torch.float16) else values).numpy())
 
