@@ -15,16 +15,17 @@ MAY_IMPORT = {
     "batch": set(),
     "settings": set(),
     "config": {"errors", "settings"},
-    "ops": {"errors"},
-    "nn": {"errors", "ops"},
+    "processes": set(),
+    "ops": {"errors", "processes"},
+    "nn": {"errors", "ops", "processes"},
     "models": {"errors", "ops", "nn", "losses"},
-    "losses": {"errors"},
+    "losses": {"errors", "processes"},
     "retrieval": {"errors"},
     "lifting": {"errors"},
     "people": {"errors", "lifting"},
     "data": {"errors", "batch", "config", "lifting", "people"},
     "module": {"errors", "batch", "config", "models", "losses"},
-    "callbacks": {"errors", "batch", "config", "data", "retrieval", "runs"},
+    "callbacks": {"errors", "batch", "config", "data", "processes", "retrieval", "runs"},
 }
 """Parts that are not doors, and the parts each may use; ``config`` and ``errors`` are plain data."""
 

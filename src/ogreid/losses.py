@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ogreid.errors import UserError, nearest_names
+from ogreid.processes import all_rows
 
 __all__ = [
     "LOSSES",
@@ -175,12 +176,17 @@ class CircleReid(CrossEntropyReid):
     With ``pairs="batch"`` the Circle term is divided by the batch size, as published; with ``pairs="anchor"`` it is a
     mean already.
 
+    On several processes the gradients are averaged. For the cross-entropy that is the gradient of the mean over the
+    whole batch. The Circle term sees the pairs inside each process's own batch only, so that it is *not* the term of
+    the whole batch, unless ``gather``: then it is, with its gradient.
+
     Args:
         width: of the embedding.
         identities: classes.
         margin: of Circle loss.
         gamma: of Circle loss.
         pairs: see :func:`circle_loss`.
+        gather: form the pairs over the batches of all processes.
         dropout: before the classifier.
         label_smoothing: of the classifier's targets.
     """
@@ -193,16 +199,18 @@ class CircleReid(CrossEntropyReid):
         margin: float = 0.25,
         gamma: float = 64.0,
         pairs: str = "batch",
+        gather: bool = False,
         dropout: float = 0.7,
         label_smoothing: float = 0.0,
     ) -> None:
         super().__init__(width, identities, dropout=dropout, label_smoothing=label_smoothing)
-        self.margin, self.gamma, self.pairs = margin, gamma, pairs
+        self.margin, self.gamma, self.pairs, self.gather = margin, gamma, pairs, gather
 
     def forward(self, embedding: Float[Tensor, "B D"], identity: Int[Tensor, " B"]) -> dict[str, Tensor]:
         """``cross_entropy`` and ``circle``."""
-        circle = circle_loss(embedding, identity, margin=self.margin, gamma=self.gamma, pairs=self.pairs)
-        share = len(embedding) if self.pairs == "batch" else 1
+        paired = (all_rows(embedding.float()), all_rows(identity)) if self.gather else (embedding, identity)
+        circle = circle_loss(*paired, margin=self.margin, gamma=self.gamma, pairs=self.pairs)
+        share = len(paired[0]) if self.pairs == "batch" else 1
         return {**super().forward(embedding, identity), "circle": circle / share}
 
 
@@ -213,19 +221,28 @@ class TripletReid(CrossEntropyReid):
         width: of the embedding.
         identities: classes.
         margin: of the triplet loss.
+        gather: look for positives and negatives in the batches of all processes; else in each one's own.
         dropout: before the classifier.
         label_smoothing: of the classifier's targets.
     """
 
     def __init__(
-        self, width: int, identities: int, *, margin: float = 0.3, dropout: float = 0.7, label_smoothing: float = 0.0
+        self,
+        width: int,
+        identities: int,
+        *,
+        margin: float = 0.3,
+        gather: bool = False,
+        dropout: float = 0.7,
+        label_smoothing: float = 0.0,
     ) -> None:
         super().__init__(width, identities, dropout=dropout, label_smoothing=label_smoothing)
-        self.margin = margin
+        self.margin, self.gather = margin, gather
 
     def forward(self, embedding: Float[Tensor, "B D"], identity: Int[Tensor, " B"]) -> dict[str, Tensor]:
         """``cross_entropy`` and ``triplet``."""
-        triplet = triplet_loss(embedding, identity, margin=self.margin)
+        compared = (all_rows(embedding.float()), all_rows(identity)) if self.gather else (embedding, identity)
+        triplet = triplet_loss(*compared, margin=self.margin)
         return {**super().forward(embedding, identity), "triplet": triplet}
 
 

@@ -71,9 +71,8 @@ def _edge_blend_fused(source: Tensor, centre: Tensor, graph: Tensor, norm: Norm,
     kind = source.dtype
     wide = torch.float64 if kind == torch.float64 else torch.float32
     tensors = [tensor.to(wide).contiguous() for tensor in (source, centre, norm.scale, norm.shift, weight)]
-    fixed = norm.moments or (None, None)
     function: Any = _EdgeBlend.apply  # untyped in torch
-    value, mean, variance = function(*tensors, graph.contiguous(), *fixed, norm.eps)
+    value, mean, variance = function(*tensors, graph.contiguous(), norm)
     return Blended(value.to(kind), Moments(mean, variance))
 
 
@@ -99,19 +98,20 @@ class _EdgeBlend(torch.autograd.Function):
         shift: Tensor,
         weight: Tensor,
         graph: Tensor,
-        mean: Tensor | None,
-        variance: Tensor | None,
-        eps: float,
+        norm: Norm,
     ) -> tuple[Tensor, Tensor, Tensor]:
         saved, sums = _gather(source, centre, graph, scale)
-        ctx.by_batch, ctx.eps = mean is None or variance is None, eps
-        if mean is None or variance is None:
-            middle = sums[0] / graph.numel()
+        ctx.norm = norm
+        if norm.moments is None:
+            sums, edges = norm.pooled(sums, graph.numel())
+            middle = sums[0] / edges
             mean = middle.to(source.dtype)
-            variance = (sums[1] / graph.numel() - middle.square()).clamp_min(0).to(source.dtype)
+            variance = (sums[1] / edges - middle.square()).clamp_min(0).to(source.dtype)
+        else:
+            mean, variance = (moment.detach() for moment in norm.moments)
         ctx.save_for_backward(source, centre, scale, weight, graph, mean, variance, *saved)
         ctx.mark_non_differentiable(mean, variance)
-        factor = scale.double() * torch.rsqrt(variance.double() + eps)
+        factor = scale.double() * torch.rsqrt(variance.double() + norm.eps)
         share_most, share_mean = _shares(scale, weight, graph.shape[2])
         terms = torch.stack([factor * share_most, factor * share_mean, factor, shift - factor * mean])
         return _blend(saved, centre, terms.to(source.dtype)), mean, variance
@@ -122,17 +122,20 @@ class _EdgeBlend(torch.autograd.Function):
         source, centre, scale, weight, graph, mean, variance, *rest = ctx.saved_tensors
         saved, gradient = _Saved(*rest), gradient.contiguous()
         sums = _sum_gradients(gradient, saved, centre)
-        inverse = torch.rsqrt(variance.double() + ctx.eps)
-        factor, edges = scale.double() * inverse, graph.numel()
+        inverse = torch.rsqrt(variance.double() + ctx.norm.eps)
+        factor = scale.double() * inverse
         share_most, share_mean = _shares(scale, weight, graph.shape[2])
         spread = share_most * sums[1] + share_mean * sums[2] + sums[3] - mean * sums[0]  # sum d (u - mean)
         to_weight = (factor * (_sign(scale) * sums[1] - sums[2] / graph.shape[2])).sum()
-        slope = -factor * inverse.square() * spread / edges * ctx.by_batch
-        constant = -factor * sums[0] / edges * ctx.by_batch - slope * mean
+        slope = constant = torch.zeros_like(factor)
+        if ctx.norm.moments is None:
+            (alone, leaning), edges = ctx.norm.pooled(torch.stack([sums[0], spread]), graph.numel())
+            slope = -factor * inverse.square() * leaning / edges
+            constant = -factor * alone / edges - slope * mean
         terms = torch.stack([factor * weight, factor * share_mean, factor, constant, slope]).to(source.dtype)
         to_source, to_centre = _scatter(gradient, source, centre, graph, saved, terms)
         to_scale, to_shift = (inverse * spread).to(scale.dtype), sums[0].to(scale.dtype)
-        return to_source, to_centre, to_scale, to_shift, to_weight.to(weight.dtype), None, None, None, None
+        return to_source, to_centre, to_scale, to_shift, to_weight.to(weight.dtype), None, None
 
 
 def _sign(scale: Tensor) -> Tensor:

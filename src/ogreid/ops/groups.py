@@ -101,20 +101,20 @@ def _group_perceptron_fused(
     kind = points.dtype
     wide = torch.float64 if kind == torch.float64 else torch.float32
     given = (points, centres, inner.scale, inner.shift, *(gate or ()), weight, outer.scale, outer.shift)
-    fixed = (*(inner.moments or (None, None)), *(outer.moments or (None, None)))
     tensors = [tensor.to(wide).contiguous() for tensor in given]
     function: Any = _GroupPerceptron.apply  # untyped in torch
-    value, *found = function(index.contiguous(), (inner.eps, outer.eps), fixed, *tensors)
+    value, *found = function(index.contiguous(), inner, outer, *tensors)
     return Perceived(value.to(kind), Moments(*found[:2]), Moments(*found[2:]))
 
 
-def _batch_moments(sums: Tensor, squares: Tensor, rows: int, kind: torch.dtype) -> Moments:
-    mean = sums / rows
-    return Moments(mean.to(kind), (squares / rows - mean.square()).clamp_min(0).to(kind))
+def _batch_moments(norm: Norm, sums: Tensor, squares: Tensor, rows: int, kind: torch.dtype) -> Moments:
+    (sums, squares), count = norm.pooled(torch.stack([sums, squares]), rows)
+    mean = sums / count
+    return Moments(mean.to(kind), (squares / count - mean.square()).clamp_min(0).to(kind))
 
 
-def _given(mean: Tensor | None, variance: Tensor | None) -> Moments | None:
-    return None if mean is None or variance is None else Moments(mean, variance)
+def _fixed(norm: Norm) -> Moments | None:
+    return norm.moments and Moments(*(moment.detach() for moment in norm.moments))
 
 
 def _factor(scale: Tensor, variance: Tensor, eps: float) -> Tensor:
@@ -138,8 +138,8 @@ class _GroupPerceptron(torch.autograd.Function):
     def forward(
         ctx: Any,  # noqa: ANN401
         index: Tensor,
-        eps: tuple[float, float],
-        fixed: tuple[Tensor | None, ...],
+        inner_norm: Norm,
+        outer_norm: Norm,
         points: Tensor,
         centres: Tensor,
         scale: Tensor,
@@ -148,16 +148,18 @@ class _GroupPerceptron(torch.autograd.Function):
     ) -> tuple[Tensor, ...]:
         *gate, weight, outer_scale, outer_shift = rest
         kind, rows = points.dtype, index.numel()
-        ctx.by_batch, ctx.eps = (fixed[0] is None, fixed[2] is None), eps
-        inner = _given(*fixed[:2]) or _batch_moments(*_sum_members(points, centres, index), rows, kind)
-        factor = _factor(scale, inner.variance, eps[0])
+        ctx.norms = inner_norm, outer_norm
+        inner = _fixed(inner_norm) or _batch_moments(inner_norm, *_sum_members(points, centres, index), rows, kind)
+        factor = _factor(scale, inner.variance, inner_norm.eps)
         affine = torch.stack([factor, shift - factor * inner.mean]).to(kind)
         sign = torch.where(outer_scale < 0, -1.0, 1.0).to(kind)
         signed = (weight * sign.unsqueeze(1)).T
-        most, slot, second, first = _forward(points, centres, index, affine, gate, signed, fixed[2] is None)
+        most, slot, second, first = _forward(points, centres, index, affine, gate, signed, outer_norm.moments is None)
         wide = weight.double()
-        outer = _given(*fixed[2:]) or _batch_moments(wide @ first, ((wide @ second) * wide).sum(1), rows, kind)
-        factor = _factor(outer_scale, outer.variance, eps[1])
+        outer = _fixed(outer_norm)
+        if outer is None:
+            outer = _batch_moments(outer_norm, wide @ first, ((wide @ second) * wide).sum(1), rows, kind)
+        factor = _factor(outer_scale, outer.variance, outer_norm.eps)
         value = torch.addcmul(outer_shift - factor * outer.mean, most, factor * sign).to(kind).relu_()
         ctx.save_for_backward(
             index,
@@ -186,16 +188,19 @@ class _GroupPerceptron(torch.autograd.Function):
         inner, outer = Moments(*ctx.saved_tensors[-9:-7]), Moments(*ctx.saved_tensors[-7:-5])
         most, slot, second, first, value = ctx.saved_tensors[-5:]
         kind, rows, wide = points.dtype, index.numel(), weight.double()
+        inner_norm, outer_norm = ctx.norms
 
         arriving = (gradient * (value > 0)).flatten(0, 1)  # (B M, D), of the outer normalisation's output
         sign = torch.where(outer_scale < 0, -1.0, 1.0)
         alone = arriving.sum(0, dtype=torch.float64)
         spread = sign * (arriving * most.flatten(0, 1)).sum(0, dtype=torch.float64) - outer.mean * alone
-        inverse = torch.rsqrt(outer.variance.double() + ctx.eps[1])
+        inverse = torch.rsqrt(outer.variance.double() + outer_norm.eps)
         factor = outer_scale.double() * inverse
-        constant = -factor * alone / rows * ctx.by_batch[1]
-        slope = -factor * inverse.square() * spread / rows * ctx.by_batch[1]
-        constant = constant - slope * outer.mean
+        slope = constant = torch.zeros_like(factor)
+        if outer_norm.moments is None:
+            (everyone, leaning), count = outer_norm.pooled(torch.stack([alone, spread]), rows)
+            slope = -factor * inverse.square() * leaning / count
+            constant = -factor * everyone / count - slope * outer.mean
         to_largest = (arriving * factor.to(kind)).view_as(most)
         found = _backward(
             (points, centres, index, affine, gate),
@@ -206,12 +211,13 @@ class _GroupPerceptron(torch.autograd.Function):
         )
         to_weight = found.weight + torch.outer(constant, first) + slope.unsqueeze(1) * (wide @ second)
 
-        inner_inverse = torch.rsqrt(inner.variance.double() + ctx.eps[0])
+        inner_inverse = torch.rsqrt(inner.variance.double() + inner_norm.eps)
         inner_factor = scale.double() * inner_inverse
         inner_spread = found.sums[1] - inner.mean * found.sums[0]
-        if ctx.by_batch[0]:
-            slope = -inner_factor * inner_inverse.square() * inner_spread / rows
-            constant = -inner_factor * found.sums[0] / rows - slope * inner.mean
+        if inner_norm.moments is None:
+            (everyone, leaning), count = inner_norm.pooled(torch.stack([found.sums[0], inner_spread]), rows)
+            slope = -inner_factor * inner_inverse.square() * leaning / count
+            constant = -inner_factor * everyone / count - slope * inner.mean
             _spread(points, index, found, torch.stack([constant, slope]).to(kind))
         return (
             *(None, None, None),
@@ -322,7 +328,7 @@ def _backward(
     share(cloud, batch)
     to_points, around, to_centres, summed = outputs[:4]
     to_weight, reduce, reduce_bias, expand, sums = (part.sum(0, dtype=torch.float64) for part in outputs[4:])
-    to_gate = (reduce, reduce_bias, expand[:-1].T, expand[-1]) if gate else ()
+    to_gate = (reduce, reduce_bias, expand[:-1].T.contiguous(), expand[-1]) if gate else ()
     return _Found(to_points, to_centres, to_weight, to_gate, sums, around, summed)
 
 

@@ -5,6 +5,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from ogreid.processes import total
+
 __all__ = ["Moments", "Norm", "Normalised"]
 
 
@@ -18,22 +20,37 @@ class Moments(NamedTuple):
 class Norm(NamedTuple):
     """A BatchNorm as plain tensors: ``scale`` and ``shift`` (C,), and what to normalise by.
 
-    ``moments`` is None in training: then the moments of the batch count, and the gradient flows through them.
+    ``moments`` is None in training: then the moments of the batch count, and the gradient flows through them; of the
+    batches of all processes together where the norm is ``shared``.
     """
 
     scale: Tensor
     shift: Tensor
     moments: Moments | None = None
     eps: float = 1e-5
+    shared: bool = False
 
     def rows(self, rows: Tensor) -> "Normalised":
         """Normalise (..., C) over every axis but the last."""
-        if self.moments is None:
-            variance, mean = torch.var_mean(rows, tuple(range(rows.dim() - 1)), correction=0)
-        else:
-            mean, variance = self.moments
+        mean, variance = self.moments or self._moments(rows, tuple(range(rows.dim() - 1)))
         value = (rows - mean) * (self.scale * torch.rsqrt(variance + self.eps)) + self.shift
         return Normalised(value, Moments(mean.detach(), variance.detach()))
+
+    def pooled(self, sums: Tensor, rows: int) -> tuple[Tensor, Tensor | int]:
+        """Sums (..., C) in double precision over ``rows`` rows, and their number: of all processes where shared."""
+        if not self.shared:
+            return sums, rows
+        everything = total(torch.cat([sums.flatten(), sums.new_tensor([rows])]))
+        return everything[:-1].view_as(sums), everything[-1]
+
+    def _moments(self, rows: Tensor, axes: tuple[int, ...]) -> Moments:
+        if not self.shared:
+            variance, mean = torch.var_mean(rows, axes, correction=0)
+            return Moments(mean, variance)
+        wide = rows.double()
+        sums, count = self.pooled(wide.sum(axes), rows.shape[:-1].numel())
+        squares, _ = self.pooled((wide - sums / count).square().sum(axes), 0)
+        return Moments((sums / count).to(rows.dtype), (squares / count).to(rows.dtype))
 
 
 class Normalised(NamedTuple):

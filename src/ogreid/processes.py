@@ -1,0 +1,103 @@
+"""What the processes of one run tell each other. A process that is alone keeps what it has."""
+
+import os
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, distributed
+from torch.autograd.function import once_differentiable
+from torch.distributed.rendezvous import rendezvous
+
+__all__ = ["agree", "all_rows", "connected", "rank", "share_buffers", "total", "world"]
+
+
+def rank() -> int:
+    """Of this process in its run, before there is a process group: torchrun's number, SLURM's or Lightning's."""
+    for name in ("RANK", "SLURM_PROCID"):
+        if name in os.environ:
+            return int(os.environ[name])
+    nodes_before = int(os.environ.get("NODE_RANK", 0)) * int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+    return nodes_before + int(os.environ.get("LOCAL_RANK", 0))
+
+
+def agree(make: Callable[[], str]) -> str:
+    """One text for all processes that torchrun (or anything that sets its variables) started: the first one makes it.
+
+    It travels through the store at ``MASTER_ADDR:MASTER_PORT`` where the processes will meet anyway, so nothing has to
+    be handed over by hand. The first process stays until all have read it, because it may be the one that serves them.
+    """
+    if int(os.environ.get("WORLD_SIZE", 1)) == 1 or not {"RANK", "MASTER_ADDR", "MASTER_PORT"} <= os.environ.keys():
+        return make()
+    store, number, world = next(rendezvous("env://"))
+    attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")  # the store outlives a restart
+    text, readers = f"ogreid/text/{attempt}", f"ogreid/readers/{attempt}"
+    if number == 0:
+        store.set(text, make())
+    agreed: str = store.get(text).decode()  # waits
+    store.add(readers, 1)
+    while number == 0 and store.add(readers, 0) < world:
+        time.sleep(0.01)
+    return agreed
+
+
+def world() -> int:
+    """How many processes train or judge together with this one, itself included."""
+    return distributed.get_world_size() if distributed.is_available() and distributed.is_initialized() else 1
+
+
+def connected() -> bool:
+    """Whether there are others."""
+    return world() > 1
+
+
+def total(tensor: Tensor) -> Tensor:
+    """The sum of the tensors of all processes, which must have one shape; the gradient is summed likewise."""
+    return _Total.apply(tensor) if connected() else tensor  # type: ignore[no-untyped-call]
+
+
+def all_rows(rows: Tensor) -> Tensor:
+    """The rows of all processes in the order of their ranks: (B, ...) -> (world B, ...), B being equal everywhere.
+
+    A row's gradient is the sum of what every process makes of it. Where each process computes the *same* mean from all
+    rows and the gradients of the parameters are averaged afterwards (DDP), the result is the gradient of that mean.
+    """
+    return _AllRows.apply(rows) if connected() else rows  # type: ignore[no-untyped-call]
+
+
+@torch.no_grad()
+def share_buffers(module: torch.nn.Module) -> None:
+    """Every process takes the buffers (the running statistics of BatchNorm) of the first one."""
+    for buffer in module.buffers() if connected() else ():
+        distributed.broadcast(buffer, src=0)
+
+
+class _Total(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, tensor: Tensor) -> Tensor:  # noqa: ANN401
+        return _summed(tensor)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # noqa: ANN401
+        return _summed(gradient)
+
+
+class _AllRows(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor) -> Tensor:  # noqa: ANN401
+        parts = [torch.empty_like(rows) for _ in range(distributed.get_world_size())]
+        distributed.all_gather(parts, rows.contiguous())
+        return torch.cat(parts)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # noqa: ANN401
+        return _summed(gradient).chunk(distributed.get_world_size())[distributed.get_rank()]
+
+
+def _summed(tensor: Tensor) -> Tensor:
+    summed = tensor.clone(memory_format=torch.contiguous_format)
+    distributed.all_reduce(summed)
+    return summed
