@@ -31,7 +31,8 @@ MAY_IMPORT = {
 
 
 def _part(path: Path) -> str:
-    return path.relative_to(SOURCE).parts[0].removesuffix(".py")
+    """The part a file belongs to; what a package does as a program (``__main__``) is a door."""
+    return "door" if path.name == "__main__.py" else path.relative_to(SOURCE).parts[0].removesuffix(".py")
 
 
 def _imports(path: Path) -> set[str]:
