@@ -14,17 +14,22 @@ Backend = Literal["auto", "plain", "fused", "cluster"]
 Form = Literal["plain", "fused", "cluster"]
 
 
-def choose_backend(operation: str, backend: str, tensor: Tensor, forms: tuple[Form, ...]) -> Form:
+def choose_backend(
+    operation: str, backend: str, tensor: Tensor, forms: tuple[Form, ...], *, triton: bool = False
+) -> Form:
     """Turn what was asked for into a form that exists for this operation on this device.
 
     ``auto`` takes ``fused``, else ``cluster`` where installed, else ``plain``. While a program is being exported
-    ``auto`` is ``plain``, so that the exported graph holds nothing but torch's own operators.
+    ``auto`` is ``plain``, so that the exported graph holds nothing but torch's own operators. On CUDA the fused forms
+    have been run by Triton's interpreter only, never on a GPU: there ``auto`` leaves them out, ``fused`` takes them.
 
     Args:
         operation: its name, for messages.
         backend: what was asked for.
         tensor: the input; its device decides whether a fused kernel exists.
         forms: the forms that ``operation`` has at all.
+        triton: whether its fused form has Triton kernels too; on CUDA ``fused`` means the plain form of an operation
+            without them.
 
     Raises:
         UserError: an unknown name, or a form that is not to be had here.
@@ -37,7 +42,9 @@ def choose_backend(operation: str, backend: str, tensor: Tensor, forms: tuple[Fo
         if "fused" in forms and tensor.device.type == "cpu":
             return "fused"
         return "cluster" if "cluster" in forms and _cluster_installed() else "plain"
-    if backend == "fused" and tensor.device.type != "cpu":
+    if backend == "fused" and tensor.is_cuda and not triton:
+        return "plain"
+    if backend == "fused" and tensor.device.type not in ("cpu", "cuda"):
         raise UserError(f"{operation}: no fused kernel for {tensor.device.type}; use backend=auto or plain")
     if backend == "cluster" and "cluster" in forms and not _cluster_installed():
         raise UserError(f"{operation}: torch-cluster is not installed; `make cluster`, or backend=auto")

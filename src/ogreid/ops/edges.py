@@ -1,5 +1,6 @@
 """Gather-and-blend over the edges of a graph: BatchNorm over all edges, then max and mean over the neighbours."""
 
+from types import ModuleType
 from typing import Any, NamedTuple
 
 import torch
@@ -8,6 +9,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from ogreid.ops.backends import choose_backend
+from ogreid.ops.kernels.gathered import Gathered
 from ogreid.ops.norms import Moments, Norm
 from ogreid.ops.sampling import gather_points
 
@@ -46,7 +48,7 @@ def edge_blend(
     Source: Wang et al., Dynamic graph CNN, TOG 2019, equation 8; the edge-free form follows from the linearity of the
     convolution that made ``source`` and ``centre``.
     """
-    form = choose_backend("edge blend", backend, source, ("plain", "fused"))
+    form = choose_backend("edge blend", backend, source, ("plain", "fused"), triton=True)
     blend = _edge_blend_fused if form == "fused" else _edge_blend_plain
     return blend(source, centre, graph, norm, weight)
 
@@ -55,15 +57,6 @@ def _edge_blend_plain(source: Tensor, centre: Tensor, graph: Tensor, norm: Norm,
     edges = gather_points(source, graph) + centre.unsqueeze(2)  # (B, N, k, C)
     normal = norm.rows(edges)
     return Blended(torch.lerp(normal.value.mean(2), normal.value.amax(2), weight), normal.moments)
-
-
-class _Saved(NamedTuple):
-    """What the gather leaves for normalising and for the backward; (B, N, C) unless said."""
-
-    most: Tensor  # sign * the largest edge's source
-    total: Tensor  # sum of the sources
-    slot: Tensor  # which of the k edges is the largest
-    degree: Tensor  # (B, N), how often a point is a neighbour
 
 
 def _edge_blend_fused(source: Tensor, centre: Tensor, graph: Tensor, norm: Norm, weight: Tensor) -> Blended:
@@ -100,7 +93,7 @@ class _EdgeBlend(torch.autograd.Function):
         graph: Tensor,
         norm: Norm,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        saved, sums = _gather(source, centre, graph, scale)
+        saved, sums = _engine(source).gather(source, centre, graph, _sign(scale).to(source.dtype))
         ctx.norm = norm
         if norm.moments is None:
             sums, edges = norm.pooled(sums, graph.numel())
@@ -114,14 +107,14 @@ class _EdgeBlend(torch.autograd.Function):
         factor = scale.double() * torch.rsqrt(variance.double() + norm.eps)
         share_most, share_mean = _shares(scale, weight, graph.shape[2])
         terms = torch.stack([factor * share_most, factor * share_mean, factor, shift - factor * mean])
-        return _blend(saved, centre, terms.to(source.dtype)), mean, variance
+        return _engine(source).blend(saved, centre, terms.to(source.dtype)), mean, variance
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor, *_: object) -> tuple[Tensor | None, ...]:  # noqa: ANN401
         source, centre, scale, weight, graph, mean, variance, *rest = ctx.saved_tensors
-        saved, gradient = _Saved(*rest), gradient.contiguous()
-        sums = _sum_gradients(gradient, saved, centre)
+        saved, gradient, engine = Gathered(*rest), gradient.contiguous(), _engine(gradient)
+        sums = engine.sum_gradients(gradient, saved, centre)
         inverse = torch.rsqrt(variance.double() + ctx.norm.eps)
         factor = scale.double() * inverse
         share_most, share_mean = _shares(scale, weight, graph.shape[2])
@@ -133,7 +126,7 @@ class _EdgeBlend(torch.autograd.Function):
             slope = -factor * inverse.square() * leaning / edges
             constant = -factor * alone / edges - slope * mean
         terms = torch.stack([factor * weight, factor * share_mean, factor, constant, slope]).to(source.dtype)
-        to_source, to_centre = _scatter(gradient, source, centre, graph, saved, terms)
+        to_source, to_centre = engine.scatter(gradient, source, centre, graph, saved, terms)
         to_scale, to_shift = (inverse * spread).to(scale.dtype), sums[0].to(scale.dtype)
         return to_source, to_centre, to_scale, to_shift, to_weight.to(weight.dtype), None, None
 
@@ -149,71 +142,12 @@ def _shares(scale: Tensor, weight: Tensor, k: int) -> tuple[Tensor, Tensor]:
     return _sign(scale) * weight, share_mean.expand(len(scale))
 
 
-def _gather(source: Tensor, centre: Tensor, graph: Tensor, scale: Tensor) -> tuple[_Saved, Tensor]:
-    from ogreid.ops.kernels.edges import degrees, gather_extremes
-    from ogreid.ops.kernels.threads import runs_of_rows, share
+def _engine(tensor: Tensor) -> ModuleType:
+    """The kernels of the device: numba's on the CPU, Triton's on CUDA."""
+    if tensor.is_cuda:
+        from ogreid.ops.kernels import edges_triton
 
-    batch, points, channels = source.shape
-    slots = torch.uint8 if graph.shape[2] <= 256 else torch.int32
-    degree = torch.empty(batch, points, dtype=torch.int32)
-    saved = _Saved(torch.empty_like(source), torch.empty_like(source), torch.empty_like(source, dtype=slots), degree)
-    runs = runs_of_rows(batch, points)
-    sums = torch.empty(len(runs), 2, channels, dtype=torch.float64)
-    a, b, near, signs = source.numpy(), centre.numpy(), graph.numpy(), _sign(scale).to(source.dtype).numpy()
-    most, total, slot, times, parts = *(tensor.numpy() for tensor in saved), sums.numpy()
-    share(lambda cloud: degrees(near[cloud], times[cloud]), batch)
+        return edges_triton
+    from ogreid.ops.kernels import edges
 
-    def gather(run: int) -> None:
-        cloud, start, stop = runs[run]
-        inputs = (a[cloud], b[cloud], near[cloud], times[cloud], signs, start, stop)
-        gather_extremes(*inputs, most[cloud], slot[cloud], total[cloud], parts[run])
-
-    share(gather, len(runs))
-    return saved, sums.sum(0)
-
-
-def _blend(saved: _Saved, centre: Tensor, terms: Tensor) -> Tensor:
-    from ogreid.ops.kernels.edges import blend_rows
-    from ogreid.ops.kernels.threads import runs_of_rows, share
-
-    out = torch.empty_like(centre)
-    runs = runs_of_rows(1, out.shape[:2].numel())
-    m, t, b, rows = (tensor.flatten(0, 1).numpy() for tensor in (saved.most, saved.total, centre, out))
-    factors = terms.numpy()
-    share(lambda run: blend_rows(m, t, b, factors, *runs[run][1:], rows), len(runs))
-    return out
-
-
-def _sum_gradients(gradient: Tensor, saved: _Saved, centre: Tensor) -> Tensor:
-    from ogreid.ops.kernels.edges import sum_gradients
-    from ogreid.ops.kernels.threads import runs_of_rows, share
-
-    runs = runs_of_rows(1, gradient.shape[:2].numel())
-    sums = torch.empty(len(runs), 4, gradient.shape[2], dtype=torch.float64)
-    g, m, t, b = (tensor.flatten(0, 1).numpy() for tensor in (gradient, saved.most, saved.total, centre))
-    parts = sums.numpy()
-    share(lambda run: sum_gradients(g, m, t, b, *runs[run][1:], parts[run]), len(runs))
-    return sums.sum(0)
-
-
-def _scatter(
-    gradient: Tensor, source: Tensor, centre: Tensor, graph: Tensor, saved: _Saved, terms: Tensor
-) -> tuple[Tensor, Tensor]:
-    from ogreid.ops.kernels.edges import scatter_edges
-    from ogreid.ops.kernels.threads import share
-
-    batch, _, channels = source.shape
-    to_source, to_centre = torch.empty_like(source), torch.empty_like(source)
-    # Two clouds may not be shared by rows (they add to the same points), but by channels they may.
-    cuts = max(1, min(torch.get_num_threads() // batch, channels // 16))
-    borders = [channels * cut // cuts for cut in range(cuts + 1)]
-    arrays = [tensor.numpy() for tensor in (gradient, source, centre, saved.total, graph, saved.slot, saved.degree)]
-    factors, a, c = terms.numpy(), to_source.numpy(), to_centre.numpy()
-
-    def scatter(piece: int) -> None:
-        cloud, cut = divmod(piece, cuts)
-        inputs = [array[cloud] for array in arrays]
-        scatter_edges(*inputs, factors, *borders[cut : cut + 2], a[cloud], c[cloud])
-
-    share(scatter, batch * cuts)
-    return to_source, to_centre
+    return edges

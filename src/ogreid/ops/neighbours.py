@@ -96,7 +96,7 @@ def balls(
             "use backend=auto, fused or plain"
         )
     points, centres = _full_precision(points), _full_precision(centres)
-    form = choose_backend("ball query", backend, points, ("plain", "fused"))
+    form = choose_backend("ball query", backend, points, ("plain", "fused"), triton=True)
     if form == "fused":
         return _balls_fused(points, centres, radii, counts)
     return tuple(_ball_plain(points, centres, radius, count) for radius, count in zip(radii, counts, strict=True))
@@ -197,6 +197,11 @@ def _nearest_fused(points: Tensor, k: int) -> Tensor:
 
 
 def _balls_fused(points: Tensor, centres: Tensor, radii: Sequence[float], counts: Sequence[int]) -> tuple[Tensor, ...]:
+    if points.is_cuda:
+        from ogreid.ops.kernels import points_triton
+
+        below = torch.tensor(radii, dtype=points.dtype).square().to(points.device, non_blocking=True)
+        return points_triton.balls(points, centres, below, counts)
     from ogreid.ops.kernels.points import balls_of_cloud
     from ogreid.ops.kernels.threads import runs_of_rows, share
 

@@ -40,17 +40,23 @@ def farthest_points(
     xyz = xyz.detach()
     xyz = xyz.float() if xyz.dtype in (torch.float16, torch.bfloat16) else xyz
     forms: tuple[Form, ...] = ("plain", "fused") if skip_origin else ("plain", "fused", "cluster")
-    form = choose_backend("farthest points" + " off the origin" * skip_origin, backend, xyz, forms)
+    form = choose_backend("farthest points" + " off the origin" * skip_origin, backend, xyz, forms, triton=True)
     if form == "cluster":
         return _farthest_cluster(xyz, count)
     return (_farthest_fused if form == "fused" else _farthest_plain)(xyz, count, skip_origin)
 
 
-def _farthest_plain(xyz: Tensor, count: int, skip_origin: bool) -> Tensor:
+def _first_distances(xyz: Tensor, skip_origin: bool) -> Tensor:
+    """(B, N) of infinity; -1 where a point is never to be kept.
+
+    That is below every true distance, so such a point is the farthest only where all of them are.
+    """
     distance = torch.full_like(xyz[..., 0], torch.inf)
-    if skip_origin:
-        # Below every true distance, so that such a point is the farthest only where all of them are.
-        distance = distance.masked_fill(xyz.square().sum(-1) <= ORIGIN_SQUARED, -1.0)
+    return distance.masked_fill(xyz.square().sum(-1) <= ORIGIN_SQUARED, -1.0) if skip_origin else distance
+
+
+def _farthest_plain(xyz: Tensor, count: int, skip_origin: bool) -> Tensor:
+    distance = _first_distances(xyz, skip_origin)
     clouds = torch.arange(len(xyz), device=xyz.device)
     last = torch.zeros_like(clouds)
     chosen = [last]
@@ -62,14 +68,15 @@ def _farthest_plain(xyz: Tensor, count: int, skip_origin: bool) -> Tensor:
 
 
 def _farthest_fused(xyz: Tensor, count: int, skip_origin: bool) -> Tensor:
+    if xyz.is_cuda:
+        from ogreid.ops.kernels.points_triton import farthest
+
+        return farthest(xyz, _first_distances(xyz, skip_origin), count)
     from ogreid.ops.kernels.points import farthest_of_cloud
     from ogreid.ops.kernels.threads import share
 
     axes = xyz.movedim(2, 0).contiguous().numpy()  # (3, B, N)
-    distance = torch.full_like(xyz[..., 0], torch.inf)
-    if skip_origin:
-        distance = distance.masked_fill(xyz.square().sum(-1) <= ORIGIN_SQUARED, -1.0)
-    spare, kept = distance.numpy(), torch.empty(len(xyz), count, dtype=torch.int64)
+    spare, kept = _first_distances(xyz, skip_origin).numpy(), torch.empty(len(xyz), count, dtype=torch.int64)
 
     share(lambda cloud: farthest_of_cloud(*axes[:, cloud], spare[cloud], kept[cloud].numpy()), len(xyz))
     return kept

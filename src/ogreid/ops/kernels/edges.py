@@ -4,9 +4,24 @@
 # mypy: allow-untyped-defs
 
 import numpy as np
+import torch
 from numba import njit
+from torch import Tensor
 
-__all__ = ["blend_rows", "degrees", "gather_extremes", "scatter_edges", "sum_gradients"]
+from ogreid.ops.kernels.gathered import Gathered
+from ogreid.ops.kernels.threads import runs_of_rows, share
+
+__all__ = [
+    "add_gradients",
+    "blend",
+    "blend_rows",
+    "degrees",
+    "gather",
+    "gather_extremes",
+    "scatter",
+    "scatter_edges",
+    "sum_gradients",
+]
 
 # Rows are sliced out before each loop over channels: an index that starts at 0 is known to be no negative one, and only
 # then is the loop vectorised.
@@ -67,7 +82,7 @@ def blend_rows(most, total, centre, terms, start, stop, out):
 
 
 @_jit
-def sum_gradients(gradient, most, total, centre, start, stop, sums):
+def add_gradients(gradient, most, total, centre, start, stop, sums):
     """``sums`` (4, C) becomes the sum of the gradient, alone and times each of ``most``, ``total``, ``centre``."""
     sums[:] = 0
     alone, of_most, of_total, of_centre = sums[0], sums[1], sums[2], sums[3]
@@ -110,3 +125,65 @@ def scatter_edges(gradient, source, centre, total, graph, slot, degree, terms, f
                 row[c] += spread[c]
         for c in range(width):
             to_source[graph[i, picked[c]], first + c] += largest[c] * g[c]
+
+
+def gather(source: Tensor, centre: Tensor, graph: Tensor, sign: Tensor) -> tuple[Gathered, Tensor]:
+    """Extremes of every point's edges; and (2, C) in double precision: sum and sum of squares of all edges."""
+    batch, points, channels = source.shape
+    slots = torch.uint8 if graph.shape[2] <= 256 else torch.int32
+    degree = torch.empty(batch, points, dtype=torch.int32)
+    saved = Gathered(torch.empty_like(source), torch.empty_like(source), torch.empty_like(source, dtype=slots), degree)
+    runs = runs_of_rows(batch, points)
+    sums = torch.empty(len(runs), 2, channels, dtype=torch.float64)
+    a, b, near, signs = source.numpy(), centre.numpy(), graph.numpy(), sign.numpy()
+    most, total, slot, times, parts = *(tensor.numpy() for tensor in saved), sums.numpy()
+    share(lambda cloud: degrees(near[cloud], times[cloud]), batch)
+
+    def run_of_rows(run: int) -> None:
+        cloud, start, stop = runs[run]
+        inputs = (a[cloud], b[cloud], near[cloud], times[cloud], signs, start, stop)
+        gather_extremes(*inputs, most[cloud], slot[cloud], total[cloud], parts[run])
+
+    share(run_of_rows, len(runs))
+    return saved, sums.sum(0)
+
+
+def blend(saved: Gathered, centre: Tensor, terms: Tensor) -> Tensor:
+    """``terms`` (4, C): factors of the largest, the sum and the centre, and what is added."""
+    out = torch.empty_like(centre)
+    runs = runs_of_rows(1, out.shape[:2].numel())
+    m, t, b, rows = (tensor.flatten(0, 1).numpy() for tensor in (saved.most, saved.total, centre, out))
+    factors = terms.numpy()
+    share(lambda run: blend_rows(m, t, b, factors, *runs[run][1:], rows), len(runs))
+    return out
+
+
+def sum_gradients(gradient: Tensor, saved: Gathered, centre: Tensor) -> Tensor:
+    """(4, C) in double precision: the gradient summed alone, and times the largest, the sum, the centre."""
+    runs = runs_of_rows(1, gradient.shape[:2].numel())
+    sums = torch.empty(len(runs), 4, gradient.shape[2], dtype=torch.float64)
+    g, m, t, b = (tensor.flatten(0, 1).numpy() for tensor in (gradient, saved.most, saved.total, centre))
+    parts = sums.numpy()
+    share(lambda run: add_gradients(g, m, t, b, *runs[run][1:], parts[run]), len(runs))
+    return sums.sum(0)
+
+
+def scatter(
+    gradient: Tensor, source: Tensor, centre: Tensor, graph: Tensor, saved: Gathered, terms: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Gradients of source and centre; ``terms`` (5, C) as :func:`scatter_edges` takes them."""
+    batch, _, channels = source.shape
+    to_source, to_centre = torch.empty_like(source), torch.empty_like(source)
+    # Two clouds may not be shared by rows (they add to the same points), but by channels they may.
+    cuts = max(1, min(torch.get_num_threads() // batch, channels // 16))
+    borders = [channels * cut // cuts for cut in range(cuts + 1)]
+    arrays = [tensor.numpy() for tensor in (gradient, source, centre, saved.total, graph, saved.slot, saved.degree)]
+    factors, a, c = terms.numpy(), to_source.numpy(), to_centre.numpy()
+
+    def piece_of_channels(piece: int) -> None:
+        cloud, cut = divmod(piece, cuts)
+        inputs = [array[cloud] for array in arrays]
+        scatter_edges(*inputs, factors, *borders[cut : cut + 2], a[cloud], c[cloud])
+
+    share(piece_of_channels, batch * cuts)
+    return to_source, to_centre

@@ -1,0 +1,99 @@
+"""What each operation costs: plain, fused and torch-cluster, and as points and neighbours grow.
+
+python -m benchmarks.operations [--batch 8] [--threads 1] [--rounds 5]
+
+Ratios are of CPU time: on a busy machine wall time says little. Clouds are body-like: half a cylinder, half a plane.
+"""
+
+import argparse
+import importlib.util
+
+import torch
+from benchmarks.published_form import edge_conv
+from benchmarks.timing import alternate, save, table
+
+from ogreid.nn.edge_conv import EdgeConv
+from ogreid.ops import balls, farthest_points, gather_points, nearest
+
+RADII, SAMPLES = (0.1, 0.2, 0.4), (8, 16, 32)
+
+
+def clouds(batch, points, seed=0):
+    """Positions (B, N, 3) in random order: a standing cylinder before a wall."""
+    generator = torch.Generator().manual_seed(seed)
+    half = points // 2
+    angle, height = torch.rand(2, batch, half, generator=generator).unbind()
+    body = torch.stack([0.25 * (6.283 * angle).cos(), 1.8 * height - 0.9, 0.25 * (6.283 * angle).sin()], 2)
+    wall = torch.rand(batch, points - half, 3, generator=generator) * torch.tensor([1.0, 2.0, 0.0])
+    both = torch.cat([body, wall - torch.tensor([0.5, 1.0, 0.0])], 1)
+    return both[:, torch.randperm(points, generator=generator)].contiguous()
+
+
+def sampling(batch, points, count):
+    """Farthest points."""
+    xyz = clouds(batch, points)
+    forms = ["plain", "fused"] + ["cluster"] * (importlib.util.find_spec("torch_cluster") is not None)
+    return {form: lambda form=form: farthest_points(xyz, count, backend=form) for form in forms}
+
+
+def neighbours(batch, points, k, channels=3):
+    """K nearest: dense distances and top-k, ours, torch-cluster, scipy's tree."""
+    from scipy.spatial import cKDTree
+
+    space = clouds(batch, points) if channels == 3 else torch.randn(batch, points, channels)
+    forms = ["plain", "fused"] + ["cluster"] * (importlib.util.find_spec("torch_cluster") is not None)
+    variants = {form: lambda form=form: nearest(space, k, backend=form) for form in forms}
+    return {**variants, "scipy k-d tree": lambda: [cKDTree(cloud).query(cloud, k) for cloud in space.numpy()]}
+
+
+def groups(batch, points, count):
+    """Three balls around every kept point: dense, and in one scan."""
+    xyz = clouds(batch, points)
+    centres = gather_points(xyz, farthest_points(xyz, count))
+    return {form: lambda form=form: balls(xyz, centres, RADII, SAMPLES, backend=form) for form in ("plain", "fused")}
+
+
+def convolution(batch, points, channels, width, k):
+    """EdgeConv forward and backward: edge tensors against none."""
+    graph = nearest(clouds(batch, points), k)
+    features = torch.randn(batch, points, channels, requires_grad=True)
+    layers = {form: EdgeConv(channels, width, backend=form) for form in ("plain", "fused")}
+
+    def step(run, layer):
+        layer.zero_grad()
+        run(features, graph).square().sum().backward()
+
+    runs = {"published": lambda: step(lambda f, g: edge_conv(layers["plain"], f, g), layers["plain"])}
+    return {**runs, **{form: lambda layer=layer: step(layer, layer) for form, layer in layers.items()}}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--rounds", type=int, default=5)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    batch = options.batch
+    plan = {
+        f"farthest points, {batch} x 4096 -> 768": sampling(batch, 4096, 768),
+        f"k nearest, {batch} x 4096 x 3, k 20": neighbours(batch, 4096, 20),
+        f"k nearest, {batch} x 192 x 259, k 20": neighbours(batch, 192, 20, 259),
+        f"three balls, {batch} x 768 in 4096": groups(batch, 4096, 768),
+        **{
+            f"EdgeConv, 4 x {points}, {a} -> {b}, k 20": convolution(4, points, a, b, 20)
+            for points, a, b in ((4096, 3, 64), (768, 64, 128), (384, 128, 256), (192, 256, 512))
+        },
+        **{f"k nearest, {batch} x {points} x 3, k 20": neighbours(batch, points, 20) for points in (1024, 8192)},
+        **{f"k nearest, {batch} x 4096 x 3, k {k}": neighbours(batch, 4096, k) for k in (4, 64)},
+    }
+    report = {}
+    for title, variants in plan.items():
+        report[title] = alternate(variants, options.rounds)
+        against = "published" if "published" in variants else "plain"
+        print(*table(title, report[title], against), sep="\n", flush=True)
+    print("\nwritten:", save("operations", {"operations": report}))
+
+
+if __name__ == "__main__":
+    main()

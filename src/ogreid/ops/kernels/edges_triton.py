@@ -1,0 +1,120 @@
+"""Triton kernels over the edges of a graph; the same functions as :mod:`ogreid.ops.kernels.edges`, for CUDA.
+
+Nothing synchronises with the host, and nothing adds atomically: the backward walks the incoming edges of each point,
+sorted once, so gradients are the same run to run. Run so far by Triton's interpreter only, never on a GPU.
+"""
+
+# ruff: noqa: ANN001, ANN202 - what Triton compiles is typed by Triton
+# mypy: allow-untyped-defs, allow-incomplete-defs, allow-untyped-calls
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from ogreid.ops.kernels.gathered import Gathered
+
+__all__ = ["blend", "gather", "scatter", "sum_gradients"]
+
+ROWS = 8
+"""Points handled by one program."""
+
+
+def _columns(channels: int) -> int:
+    """Channels handled by one program."""
+    return min(128, int(triton.next_power_of_2(channels)))
+
+
+@triton.jit
+def _gather_kernel(
+    source, graph, sign, most, slot, total, rows, points, channels, k,
+    ROWS: tl.constexpr, COLUMNS: tl.constexpr,
+):  # fmt: skip
+    row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
+    column = tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS)
+    inside = (row < rows)[:, None] & (column < channels)[None, :]
+    signs = tl.load(sign + column, mask=column < channels, other=1.0)[None, :]
+    cloud = (row // points) * points
+    best = tl.full((ROWS, COLUMNS), -float("inf"), source.dtype.element_ty)
+    where = tl.zeros((ROWS, COLUMNS), tl.int32)
+    added = tl.zeros((ROWS, COLUMNS), source.dtype.element_ty)
+    for edge in range(k):
+        near = tl.load(graph + row * k + edge, mask=row < rows, other=0)
+        value = tl.load(source + (cloud + near)[:, None] * channels + column[None, :], mask=inside, other=0.0)
+        signed = signs * value
+        where = tl.where(signed > best, edge, where)
+        best = tl.maximum(best, signed)
+        added += value
+    place = row[:, None] * channels + column[None, :]
+    tl.store(most + place, best, mask=inside)
+    tl.store(slot + place, where.to(slot.dtype.element_ty), mask=inside)
+    tl.store(total + place, added, mask=inside)
+
+
+@triton.jit
+def _scatter_kernel(
+    every, largest, slot, edges, first, degree, out, rows, points, channels, k,
+    COLUMNS: tl.constexpr,
+):  # fmt: skip
+    row = tl.program_id(0)
+    column = tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS)
+    inside = column < channels
+    cloud = (row // points) * points
+    start = tl.load(first + row)
+    stop = start + tl.load(degree + row)
+    added = tl.zeros((COLUMNS,), every.dtype.element_ty)
+    for place in range(start, stop):
+        edge = tl.load(edges + (row // points) * points * k + place)
+        sender = (cloud + edge // k) * channels + column
+        added += tl.load(every + sender, mask=inside, other=0.0)
+        chosen = tl.load(slot + sender, mask=inside, other=0).to(tl.int64) == edge % k
+        added += tl.where(chosen, tl.load(largest + sender, mask=inside, other=0.0), 0.0)
+    tl.store(out + row * channels + column, added, mask=inside)
+
+
+def gather(source: Tensor, centre: Tensor, graph: Tensor, sign: Tensor) -> tuple[Gathered, Tensor]:
+    """Extremes of every point's edges; and (2, C) in double precision: sum and sum of squares of all edges."""
+    batch, points, channels = source.shape
+    rows, k, columns = batch * points, graph.shape[2], _columns(channels)
+    most, total = torch.empty_like(source), torch.empty_like(source)
+    slot = torch.empty_like(source, dtype=torch.uint8 if k <= 256 else torch.int32)
+    grid = (triton.cdiv(rows, ROWS), triton.cdiv(channels, columns))
+    _gather_kernel[grid](source, graph, sign, most, slot, total, rows, points, channels, k, ROWS=ROWS, COLUMNS=columns)
+    ones = torch.ones_like(graph.flatten(1), dtype=torch.int32)
+    degree = torch.zeros(batch, points, dtype=torch.int32, device=source.device).scatter_add_(1, graph.flatten(1), ones)
+    squares = degree.unsqueeze(2) * source.square() + centre * (k * centre + 2 * total)
+    sums = torch.stack(
+        [(total + k * centre).sum((0, 1), dtype=torch.float64), squares.sum((0, 1), dtype=torch.float64)]
+    )
+    return Gathered(most, total, slot, degree), sums
+
+
+def blend(saved: Gathered, centre: Tensor, terms: Tensor) -> Tensor:
+    """``terms`` (4, C): factors of the largest, the sum and the centre, and what is added."""
+    return torch.addcmul(torch.addcmul(terms[3] + terms[0] * saved.most, terms[1], saved.total), terms[2], centre)
+
+
+def sum_gradients(gradient: Tensor, saved: Gathered, centre: Tensor) -> Tensor:
+    """(4, C) in double precision: the gradient summed alone, and times the largest, the sum, the centre."""
+    others = (gradient * other for other in (saved.most, saved.total, centre))
+    return torch.stack([part.sum((0, 1), dtype=torch.float64) for part in (gradient, *others)])
+
+
+def scatter(
+    gradient: Tensor, source: Tensor, centre: Tensor, graph: Tensor, saved: Gathered, terms: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Gradients of source and centre; ``terms`` (5, C): see :func:`ogreid.ops.kernels.edges.scatter_edges`."""
+    batch, points, channels = source.shape
+    k, columns = graph.shape[2], _columns(channels)
+    of_largest, of_every, of_centre, constant, slope = terms
+    every = torch.addcmul(slope * centre, of_every, gradient)
+    edges = graph.flatten(1).argsort(dim=1, stable=True)  # (B, N k), by the point they come from
+    first = saved.degree.cumsum(1) - saved.degree
+    received = torch.empty_like(source)
+    _scatter_kernel[(batch * points, triton.cdiv(channels, columns))](
+        every, of_largest * gradient, saved.slot, edges, first, saved.degree, received, batch * points, points,
+        channels, k, COLUMNS=columns,
+    )  # fmt: skip
+    to_source = received + saved.degree.unsqueeze(2) * torch.addcmul(constant, slope, source)
+    to_centre = of_centre * gradient + k * torch.addcmul(constant, slope, centre) + slope * saved.total
+    return to_source, to_centre
