@@ -65,7 +65,6 @@ class Data:
             pixels row by row, for networks that read pictures). The paper's "visible part only" is a store packed
             with ``--no-background``.
         workers: loader processes.
-        resident: keep the whole store on the device.
         augmentation: see :class:`Augmentation`.
     """
 
@@ -81,7 +80,6 @@ class Data:
     per_identity: int = 4
     inputs: str = "scene"
     workers: int = 2
-    resident: bool = False
     augmentation: Augmentation = field(default_factory=Augmentation)
 
 
