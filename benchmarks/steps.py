@@ -64,7 +64,7 @@ def stages(model, batch, points):
         return run
 
     kept = [(module, name, getattr(module, name)) for module in (edges, groups, searches) for name in module.__all__]
-    kernels = [(module, name, value) for module, name, value in kept if callable(value)]
+    kernels = [(module, name, value) for module, name, value in kept if hasattr(value, "py_func")]  # compiled loops
     step = steps(model, batch, points)[0]["fused"]
     step()
     try:

@@ -155,10 +155,9 @@ class _GroupPerceptron(torch.autograd.Function):
         sign = torch.where(outer_scale < 0, -1.0, 1.0).to(kind)
         signed = (weight * sign.unsqueeze(1)).T
         most, slot, second, first = _forward(points, centres, index, affine, gate, signed, outer_norm.moments is None)
-        wide = weight.double()
-        outer = _fixed(outer_norm)
-        if outer is None:
-            outer = _batch_moments(outer_norm, wide @ first, ((wide @ second) * wide).sum(1), rows, kind)
+        wide, outer = weight.double(), _fixed(outer_norm)
+        mapped = wide @ second if outer is None else torch.zeros_like(wide)  # W X2, for the variance and W's gradient
+        outer = outer or _batch_moments(outer_norm, wide @ first, (mapped * wide).sum(1), rows, kind)
         factor = _factor(outer_scale, outer.variance, outer_norm.eps)
         value = torch.addcmul(outer_shift - factor * outer.mean, most, factor * sign).to(kind).relu_()
         ctx.save_for_backward(
@@ -174,7 +173,7 @@ class _GroupPerceptron(torch.autograd.Function):
             *outer,
             most,
             slot,
-            second,
+            mapped,
             first,
             value,
         )
@@ -186,7 +185,7 @@ class _GroupPerceptron(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor, *_: object) -> tuple[Tensor | None, ...]:  # noqa: ANN401
         index, points, centres, scale, *gate, weight, outer_scale, affine = ctx.saved_tensors[:-9]
         inner, outer = Moments(*ctx.saved_tensors[-9:-7]), Moments(*ctx.saved_tensors[-7:-5])
-        most, slot, second, first, value = ctx.saved_tensors[-5:]
+        most, slot, mapped, first, value = ctx.saved_tensors[-5:]
         kind, rows, wide = points.dtype, index.numel(), weight.double()
         inner_norm, outer_norm = ctx.norms
 
@@ -209,7 +208,7 @@ class _GroupPerceptron(torch.autograd.Function):
             (constant @ wide).to(kind),
             (to_largest, slot),
         )
-        to_weight = found.weight + torch.outer(constant, first) + slope.unsqueeze(1) * (wide @ second)
+        to_weight = found.weight + torch.outer(constant, first) + slope.unsqueeze(1) * mapped
 
         inner_inverse = torch.rsqrt(inner.variance.double() + inner_norm.eps)
         inner_factor = scale.double() * inner_inverse
@@ -298,7 +297,8 @@ def _forward(
         group_forward(*inputs, best[cloud], where[cloud], squares[run], sums[run])
 
     share(group, len(runs))
-    return most, slot, second.sum(0), first.sum(0)
+    upper = second.sum(0).triu()
+    return most, slot, upper + upper.triu(1).T, first.sum(0)
 
 
 def _backward(

@@ -93,6 +93,39 @@ def _add_product(left, right, out):
 
 
 @_jit
+def _add_moments(rows, out):
+    """The upper triangle of ``out += rows.T @ rows`` for (S, C), four by four; what is below it is left undefined."""
+    members, channels = rows.shape
+    whole, whole_channels = members - members % 4, channels - channels % 4
+    for i in range(0, whole_channels, 4):
+        o0, o1, o2, o3 = out[i, i:], out[i + 1, i:], out[i + 2, i:], out[i + 3, i:]
+        for s in range(0, whole, 4):
+            r0, r1, r2, r3 = rows[s, i:], rows[s + 1, i:], rows[s + 2, i:], rows[s + 3, i:]
+            a0, a1, a2, a3 = r0[0], r1[0], r2[0], r3[0]
+            b0, b1, b2, b3 = r0[1], r1[1], r2[1], r3[1]
+            c0, c1, c2, c3 = r0[2], r1[2], r2[2], r3[2]
+            d0, d1, d2, d3 = r0[3], r1[3], r2[3], r3[3]
+            for j in range(len(o0)):
+                v0, v1, v2, v3 = r0[j], r1[j], r2[j], r3[j]
+                o0[j] += a0 * v0 + a1 * v1 + a2 * v2 + a3 * v3
+                o1[j] += b0 * v0 + b1 * v1 + b2 * v2 + b3 * v3
+                o2[j] += c0 * v0 + c1 * v1 + c2 * v2 + c3 * v3
+                o3[j] += d0 * v0 + d1 * v1 + d2 * v2 + d3 * v3
+        for s in range(whole, members):
+            r0 = rows[s, i:]
+            a0, b0, c0, d0 = r0[0], r0[1], r0[2], r0[3]
+            for j in range(len(o0)):
+                o0[j] += a0 * r0[j]
+                o1[j] += b0 * r0[j]
+                o2[j] += c0 * r0[j]
+                o3[j] += d0 * r0[j]
+    for i in range(whole_channels, channels):
+        for s in range(members):
+            for j in range(i, channels):
+                out[i, j] += rows[s, i] * rows[s, j]
+
+
+@_jit
 def _dots(rows, weights, out):
     """``out = rows @ weights.T`` for (S, C), (H, C) with few H: sums over channels, four rows at a time."""
     whole = len(rows) - len(rows) % 4
@@ -191,7 +224,7 @@ def group_forward(points, centres, index, factor, shift, gate, weight, counted, 
 
     ``gate`` is (reduce (H, C), its bias (H,), expand (H + 1, C) with its bias below), H = 0 without one. ``second``
     (C, C) and ``first`` (C,) become, in double precision, the moments of what passed the gate; the moments of
-    ``weight`` times it follow from them; they stay 0 unless ``counted``.
+    ``weight`` times it follow from them; they stay 0 unless ``counted``, and of ``second`` the upper triangle counts.
     """
     members, channels, results = index.shape[1], points.shape[1], weight.shape[1]
     space = _workspace(members, channels, len(gate[0]), points.dtype)
@@ -209,7 +242,7 @@ def group_forward(points, centres, index, factor, shift, gate, weight, counted, 
                 row = passed[s]
                 for c in range(channels):
                     sums[c] += row[c]
-            _add_product(passed.T, passed, squares)
+            _add_moments(passed, squares)
         mapped.ravel()[:] = 0
         _add_product(passed, weight, mapped)
         best, chosen, row = most[m], slot[m], mapped[0]
