@@ -20,7 +20,7 @@ def root(tmp_path_factory) -> Path:
     made = tmp_path_factory.mktemp("experiments")
     for benchmark, domain in BENCHMARKS.items():
         tree = made / "raw" / benchmark
-        make_domain(domain, tree, identities=8)
+        make_domain(domain, tree, identities=4)
         how = ["--root", str(tree), "--data", str(made / "data"), "--workers", "1", "--allow-count-mismatch"]
         assert pack.main([benchmark, *how]) == 0
         if benchmark == "market":
@@ -33,15 +33,15 @@ def test_an_experiment_runs(name, root, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv(runs.STAMP, raising=False)
     own = config.load(name, start=HERE)
-    judged = [s if not s[-1].isdigit() else f"{s.split('-')[0]}-8" for s in own.data.retrieval]
+    judged = [s if not s[-1].isdigit() else f"{s.split('-')[0]}-4" for s in own.data.retrieval]
     settings = [
         f"data.root={root}",
         f"data.train=[{','.join(judged)}]",
         f"data.retrieval=[{','.join(judged)}]",
         "data.transfer=[]",
         "data.points=1024",
-        "data.batch=4",
-        "data.evaluation_batch=4",
+        "data.batch=2",
+        "data.evaluation_batch=2",
         "data.workers=0",
         "trainer.fast_dev_run=true",
         "trainer.accelerator=cpu",

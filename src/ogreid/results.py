@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
+from rich.console import Group
 from rich.table import Table
 from torch import nn
 
@@ -42,7 +43,7 @@ def results_table(title: str, rows: Mapping[tuple[str, str], Mapping[str, Any]])
     return table
 
 
-def network_table(name: str, network: nn.Module, points: int) -> Table:
+def network_table(name: str, network: nn.Module, points: int) -> Group:
     """The network's parts with their parameters, and what one cloud costs.
 
     Operations are those of the plain form in evaluation, two for a multiply-add; Lightning's own summary would miss
@@ -50,13 +51,13 @@ def network_table(name: str, network: nn.Module, points: int) -> Table:
     """
     flops = count_flops(network, points)
     title = f"{name}: {count_parameters(network):,} parameters, {flops / 1e9:.3g} GFLOP per cloud of {points:,} points"
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 0, 0, 1), pad_edge=False)
+    table = Table(box=SIMPLE_HEAD, padding=(0, 0, 0, 1), pad_edge=False)
     table.add_column("part", no_wrap=True)
     table.add_column("type", no_wrap=True)
     table.add_column("parameters", justify="right")
     for part, kind, count in _parts(network):
         table.add_row(part, kind, f"{count:,}")
-    return table
+    return Group(title, table)
 
 
 def _parts(network: nn.Module) -> list[tuple[str, str, int]]:
