@@ -70,6 +70,21 @@ def test_every_option_trains_and_both_backends_agree(options):
         torch.testing.assert_close(mine, other, rtol=1e-9, atol=1e-9, msg=name)
 
 
+@pytest.mark.parametrize("backend", ["plain", "fused"])
+def test_mixed_precision_keeps_moments_and_gradients_in_full_precision(backend):
+    xyz, rgb = clouds(8)
+    full, mixed = tiny(backend=backend).float(), tiny(backend=backend).float()
+    full(xyz, rgb)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        embedding = mixed(xyz, rgb)
+    embedding.float().square().sum().backward()
+    for name, buffer in full.named_buffers():
+        if name.startswith("stages.0") and "running" in name:  # later stages also see other neighbours
+            torch.testing.assert_close(mixed.get_buffer(name), buffer, rtol=0.02, atol=0.02, msg=name)
+    for name, parameter in mixed.named_parameters():
+        assert parameter.grad.dtype == torch.float32 and parameter.grad.isfinite().all(), name
+
+
 def test_only_the_last_module_looks_for_neighbours_by_appearance():
     kinds = [isinstance(stage.graph, AppearanceGraph) for stage in build_model("ognet").stages]
     assert kinds == [False, False, False, True]

@@ -188,7 +188,8 @@ def _nearest_fused(points: Tensor, k: int) -> Tensor:
 
     # Around the mean: |p|^2 - 2 p q cancels less. |q|^2 is the same along a row and is left out.
     centred = points - points.mean(1, keepdim=True)
-    rank = torch.baddbmm(centred.square().sum(2).unsqueeze(1), centred, centred.mT, alpha=-2)  # (B, N, N)
+    with torch.autocast("cpu", enabled=False):  # which would round the product to half precision
+        rank = torch.baddbmm(centred.square().sum(2).unsqueeze(1), centred, centred.mT, alpha=-2)  # (B, N, N)
     out = torch.empty(*points.shape[:2], k, dtype=torch.int64)
     rows, found = rank.flatten(0, 1).numpy(), out.flatten(0, 1).numpy()
     runs = runs_of_rows(1, len(rows))

@@ -31,10 +31,11 @@ class Norm(NamedTuple):
     shared: bool = False
 
     def rows(self, rows: Tensor) -> "Normalised":
-        """Normalise (..., C) over every axis but the last."""
-        mean, variance = self.moments or self._moments(rows, tuple(range(rows.dim() - 1)))
-        value = (rows - mean) * (self.scale * torch.rsqrt(variance + self.eps)) + self.shift
-        return Normalised(value, Moments(mean.detach(), variance.detach()))
+        """Normalise (..., C) over every axis but the last; half precision in float32, given back as it came."""
+        wide = rows if rows.dtype == torch.float64 else rows.float()
+        mean, variance = self.moments or self._moments(wide, tuple(range(rows.dim() - 1)))
+        value = (wide - mean) * (self.scale * torch.rsqrt(variance + self.eps)) + self.shift
+        return Normalised(value.to(rows.dtype), Moments(mean.detach(), variance.detach()))
 
     def pooled(self, sums: Tensor, rows: int) -> tuple[Tensor, Tensor | int]:
         """Sums (..., C) in double precision over ``rows`` rows, and their number: of all processes where shared."""
