@@ -1,7 +1,5 @@
 """The judge against golden numbers, a slow loop, scikit-learn, and inputs it must refuse."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -9,29 +7,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score
 
+import retrieval_scenes
 from ogreid.errors import UserError
 from ogreid.retrieval import Judgement, judge, ranking
-
-GOLDEN = Path(__file__).parents[1] / "golden" / "retrieval.npz"
-NAMES = ("query", "query_identity", "query_camera", "gallery", "gallery_identity", "gallery_camera")
+from retrieval_scenes import COLUMNS, scene
 
 
 @pytest.fixture(scope="module")
 def golden() -> dict[str, np.ndarray]:
-    with np.load(GOLDEN) as held:
-        return dict(held)
-
-
-def scene(seed, queries=40, gallery=150, identities=9, cameras=3, width=12, noise=1.0):
-    """Embeddings round identity centres, with junk (-1), distractors (0) and float noise."""
-    rng = np.random.default_rng(seed)
-    centres = rng.standard_normal((identities + 1, width))
-    sides = []
-    for rows, lowest in ((queries, 1), (gallery, -1)):
-        identity = rng.integers(lowest, identities + 1, rows)
-        embedding = centres[np.maximum(identity, 0)] + noise * rng.standard_normal((rows, width))
-        sides += [embedding.astype(np.float32), identity, rng.integers(1, cameras + 1, rows)]
-    return sides
+    return retrieval_scenes.golden()
 
 
 def loop(query, query_identity, query_camera, gallery, gallery_identity, gallery_camera):
@@ -78,7 +62,7 @@ def same(left: Judgement, right: Judgement) -> bool:
 
 
 def test_golden_numbers_over_answerable_queries(golden):
-    judged = judge(*(golden[name] for name in NAMES))
+    judged = judge(*(golden[name] for name in COLUMNS))
     assert judged.answerable == golden["answerable"]
     np.testing.assert_array_equal(judged.cmc, golden["cmc_over_answerable"])
     assert judged.mean_average_precision == pytest.approx(float(golden["map_trapezoid_over_answerable"]), abs=1e-12)
@@ -86,7 +70,7 @@ def test_golden_numbers_over_answerable_queries(golden):
 
 
 def test_golden_numbers_over_all_queries(golden):
-    judged = judge(*(golden[name] for name in NAMES), unanswerable="zero")
+    judged = judge(*(golden[name] for name in COLUMNS), unanswerable="zero")
     np.testing.assert_array_equal(judged.cmc, golden["cmc_over_all"])
     assert judged.mean_average_precision == pytest.approx(float(golden["map_trapezoid_over_all"]), abs=1e-12)
 

@@ -1,0 +1,25 @@
+"""Embeddings to be judged: the golden ones and made ones."""
+
+from pathlib import Path
+
+import numpy as np
+
+COLUMNS = ("query", "query_identity", "query_camera", "gallery", "gallery_identity", "gallery_camera")
+
+
+def golden() -> dict[str, np.ndarray]:
+    """`COLUMNS` and what was found for them elsewhere."""
+    with np.load(Path(__file__).parent / "golden" / "retrieval.npz") as held:
+        return dict(held)
+
+
+def scene(seed, queries=40, gallery=150, identities=9, cameras=3, width=12, noise=1.0):
+    """Embeddings round identity centres, with junk (-1), distractors (0) and float noise."""
+    rng = np.random.default_rng(seed)
+    centres = rng.standard_normal((identities + 1, width))
+    sides = []
+    for rows, lowest in ((queries, 1), (gallery, -1)):
+        identity = rng.integers(lowest, identities + 1, rows)
+        embedding = centres[np.maximum(identity, 0)] + noise * rng.standard_normal((rows, width))
+        sides += [embedding.astype(np.float32), identity, rng.integers(1, cameras + 1, rows)]
+    return sides
