@@ -193,6 +193,13 @@ def test_an_exported_network_agrees():
     assert all(name.startswith(("aten.", "<built-in")) for name in names), "nothing but torch's own operators"
 
 
+def test_a_compiled_network_agrees_and_leaves_our_kernels_alone():
+    network, (xyz, rgb) = tiny().float().eval(), clouds()
+    with torch.no_grad():
+        compiled = torch.compile(network, backend="eager")
+        assert torch.equal(compiled(xyz, rgb), network(xyz, rgb))
+
+
 def test_too_few_points_are_refused_in_one_line():
     with pytest.raises(UserError, match=r"24 asked of 20 points"):
         tiny()(*clouds(points=20, dtype=torch.float64))

@@ -1,14 +1,18 @@
 """Which form of an operation runs: the plain definition, our fused kernels, or torch-cluster."""
 
 import importlib.util
-from typing import Literal, get_args
+from collections.abc import Callable
+from typing import Literal, ParamSpec, TypeVar, get_args
 
 import torch
 from torch import Tensor
 
 from ogreid.errors import UserError, nearest_names
 
-__all__ = ["Backend", "Form", "choose_backend", "require_finite"]
+__all__ = ["Backend", "Form", "choose_backend", "outside_graphs", "require_finite"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 Backend = Literal["auto", "plain", "fused", "cluster"]
 Form = Literal["plain", "fused", "cluster"]
@@ -58,13 +62,23 @@ def _cluster_installed() -> bool:
     return importlib.util.find_spec("torch_cluster") is not None
 
 
+def outside_graphs(function: Callable[P, R]) -> Callable[P, R]:
+    """Leave ``function`` out of what ``torch.compile`` traces: compiled loops are not to be seen through.
+
+    The decorator that torch's own optimisers use; ``torch.compiler.disable`` does the same but loads the whole compiler
+    when a module is imported.
+    """
+    left_out: Callable[P, R] = torch._disable_dynamo(function)  # type: ignore[attr-defined]
+    return left_out
+
+
 def require_finite(operation: str, points: Tensor) -> None:
     """Refuse NaN and infinity on the CPU; on an accelerator the check would cost a host synchronisation.
 
     Raises:
         UserError: where a coordinate is not finite, with the first cloud and point.
     """
-    if points.device.type != "cpu" or torch.compiler.is_exporting() or bool(points.sum().isfinite()):
+    if points.device.type != "cpu" or torch.compiler.is_compiling() or bool(points.sum().isfinite()):
         return
     bad = (~points.isfinite()).nonzero()
     if len(bad):

@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from ogreid.ops.backends import choose_backend
+from ogreid.ops.backends import choose_backend, outside_graphs
 from ogreid.ops.kernels.gathered import Gathered
 from ogreid.ops.norms import Moments, Norm
 from ogreid.ops.sampling import gather_points
@@ -59,6 +59,7 @@ def _edge_blend_plain(source: Tensor, centre: Tensor, graph: Tensor, norm: Norm,
     return Blended(torch.lerp(normal.value.mean(2), normal.value.amax(2), weight), normal.moments)
 
 
+@outside_graphs
 def _edge_blend_fused(source: Tensor, centre: Tensor, graph: Tensor, norm: Norm, weight: Tensor) -> Blended:
     """Half precision is computed in float32 and given back as it came."""
     kind = source.dtype

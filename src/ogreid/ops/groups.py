@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-from ogreid.ops.backends import choose_backend
+from ogreid.ops.backends import choose_backend, outside_graphs
 from ogreid.ops.norms import Moments, Norm, Normalised
 from ogreid.ops.sampling import gather_points
 
@@ -88,6 +88,7 @@ def _pass_gate(rows: Tensor, gate: GateWeights) -> Tensor:
     return rows * functional.linear(hidden, gate.expand, gate.expand_bias).sigmoid()
 
 
+@outside_graphs
 def _group_perceptron_fused(
     points: Tensor,
     centres: Tensor,

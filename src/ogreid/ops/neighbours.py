@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ogreid.errors import UserError
-from ogreid.ops.backends import choose_backend, require_finite
+from ogreid.ops.backends import choose_backend, outside_graphs, require_finite
 from ogreid.ops.sampling import squared_distance
 
 __all__ = ["ball", "balls", "nearest", "nearest_of"]
@@ -116,6 +116,7 @@ def _nearest_plain(points: Tensor, centres: Tensor, k: int) -> Tensor:
     return _distances(points, centres).topk(k, largest=False, sorted=True).indices
 
 
+@outside_graphs
 def _nearest_cluster(points: Tensor, k: int) -> Tensor:
     """torch-cluster's search: a k-d tree on one thread of a CPU, a dense search on CUDA.
 
@@ -153,6 +154,7 @@ FAR = 1e18
 """Where padding lies: its square is still a single-precision number."""
 
 
+@outside_graphs
 def _nearest_fused_3d(points: Tensor, k: int) -> Tensor:
     """Boxes of a few points each, sorted into slabs along the widest axis and cut along the next one."""
     from ogreid.ops.kernels.points import LEAF, nearest_of_leaves
@@ -181,6 +183,7 @@ def _nearest_fused_3d(points: Tensor, k: int) -> Tensor:
     return out
 
 
+@outside_graphs
 def _nearest_fused(points: Tensor, k: int) -> Tensor:
     """A product for all distances, then the smallest of each row."""
     from ogreid.ops.kernels.points import smallest_of_rows
@@ -197,6 +200,7 @@ def _nearest_fused(points: Tensor, k: int) -> Tensor:
     return out
 
 
+@outside_graphs
 def _balls_fused(points: Tensor, centres: Tensor, radii: Sequence[float], counts: Sequence[int]) -> tuple[Tensor, ...]:
     if points.is_cuda:
         from ogreid.ops.kernels import points_triton

@@ -5,7 +5,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ogreid.errors import UserError
-from ogreid.ops.backends import Form, choose_backend, require_finite
+from ogreid.ops.backends import Form, choose_backend, outside_graphs, require_finite
 
 __all__ = ["ORIGIN_SQUARED", "farthest_points", "gather_points", "squared_distance"]
 
@@ -67,6 +67,7 @@ def _farthest_plain(xyz: Tensor, count: int, skip_origin: bool) -> Tensor:
     return torch.stack(chosen, 1)
 
 
+@outside_graphs
 def _farthest_fused(xyz: Tensor, count: int, skip_origin: bool) -> Tensor:
     if xyz.is_cuda:
         from ogreid.ops.kernels.points_triton import farthest
@@ -82,6 +83,7 @@ def _farthest_fused(xyz: Tensor, count: int, skip_origin: bool) -> Tensor:
     return kept
 
 
+@outside_graphs
 def _farthest_cluster(xyz: Tensor, count: int) -> Tensor:
     """torch-cluster's sampler, from a fixed start.
 
