@@ -86,9 +86,25 @@ def test_any_changed_weight_is_another_network(people):
     assert searching._fingerprint(ReidModule(network), how, store) != before
 
 
+def test_embeddings_are_exported_without_a_question(people, capsys):
+    pytest.importorskip("pyarrow")
+    pytest.importorskip("faiss")
+    files = [people / f"gallery.{kind}" for kind in ("npz", "parquet", "faiss")]
+    asked = ["--model", "histogram", "--gallery", "people-folder", "--data", str(people / "data")]
+    assert main([*asked, "--export", *map(str, files)]) == 0
+    assert capsys.readouterr().out.split()[-3:] == [str(file) for file in files]
+    with np.load(files[0]) as held:
+        assert len(held["embedding"]) == 8
+        assert len(set(held["source"])) == 8
+    with pytest.raises(UserError, match="nothing asked"):
+        main(asked)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        (["--export", "people.csv"], r"people\.csv: embeddings are written as"),
+        (["--embeddings", "kept.faiss"], "--embeddings kept.faiss: kept as .npz only; --export writes"),
         (["--query", "nobody.jpg"], "nobody.jpg: no such picture"),
         (["--gallery", "people-foldr"], "did you mean people-folder"),
         (["--top", "0"], "--top 0: expected 1 or more"),

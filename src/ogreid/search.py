@@ -1,4 +1,7 @@
-"""Ask where a person was seen: ``python -m ogreid.search --checkpoint RUN --gallery STORE --query PICTURE``."""
+"""Ask where a person was seen: ``python -m ogreid.search --checkpoint RUN --gallery STORE --query PICTURE``.
+
+With ``--export`` the embeddings of the gallery become files for other programs.
+"""
 
 import argparse
 import sys
@@ -12,6 +15,7 @@ EPILOG = """\
 examples:
   python -m ogreid.search --checkpoint runs/demo/20260101-120000-0 --gallery plaza-160 --query someone.jpg --open
   python -m ogreid.search --model histogram --gallery people-folder --query a.jpg b.jpg --top 20 --to found.html
+  python -m ogreid.search --checkpoint runs/demo/20260101-120000-0 --gallery market --export market.faiss market.parquet
 """
 
 
@@ -28,45 +32,63 @@ def parser() -> doors.Parser:
     which.add_argument("--published", metavar="FOLDER", help="a released folder: opts.yaml and its weights")
     which.add_argument("--model", metavar="NAME", help="a network without training, for example histogram")
     made.add_argument("--gallery", required=True, metavar="STORE", help="a name under the data root, or a path")
-    made.add_argument("--query", nargs="+", required=True, type=Path, metavar="PICTURE", help="crops of a person")
+    made.add_argument("--query", nargs="+", default=[], type=Path, metavar="PICTURE", help="crops of a person")
     made.add_argument("--top", type=int, default=10, help="sightings per picture (%(default)s)")
     made.add_argument("--to", type=Path, default=Path("sightings.html"), metavar="FILE", help="the page (%(default)s)")
-    made.add_argument("--embeddings", type=Path, metavar="FILE", help="keep the gallery's embeddings in this .npz")
+    made.add_argument("--embeddings", type=Path, metavar="FILE", help="keep them in this .npz, for the next time")
+    made.add_argument("--export", nargs="+", default=[], type=Path, metavar="FILE", help=".npz, .parquet or .faiss")
     made.add_argument("--open", action="store_true", help="show the page in the browser")
     made.add_argument("--data", metavar="DIR", help="data root (OGREID_DATA, else data)")
     return made
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Parse, search, write."""
+    """Parse, embed, export, search, write."""
     asked = parser().parse_args(argv)
-    if asked.top < 1:
-        raise UserError(f"--top {asked.top}: expected 1 or more")
-    for picture in asked.query:
-        if not picture.is_file():
-            raise UserError(f"{picture}: no such picture; give the file of a crop of one person")
+    _check(asked)
     from ogreid.data.catalogue import store_path
 
     place = store_path(asked.gallery, config.data_root(asked.data))
-    from ogreid import judging, searching
+    from ogreid import embeddings, judging, searching
     from ogreid.callbacks.progress import Making
     from ogreid.data import Store
     from ogreid.reporting.sightings import write_sightings
 
+    for file in (*asked.export, *filter(None, [asked.embeddings])):
+        embeddings.check_target(file)
     network = judging.network_for(asked.checkpoint, asked.published, asked.model)
     store = Store.open(place)
     making = Making()
     embedded = searching.embed_store(
         network.module, network.data, store, asked.embeddings, lambda done, all_: making("embedding", done, all_)
     )
-    findings = searching.find(network.module, network.data, store, embedded, asked.query, asked.top)
-    page = write_sightings(asked.to, network.name, store, findings)
+    for file in asked.export:
+        sys.stdout.write(f"{embeddings.write(file, store, embedded)}\n")
+    if asked.query:
+        findings = searching.find(network.module, network.data, store, embedded, asked.query, asked.top)
+        _show(write_sightings(asked.to, network.name, store, findings), asked.open)
+    return 0
+
+
+def _check(asked: argparse.Namespace) -> None:
+    """What can be said before torch is loaded."""
+    if not asked.query and not asked.export:
+        raise UserError("nothing asked: give --query PICTURE to search, --export FILE to keep the embeddings, or both")
+    if asked.top < 1:
+        raise UserError(f"--top {asked.top}: expected 1 or more")
+    if asked.embeddings is not None and asked.embeddings.suffix != ".npz":
+        raise UserError(f"--embeddings {asked.embeddings}: kept as .npz only; --export writes other kinds of files")
+    for picture in asked.query:
+        if not picture.is_file():
+            raise UserError(f"{picture}: no such picture; give the file of a crop of one person")
+
+
+def _show(page: Path, browse: bool) -> None:
     sys.stdout.write(f"{page}\n")
-    if asked.open:
+    if browse:
         import webbrowser
 
         webbrowser.open(page.resolve().as_uri())
-    return 0
 
 
 if __name__ == "__main__":

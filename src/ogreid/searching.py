@@ -10,34 +10,23 @@ from typing import cast, get_args
 import numpy as np
 import torch
 
+from ogreid import embeddings
 from ogreid.batch import CloudBatch
 from ogreid.config import Data
 from ogreid.data import Store
 from ogreid.data.sources import CropClouds, read_crop
 from ogreid.data.transforms import to_network
+from ogreid.embeddings import Embedded
 from ogreid.errors import UserError
 from ogreid.lifting import Mode
 from ogreid.module import ReidModule
 from ogreid.retrieval.directions import directions
 
-__all__ = ["Embedded", "Finding", "embed_store", "find"]
+__all__ = ["Finding", "embed_store", "find"]
 
 log = logging.getLogger(__name__)
 
 Progress = Callable[[int, int], None]
-
-
-@dataclass(frozen=True)
-class Embedded:
-    """Rows of a store and their embeddings.
-
-    Attributes:
-        rows: (R,) numbers in the store.
-        embedding: (R, D) float32 unit vectors.
-    """
-
-    rows: np.ndarray
-    embedding: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -66,24 +55,23 @@ def embed_store(
         module: the network.
         data: how its clouds are prepared.
         store: whose rows.
-        kept: an ``.npz`` file. Embeddings in it are used if they are of this network and store; else it is written:
-            ``embedding``, ``row``, ``identity``, ``camera``, ``source`` and ``made_of``.
+        kept: an ``.npz`` file. Embeddings in it are used if they are of this network and store; else it is written.
         progress: told (done, total).
     """
     rows = _sightings(store)
     made_of = _fingerprint(module, data, store)
     if kept is not None and (found := _kept(kept, made_of)) is not None:
-        return Embedded(rows, found)
+        return Embedded(rows, found, made_of)
     parts = []
     for first in range(0, len(rows), data.evaluation_batch):
         part = rows[first : first + data.evaluation_batch]
         parts.append(_embed(module, data, *store.raw(part)))
         if progress is not None:
             progress(first + len(part), len(rows))
-    embedding = np.concatenate(parts)
+    embedded = Embedded(rows, np.concatenate(parts), made_of)
     if kept is not None:
-        _keep(kept, store, rows, embedding, made_of)
-    return Embedded(rows, embedding)
+        embeddings.write(kept, store, embedded)
+    return embedded
 
 
 def find(
@@ -142,28 +130,8 @@ def _fingerprint(module: ReidModule, data: Data, store: Store) -> str:
 def _kept(path: Path, made_of: str) -> np.ndarray | None:
     if not path.is_file():
         return None
-    try:
-        with np.load(path, allow_pickle=False) as held:
-            if str(held["made_of"]) == made_of:
-                return np.asarray(held["embedding"])
-    except (OSError, ValueError, KeyError, EOFError) as error:
-        raise UserError(f"{path}: not embeddings that this program kept ({error}); delete it") from error
+    embedding, of = embeddings.read_kept(path)
+    if of == made_of:
+        return embedding
     log.info("%s: of another network or store, made again", path)
     return None
-
-
-def _keep(path: Path, store: Store, rows: np.ndarray, embedding: np.ndarray, made_of: str) -> None:
-    told = store.rows[rows]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    with part.open("wb") as file:
-        np.savez(
-            file,
-            embedding=embedding,
-            row=rows,
-            identity=told["identity"],
-            camera=told["camera"],
-            source=told["source"].astype(str),
-            made_of=np.array(made_of),
-        )
-    part.replace(path)
