@@ -282,6 +282,8 @@ CHOICES: dict[str, tuple[str, ...]] = {
     ),
     "model.last_graph": ("appearance", "position"),
     "model.blend": ("learned", "max", "mean"),
+    "model.convolution": ("edge", "sage", "gat", "sum"),
+    "model.short_cut": ("none", "before", "after"),
     "model.grouping": ("ball", "nearest"),
     "loss.name": ("ce", "circle", "triplet"),
     "loss.pairs": ("batch", "anchor"),

@@ -22,6 +22,7 @@ from ogreid.errors import UserError, nearest_names
 from ogreid.nn.abstraction import GROUPINGS, GroupBranch, SetAbstraction
 from ogreid.nn.edge_conv import EdgeConv
 from ogreid.nn.initial import initialise_maps, initialise_projections
+from ogreid.nn.neighbour_convs import AttentionConv, SageConv, SumConv
 from ogreid.nn.pooling import BLENDS, MaxMeanPooling
 from ogreid.ops import farthest_points, gather_points, nearest
 
@@ -194,7 +195,8 @@ class OGNet(nn.Module):
         samples: members of the three groups.
         gate: whether a point-wise gate follows the first layer of each group's branch.
         short_cut: ``none``, ``after`` the reduction (OG-Net-Deep) or ``before`` it.
-        blend: of the neighbours: ``learned`` between maximum and mean, ``max``, ``mean``.
+        convolution: ``edge`` (the released code), ``sum`` (Equation 1 of the text), ``sage`` or ``gat``.
+        blend: of the neighbours in ``edge``: ``learned`` between maximum and mean, ``max``, ``mean``.
         last_graph: ``appearance`` (with position) or ``position``, for the last module.
         grouping: ``ball`` (the released code) or ``nearest`` (the paper's text).
         embedding: its width.
@@ -215,6 +217,7 @@ class OGNet(nn.Module):
         samples: Sequence[int] = (8, 16, 32),
         gate: bool = True,
         short_cut: str = "none",
+        convolution: str = "edge",
         blend: str = "learned",
         last_graph: str = "appearance",
         grouping: str = "ball",
@@ -224,7 +227,7 @@ class OGNet(nn.Module):
         super().__init__()
         self.k, self.kept, self.width, self.backend = k, _check_levels(widths, kept), embedding, backend
         near, far = _choose("short_cut", short_cut, SHORT_CUTS)
-        make_blend = _choose("blend", blend, BLENDS)
+        convolve = _convolution(convolution, k, _choose("blend", blend, BLENDS), backend)
         appearance = _choose("last_graph", last_graph, {"appearance": True, "position": False})
         group = _choose("grouping", grouping, GROUPINGS)
 
@@ -235,10 +238,7 @@ class OGNet(nn.Module):
             self.stages.append(
                 GraphModule(
                     _graph(k, last and appearance),
-                    [
-                        _graph_convolution(k, channels if first else width, width, make_blend, backend)
-                        for first in [True] + [False] * (convolutions - 1)
-                    ],
+                    [convolve(channels if first else width, width) for first in [True] + [False] * (convolutions - 1)],
                     SetAbstraction(group(radii, samples, backend=backend), branches) if width != channels else None,
                     near(channels, width),
                     far(channels, width),
@@ -276,8 +276,16 @@ def _graph(k: int, appearance: bool) -> nn.Module:
     return AppearanceGraph() if appearance else PositionGraph()
 
 
-def _graph_convolution(k: int, channels: int, width: int, blend: Callable[[], nn.Module], backend: str) -> nn.Module:
-    return PointConv(channels, width) if k == 1 else EdgeConv(channels, width, blend=blend(), backend=backend)
+def _convolution(name: str, k: int, blend: Callable[[], nn.Module], backend: str) -> Callable[[int, int], nn.Module]:
+    """What makes one graph convolution from C and C'."""
+    kinds: dict[str, Callable[[int, int], nn.Module]] = {
+        "edge": lambda channels, width: EdgeConv(channels, width, blend=blend(), backend=backend),
+        "sum": SumConv,
+        "sage": SageConv,
+        "gat": AttentionConv,
+    }
+    chosen = _choose("convolution", name, kinds)
+    return PointConv if k == 1 else chosen
 
 
 def _choose(option: str, value: str, known: Mapping[str, T]) -> T:

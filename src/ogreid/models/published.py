@@ -13,7 +13,7 @@ from ogreid.losses import IdentityHead
 from ogreid.models.ognet import GraphModule, OGNet
 from ogreid.nn.abstraction import GroupBranch
 
-__all__ = ["from_published_names", "load_published", "to_published_names"]
+__all__ = ["from_published_names", "load_published", "published_overrides", "to_published_names"]
 
 # What an option must be where ours has no such variant; what no table names changes training or loading only.
 _FIXED: dict[str, tuple[object, ...]] = {
@@ -59,7 +59,8 @@ def load_published(
     """
     folder = Path(folder)
     options = _read_options(folder / "opts.yaml")
-    network, head = _build(options, folder / "opts.yaml", backend)
+    network = OGNet(**_overrides(options, folder / "opts.yaml"), backend=backend)
+    head = IdentityHead(network.width, int(options["class_num"]), dropout=float(options.get("droprate", 0.5)))
     state = _read_weights(folder / weights)
     renamed = from_published_names(state, network)
     _load_strictly(network, head, renamed, folder / weights)
@@ -81,7 +82,17 @@ def _read_options(path: Path) -> dict[str, Any]:
     return {str(key): value for key, value in options.items()}
 
 
-def _build(options: dict[str, Any], path: Path, backend: str) -> tuple[OGNet, IdentityHead]:
+def published_overrides(folder: str | Path) -> dict[str, Any]:
+    """What a released options file says of the network, as arguments of ``build_model("ognet")``.
+
+    Raises:
+        UserError: no such file, or an option value that has no counterpart here.
+    """
+    path = Path(folder) / "opts.yaml"
+    return _overrides(_read_options(path), path)
+
+
+def _overrides(options: dict[str, Any], path: Path) -> dict[str, Any]:
     for key, allowed in _FIXED.items():
         if key == "norm_layer" and options.get("k") == 1:
             continue  # without a graph there are no edges: BatchNorm over points either way
@@ -93,20 +104,18 @@ def _build(options: dict[str, Any], path: Path, backend: str) -> tuple[OGNet, Id
         if key not in options:
             raise UserError(f"{path}: {key} is missing; this is no options file of the released code")
     widths = tuple(int(width) for width in options["feature_dims"])
-    network = OGNet(
-        widths,
-        k=int(options["k"]),
-        convolutions=int(options.get("num_conv", 1)),
-        kept=_kept(widths, int(options.get("init_points", 512)), int(options.get("stride", 2))),
-        gate=not options.get("no_se", False),
-        short_cut=_translate(path, "id_skip", int(options.get("id_skip", 0)), {0: "none", 1: "before", 2: "after"}),
-        blend="learned" if options.get("gem", False) else "max",
-        last_graph=_translate(
-            path, "cluster", options.get("cluster", "xyz"), {"xyz": "position", "xyzrgb": "appearance"}
-        ),
-        backend=backend,
-    )
-    return network, IdentityHead(network.width, int(options["class_num"]), dropout=float(options.get("droprate", 0.5)))
+    skips = {0: "none", 1: "before", 2: "after"}
+    graphs = {"xyz": "position", "xyzrgb": "appearance"}
+    return {
+        "widths": list(widths),
+        "k": int(options["k"]),
+        "convolutions": int(options.get("num_conv", 1)),
+        "kept": list(_kept(widths, int(options.get("init_points", 512)), int(options.get("stride", 2)))),
+        "gate": not options.get("no_se", False),
+        "short_cut": _translate(path, "id_skip", int(options.get("id_skip", 0)), skips),
+        "blend": "learned" if options.get("gem", False) else "max",
+        "last_graph": _translate(path, "cluster", options.get("cluster", "xyz"), graphs),
+    }
 
 
 def _translate(path: Path, key: str, value: object, known: Mapping[Any, str]) -> str:

@@ -1,0 +1,57 @@
+"""Turn a released checkpoint into one of ours: ``python -m ogreid.export --published FOLDER --to RUN``."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from ogreid import doors
+from ogreid.errors import UserError
+
+EPILOG = """\
+examples:
+  python -m ogreid.export --published DOWNLOADED/ognet_circle --to runs/published/circle
+  python -m ogreid.evaluate --checkpoint runs/published/circle --on market
+  python -m ogreid.export --checkpoint runs/demo/20260101-120000-0 --program network.pt2
+"""
+
+
+def parser() -> doors.Parser:
+    """The command line of this door."""
+    made = doors.Parser(
+        prog="python -m ogreid.export",
+        description="A released folder becomes a run; a run's network becomes a program that needs only torch.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    which = made.add_mutually_exclusive_group(required=True)
+    which.add_argument("--published", metavar="FOLDER", help="a released folder: opts.yaml and its weights")
+    which.add_argument("--checkpoint", metavar="RUN", help="a run folder or a .ckpt file")
+    where = made.add_mutually_exclusive_group(required=True)
+    where.add_argument("--to", metavar="RUN", help="folder of the run to be made; it must not exist")
+    where.add_argument("--program", metavar="FILE", help="write torch.export's program of the embedding network there")
+    made.add_argument("--batch", type=int, default=1, help="clouds per call of the program (%(default)s)")
+    made.add_argument("--weights", default="model_last.pth", help="file in the released folder (%(default)s)")
+    return made
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Parse, read, write."""
+    asked = parser().parse_args(argv)
+    target = Path(asked.to or asked.program)
+    if target.exists():
+        raise UserError(f"{target}: already there; choose another place, or remove it first")
+    if asked.checkpoint and asked.to:
+        raise UserError("--checkpoint is a run already; --to takes a released folder (--published)")
+    if asked.batch < 1:
+        raise UserError(f"--batch {asked.batch}: expected 1 or more")
+    from ogreid import exporting
+
+    if asked.to:
+        exporting.published_to_run(Path(asked.published), target, asked.weights)
+    else:
+        exporting.write_program(asked.checkpoint, asked.published, asked.weights, target, asked.batch)
+    return 0
+
+
+if __name__ == "__main__":
+    doors.run(main)
