@@ -71,10 +71,11 @@ def write_program(run: str | None, published: str | None, weights: str, target: 
     for part in network.modules():
         if hasattr(part, "backend"):
             part.backend = "plain"  # type: ignore[assignment]  # a name, where nn.Module expects tensors and modules
-    cloud = torch.randn(clouds, judged.data.points, 3, generator=torch.Generator().manual_seed(0))
+    # Two tensors on purpose: one given twice would be exported as one input.
+    xyz, rgb = torch.randn(2, clouds, judged.data.points, 3, generator=torch.Generator().manual_seed(0))
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # torch's own, inside torch.export (pytorch/pytorch#150994)
-        program = torch.export.export(network, (cloud, cloud))
+        program = torch.export.export(network, (xyz, rgb))
     part_file = target.with_name(f"{target.name}.part")
     torch.export.save(program, part_file)
     part_file.rename(target)
