@@ -20,7 +20,13 @@ SHOWN = {"train/loss": "loss", "train/clouds_per_second": "clouds/s", "val/mAP":
 
 
 class ReidProgress(RichProgressBar):
-    """Rich's bar with three numbers under short names."""
+    """Rich's bar with three numbers under short names, and epochs counted as people count: 1/4 is the first of four."""
+
+    def _get_train_description(self, current_epoch: int) -> str:
+        # Lightning's own counts from 0 to 3 of 3; it asks this method alone for the text, and padded for alignment.
+        most = self.trainer.max_epochs
+        told = f"Epoch {current_epoch + 1}" + (f"/{most}" if most is not None and most > 0 else "")
+        return told.ljust(len(self.validation_description))
 
     def get_metrics(
         self, trainer: L.Trainer, pl_module: L.LightningModule
