@@ -1,11 +1,14 @@
 """Pictures of retrieval: what is written shows the right crops in the right order."""
 
+import json
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 import wandb
+from PIL import Image
 
 from ogreid.callbacks.embeddings import KeepEmbeddings
 from ogreid.callbacks.pictures import Pictures
@@ -14,6 +17,7 @@ from ogreid.callbacks.validation import RetrievalValidation
 from ogreid.errors import UserError
 from ogreid.retrieval import judge
 from ogreid.retrieval.metric import RetrievalMetric
+from ogreid.tracking import ProjectWandbLogger
 
 ROWS = np.arange(5, 45)  # the store's first rows are for training
 QUERIES = 8
@@ -136,7 +140,7 @@ def judged_trainer(monkeypatch):
         monkeypatch.setattr(f"ogreid.callbacks.pictures.{stand_in}", SimpleNamespace)
     tracked = {}
     return SimpleNamespace(
-        datamodule=SimpleNamespace(retrieval_sets=[judged]),
+        datamodule=SimpleNamespace(retrieval_sets=[judged], data=SimpleNamespace(train=["painted-8", "other"])),
         callbacks=[judge_callback],
         is_global_zero=True,
         sanity_checking=False,
@@ -153,6 +157,38 @@ def test_the_callback_writes_the_sets_of_the_last_validation(tmp_path, judged_tr
     assert isinstance(judged_trainer.tracked["pictures/painted-8/cloud"], wandb.Object3D)
     expected = np.nanmax(judged_by_hand().average_precision)
     assert np.load(tmp_path / "painted-8-galleries.npz")["average_precision"][0] == expected
+
+
+def test_an_offline_run_holds_every_picture_and_curve(tmp_path, judged_trainer, monkeypatch):
+    monkeypatch.setattr("ogreid.callbacks.pictures.WandbLogger", ProjectWandbLogger)
+    monkeypatch.delenv("WANDB_MODE", raising=False)
+    logger = ProjectWandbLogger(save_dir=tmp_path, offline=True, settings=wandb.Settings(silent=True, console="off"))
+    judged_trainer.loggers = [logger]
+    Pictures(tmp_path / "pictures", each=1).on_fit_end(judged_trainer, None)
+    media = Path(logger.experiment.dir) / "media"
+    logger.experiment.finish()
+
+    def only(kind, name):
+        (path,) = media.glob(f"{kind}/{name}_*")
+        return path
+
+    held = np.load(tmp_path / "pictures" / "painted-8-galleries.npz")
+    sheet = np.asarray(Image.open(only("images", "pictures/painted-8/galleries")))
+    np.testing.assert_array_equal(sheet, gallery_sheet(held))
+    for name in ("painted-8/map_by_identity", "painted-8/map_by_camera", "transfer"):
+        assert only("images", f"pictures/{name}").suffix == ".png"
+    judged = judged_by_hand()
+    cmc = json.loads(only("table", "pictures/painted-8/cmc_table").read_text())["data"]
+    np.testing.assert_allclose(cmc, np.stack([np.arange(1, len(cmc) + 1), 100 * judged.cmc[:50]], axis=1))
+    curve = json.loads(only("table", "pictures/painted-8/precision_recall_table").read_text())["data"]
+    np.testing.assert_allclose(np.array(curve)[:, 1], 100 * judged.precision)
+    (row,) = json.loads(only("table", "tables/transfer").read_text())["data"]
+    assert row[:2] == ["painted-8 + other", "painted-8"]
+    assert row[2] == pytest.approx(100 * judged.mean_average_precision)
+    cloud = np.array(json.loads(only("object3D", "pictures/painted-8/cloud").read_text()))
+    assert cloud.shape == (8192, 6)
+    xyz = np.load(tmp_path / "pictures" / "painted-8-cloud.npz")["xyz"]
+    np.testing.assert_allclose(cloud[:, 1], -xyz[:, 1], atol=1e-4)  # y up
 
 
 def test_embeddings_are_kept_with_what_they_are_of(tmp_path, judged_trainer):

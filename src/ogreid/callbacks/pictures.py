@@ -5,12 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
-import numpy as np
-import wandb
 from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.trainer.states import TrainerFn
 
-from ogreid.callbacks.sightings import collect_galleries, gallery_sheet
+from ogreid.callbacks.sightings import collect_galleries
+from ogreid.callbacks.tracked import tracked_curves, tracked_pictures, tracked_transfer
 from ogreid.callbacks.validation import RetrievalValidation
 from ogreid.data.datamodule import ReidDataModule, RetrievalSet
 from ogreid.retrieval.metric import Collected
@@ -22,7 +21,8 @@ __all__ = ["Pictures", "collect_galleries", "collected_sets"]
 class Pictures(L.Callback):
     """Writes ``<set>-{galleries,cloud,map}.npz`` for every judged set, of the network as it is at the end.
 
-    Where the run is tracked by W&B, the galleries go there as one image a set and the cloud as a 3D object.
+    Where W&B tracks the run, the galleries, the map, the CMC and precision-recall curves, the cloud (a 3D object) and a
+    heat map of the mAP on every set go there.
 
     Args:
         folder: where to; made when needed.
@@ -43,32 +43,39 @@ class Pictures(L.Callback):
             self._write(trainer)
 
     def _write(self, trainer: L.Trainer) -> None:
-        for judged, rows, judgement in collected_sets(trainer) if trainer.is_global_zero else ():
-            if not judgement.answerable:
-                continue
-            index = rows.index.cpu().numpy()
-            files = collect_galleries(
-                judged.store,
-                judged.rows[index],
-                int((index < judged.queries).sum()),
-                rows.embedding,
-                rows.identity,
-                rows.camera,
-                self.folder,
-                top=self.top,
-                each=self.each,
-                name=judged.name,
-                average_precision=judgement.average_precision,
-            )
-            for logger in trainer.loggers:
-                if isinstance(logger, WandbLogger):
-                    logger.experiment.log(_tracked(judged.name, *files[:2]))
+        shown: dict[str, Any] = {}
+        judged_sets = list(collected_sets(trainer)) if trainer.is_global_zero else []
+        for judged, rows, judgement in judged_sets:
+            if judgement.answerable:
+                files = self._collect(judged, rows, judgement)
+                shown |= tracked_pictures(judged.name, *files) | tracked_curves(judged.name, judgement)
+        if shown:
+            told = {judged.name: judgement for judged, _, judgement in judged_sets}
+            shown |= tracked_transfer(" + ".join(_data(trainer).data.train), told)
+        for logger in trainer.loggers if shown else ():
+            if isinstance(logger, WandbLogger):
+                logger.experiment.log(shown)
+
+    def _collect(self, judged: RetrievalSet, rows: Collected, judgement: Judgement) -> tuple[Path, Path, Path]:
+        index = rows.index.cpu().numpy()
+        return collect_galleries(
+            judged.store,
+            judged.rows[index],
+            int((index < judged.queries).sum()),
+            rows.embedding,
+            rows.identity,
+            rows.camera,
+            self.folder,
+            top=self.top,
+            each=self.each,
+            name=judged.name,
+            average_precision=judgement.average_precision,
+        )
 
 
 def collected_sets(trainer: L.Trainer) -> Iterator[tuple[RetrievalSet, Collected, Judgement]]:
     """What the last validation gathered and found, per set."""
-    data = trainer.datamodule  # type: ignore[attr-defined]  # set by Lightning where a data module is given
-    assert isinstance(data, ReidDataModule)
+    data = _data(trainer)
     for judge in trainer.callbacks:  # type: ignore[attr-defined]  # Lightning sets it without declaring it
         for number, metric in judge.metrics.items() if isinstance(judge, RetrievalValidation) else ():
             judged = data.retrieval_sets[number]
@@ -76,14 +83,7 @@ def collected_sets(trainer: L.Trainer) -> Iterator[tuple[RetrievalSet, Collected
                 yield judged, metric.collected, judge.judgements[judged.name]
 
 
-def _tracked(name: str, galleries: Path, cloud: Path) -> dict[str, Any]:
-    """What W&B is given; its 3D objects have y up, ours down."""
-    with np.load(galleries) as held, np.load(cloud) as points:
-        told = ", ".join(
-            f"{k} AP {100 * ap:.1f}" for k, ap in zip(held["kind"], held["average_precision"], strict=True)
-        )
-        turned = points["xyz"] * np.array([1, -1, -1])
-        return {
-            f"pictures/{name}/galleries": wandb.Image(gallery_sheet(held), caption=told),
-            f"pictures/{name}/cloud": wandb.Object3D(np.concatenate([turned, points["rgb"]], axis=1)),
-        }
+def _data(trainer: L.Trainer) -> ReidDataModule:
+    data = trainer.datamodule  # type: ignore[attr-defined]  # set by Lightning where a data module is given
+    assert isinstance(data, ReidDataModule)
+    return data
