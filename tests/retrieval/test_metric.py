@@ -149,7 +149,16 @@ def test_mixed_widths_are_refused():
     metric = feed(RetrievalMetric(QUERIES, GALLERY), range(TOTAL - 1))
     _, identity, camera, index = (column[-1:] for column in rows())
     metric.update(torch.ones(1, 3), identity, camera, index)
-    with pytest.raises(UserError, match="widths are mixed"):
+    with pytest.raises(UserError, match="3 and 20 wide: widths are mixed"):
+        metric.compute()
+
+
+def test_mixed_widths_do_not_pass_for_their_mean():
+    """Three rows of 4 numbers and three of 6 are as many numbers as six rows of 5."""
+    metric, three = RetrievalMetric(3, 3), torch.arange(3)
+    metric.update(torch.eye(3, 4), three, three, three)
+    metric.update(torch.eye(3, 6), three, three + 1, three + 3)
+    with pytest.raises(UserError, match="4 and 6 wide"):
         metric.compute()
 
 

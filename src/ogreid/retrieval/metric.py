@@ -74,7 +74,8 @@ class RetrievalMetric(Metric):
     judged, and `judge` does not depend on blocks, so the result has the same bits for any number of processes.
 
     The states are flat or (R,), because a process without a single row must still join the gathering with an empty
-    tensor, and cannot know the width of an embedding that it never saw.
+    tensor, and cannot know the width of an embedding that it never saw. Each row brings its width along: rows of 4 and of
+    6 numbers would otherwise pass for twice as many of 5.
 
     Args:
         queries: number of query rows; their indices are 0 to ``queries - 1``.
@@ -95,6 +96,7 @@ class RetrievalMetric(Metric):
     identity: list[Tensor]
     camera: list[Tensor]
     index: list[Tensor]
+    width: list[Tensor]
 
     def __init__(
         self,
@@ -112,7 +114,7 @@ class RetrievalMetric(Metric):
         self.average_precision: AveragePrecision = average_precision
         self.unanswerable: Unanswerable = unanswerable
         self.collected: Collected | None = None
-        for state in ("embedding", "identity", "camera", "index"):
+        for state in ("embedding", "identity", "camera", "index", "width"):
             self.add_state(state, default=[], dist_reduce_fx="cat")
         self._seed_states()
 
@@ -128,6 +130,7 @@ class RetrievalMetric(Metric):
         self.identity.append(identity)
         self.camera.append(camera)
         self.index.append(index)
+        self.width.append(torch.full_like(index, embedding.shape[1]))
 
     def compute(self) -> Judgement:
         """Judge the rows of all processes.
@@ -162,20 +165,21 @@ class RetrievalMetric(Metric):
     def _seed_states(self) -> None:
         nothing = torch.zeros(0, dtype=torch.int64, device=self.device)
         self.embedding.append(nothing.float())
-        for state in (self.identity, self.camera, self.index):
+        for state in (self.identity, self.camera, self.index, self.width):
             state.append(nothing)
 
     def _gathered(self) -> Collected:
         flat, identity, camera, index = map(dim_zero_cat, (self.embedding, self.identity, self.camera, self.index))
+        widths = dim_zero_cat(self.width).unique().tolist()
         if len(index) and not (int(index.min()) >= 0 and int(index.max()) < self.queries + self.gallery):
             raise UserError(
                 f"row indices run from {int(index.min())} to {int(index.max())}, outside the set of "
                 f"{self.queries} query and {self.gallery} gallery rows: does the metric belong to this set?"
             )
-        if len(flat) % max(1, len(index)):
-            raise UserError(f"{len(flat)} embedding values do not divide into {len(index)} rows: widths are mixed")
-        rows = Collected(flat.view(len(index), len(flat) // max(1, len(index))), identity, camera, index)
-        return rows.unique()
+        if len(widths) > 1:
+            told = " and ".join(map(str, widths))
+            raise UserError(f"embeddings are {told} wide: widths are mixed, all rows must come from one network")
+        return Collected(flat.view(len(index), sum(widths)), identity, camera, index).unique()
 
 
 def _answerable(query_identity: Tensor, query_camera: Tensor, gallery_identity: Tensor, gallery_camera: Tensor) -> bool:
