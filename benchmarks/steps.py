@@ -49,9 +49,8 @@ def steps(model, batch, points):
 
 def stages(model, batch, points):
     """Milliseconds of CPU time of every kernel in one fused step."""
-    import ogreid.ops.kernels.edges as edges
-    import ogreid.ops.kernels.groups as groups
-    import ogreid.ops.kernels.points as searches
+    from ogreid.ops.kernels import edges, group_passes
+    from ogreid.ops.kernels import points as searches
 
     spent = {}
 
@@ -63,8 +62,12 @@ def stages(model, batch, points):
 
         return run
 
-    kept = [(module, name, getattr(module, name)) for module in (edges, groups, searches) for name in module.__all__]
-    kernels = [(module, name, value) for module, name, value in kept if hasattr(value, "py_func")]  # compiled loops
+    kernels = [
+        (module, name, value)
+        for module in (edges, group_passes, searches)
+        for name, value in vars(module).items()
+        if hasattr(value, "py_func") and not name.startswith("_")  # compiled loops
+    ]
     step = steps(model, batch, points)[0]["fused"]
     step()
     try:

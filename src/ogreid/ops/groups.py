@@ -1,9 +1,7 @@
 """A perceptron over the members of groups, without the tensors that need not exist."""
 
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -147,15 +145,21 @@ class _GroupPerceptron(torch.autograd.Function):
         shift: Tensor,
         *rest: Tensor,
     ) -> tuple[Tensor, ...]:
+        from ogreid.ops.kernels import group_passes as passes
+
         *gate, weight, outer_scale, outer_shift = rest
         kind, rows = points.dtype, index.numel()
         ctx.norms = inner_norm, outer_norm
-        inner = _fixed(inner_norm) or _batch_moments(inner_norm, *_sum_members(points, centres, index), rows, kind)
+        inner = _fixed(inner_norm) or _batch_moments(
+            inner_norm, *passes.sum_of_members(points, centres, index), rows, kind
+        )
         factor = _factor(scale, inner.variance, inner_norm.eps)
         affine = torch.stack([factor, shift - factor * inner.mean]).to(kind)
         sign = torch.where(outer_scale < 0, -1.0, 1.0).to(kind)
         signed = (weight * sign.unsqueeze(1)).T
-        most, slot, second, first = _forward(points, centres, index, affine, gate, signed, outer_norm.moments is None)
+        most, slot, second, first = passes.forward(
+            points, centres, index, affine, gate, signed, outer_norm.moments is None
+        )
         wide, outer = weight.double(), _fixed(outer_norm)
         mapped = wide @ second if outer is None else torch.zeros_like(wide)  # W X2, for the variance and W's gradient
         outer = outer or _batch_moments(outer_norm, wide @ first, (mapped * wide).sum(1), rows, kind)
@@ -184,6 +188,8 @@ class _GroupPerceptron(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor, *_: object) -> tuple[Tensor | None, ...]:  # noqa: ANN401
+        from ogreid.ops.kernels import group_passes as passes
+
         index, points, centres, scale, *gate, weight, outer_scale, affine = ctx.saved_tensors[:-9]
         inner, outer = Moments(*ctx.saved_tensors[-9:-7]), Moments(*ctx.saved_tensors[-7:-5])
         most, slot, mapped, first, value = ctx.saved_tensors[-5:]
@@ -202,7 +208,7 @@ class _GroupPerceptron(torch.autograd.Function):
             slope = -factor * inverse.square() * leaning / count
             constant = -factor * everyone / count - slope * outer.mean
         to_largest = (arriving * factor.to(kind)).view_as(most)
-        found = _backward(
+        found = passes.backward(
             (points, centres, index, affine, gate),
             weight,
             (wide.T @ (slope.unsqueeze(1) * wide)).to(kind),
@@ -218,134 +224,10 @@ class _GroupPerceptron(torch.autograd.Function):
             (everyone, leaning), count = inner_norm.pooled(torch.stack([found.sums[0], inner_spread]), rows)
             slope = -inner_factor * inner_inverse.square() * leaning / count
             constant = -inner_factor * everyone / count - slope * inner.mean
-            _spread(points, index, found, torch.stack([constant, slope]).to(kind))
+            passes.spread(points, index, found, torch.stack([constant, slope]).to(kind))
         return (
             *(None, None, None),
             *(found.points, found.centres, (inner_inverse * inner_spread).to(kind), found.sums[0].to(kind)),
             *(part.to(kind) for part in found.gate),
             *(to_weight.to(kind), (inverse * spread).to(kind), alone.to(kind)),
         )
-
-
-class _Found(NamedTuple):
-    """Gradients of one backward pass; parameters in double precision."""
-
-    points: Tensor
-    centres: Tensor
-    weight: Tensor
-    gate: tuple[Tensor, ...]
-    sums: Tensor  # (2, C), of the normal members, alone and times the raw member
-    around: Tensor  # (B, N, C), sum of the centres of each point
-    summed: Tensor  # (B, M, C), sum of the raw members of each group
-
-
-def _gate_arrays(gate: Sequence[Tensor], channels: int, kind: torch.dtype) -> tuple[np.ndarray, ...]:
-    """The gate as the kernels take it: ``expand`` with channels last and its bias below; empty without a gate."""
-    if not gate:
-        none = np.empty((0, channels), torch.empty(0, dtype=kind).numpy().dtype)
-        return none, none[:, 0].copy(), none
-    reduce, reduce_bias, expand, expand_bias = gate
-    return reduce.numpy(), reduce_bias.numpy(), torch.cat([expand.T, expand_bias.unsqueeze(0)]).numpy()
-
-
-def _sum_members(points: Tensor, centres: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
-    from ogreid.ops.kernels.groups import sum_members
-    from ogreid.ops.kernels.threads import runs_of_rows, share
-
-    runs = runs_of_rows(len(index), index.shape[1], length=128)
-    sums = torch.empty(len(runs), 2, points.shape[2], dtype=torch.float64)
-    p, q, members, parts = points.numpy(), centres.numpy(), index.numpy(), sums.numpy()
-
-    def add(run: int) -> None:
-        cloud, start, stop = runs[run]
-        sum_members(p[cloud], q[cloud], members[cloud], start, stop, parts[run])
-
-    share(add, len(runs))
-    first, second = sums.sum(0)
-    return first, second
-
-
-def _forward(
-    points: Tensor,
-    centres: Tensor,
-    index: Tensor,
-    affine: Tensor,
-    gate: Sequence[Tensor],
-    weight: Tensor,
-    counted: bool,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    from ogreid.ops.kernels.groups import group_forward
-    from ogreid.ops.kernels.threads import runs_of_rows, share
-
-    channels, results = weight.shape
-    runs = runs_of_rows(len(index), index.shape[1], length=128)
-    most = points.new_empty(*index.shape[:2], results)
-    slot = torch.empty_like(most, dtype=torch.uint8 if index.shape[2] <= 256 else torch.int32)
-    second = torch.empty(len(runs), channels, channels, dtype=torch.float64)
-    first = torch.empty(len(runs), channels, dtype=torch.float64)
-    p, q, members, best, where = (tensor.numpy() for tensor in (points, centres, index, most, slot))
-    doors, maps, squares, sums = (
-        _gate_arrays(gate, channels, points.dtype),
-        weight.contiguous().numpy(),
-        second.numpy(),
-        first.numpy(),
-    )
-    factor, shift = affine.numpy()
-
-    def group(run: int) -> None:
-        cloud, start, stop = runs[run]
-        inputs = (p[cloud], q[cloud], members[cloud], factor, shift, doors, maps, counted, start, stop)
-        group_forward(*inputs, best[cloud], where[cloud], squares[run], sums[run])
-
-    share(group, len(runs))
-    upper = second.sum(0).triu()
-    return most, slot, upper + upper.triu(1).T, first.sum(0)
-
-
-def _backward(
-    inputs: tuple[Tensor, Tensor, Tensor, Tensor, Sequence[Tensor]],
-    weight: Tensor,
-    kernel: Tensor,
-    constant: Tensor,
-    arriving: tuple[Tensor, Tensor],
-) -> _Found:
-    from ogreid.ops.kernels.groups import group_backward
-    from ogreid.ops.kernels.threads import share
-
-    points, centres, index, affine, gate = inputs
-    batch, channels = len(points), points.shape[2]
-    doors = _gate_arrays(gate, channels, points.dtype)
-    shapes = [points.shape[1:], points.shape[1:], centres.shape[1:], centres.shape[1:], weight.shape]
-    shapes += [torch.Size(door.shape) for door in doors] + [torch.Size((2, channels))]
-    outputs = [points.new_empty(batch, *shape) for shape in shapes]
-    p, q, members, h, where = (tensor.numpy() for tensor in (points, centres, index, *arriving))
-    w, k, c, filled = weight.numpy(), kernel.numpy(), constant.numpy(), [output.numpy() for output in outputs]
-    factor, shift = affine.numpy()
-
-    def cloud(b: int) -> None:
-        given = (p[b], q[b], members[b], factor, shift, doors, w, k, c, h[b], where[b])
-        group_backward(*given, tuple(array[b] for array in filled))
-
-    share(cloud, batch)
-    to_points, around, to_centres, summed = outputs[:4]
-    to_weight, reduce, reduce_bias, expand, sums = (part.sum(0, dtype=torch.float64) for part in outputs[4:])
-    to_gate = (reduce, reduce_bias, expand[:-1].T.contiguous(), expand[-1]) if gate else ()
-    return _Found(to_points, to_centres, to_weight, to_gate, sums, around, summed)
-
-
-def _spread(points: Tensor, index: Tensor, found: _Found, terms: Tensor) -> None:
-    from ogreid.ops.kernels.edges import degrees
-    from ogreid.ops.kernels.groups import spread_moments
-    from ogreid.ops.kernels.threads import share
-
-    degree = torch.empty(points.shape[:2], dtype=torch.int32)
-    arrays = (points, degree, found.around, found.summed, found.points, found.centres, index)
-    p, times, around, summed, to_points, to_centres, members = (tensor.numpy() for tensor in arrays)
-    constant, slope = terms.numpy()
-
-    def cloud(b: int) -> None:
-        degrees(members[b], times[b])
-        given = (p[b], times[b], around[b], summed[b], constant, slope, index.shape[2])
-        spread_moments(*given, to_points[b], to_centres[b])
-
-    share(cloud, len(points))

@@ -7,145 +7,14 @@ Letters: S members of a group, C channels of a member, H hidden channels of the 
 # mypy: allow-untyped-defs, allow-untyped-calls
 
 import numpy as np
-from numba import njit, types
-from numba.extending import overload
+from numba import njit
+
+from ogreid.ops.kernels.products import FAST, add_moments, add_product, dots, sigmoid
 
 __all__ = ["group_backward", "group_forward", "spread_moments", "sum_members"]
 
-# `reassoc` lets sums over channels be vectorised; their order is fixed when the loop is compiled, so results repeat.
-_FAST = {"nnan", "nsz", "contract", "reassoc"}
 # Arrays are copied in loops: `a[:] = b` compiles numba's error message for unequal shapes, seconds for each place.
-_jit = njit(nogil=True, cache=True, fastmath=_FAST, error_model="numpy")
-
-_LOG2E = np.float32(1.4426950408889634)
-# 2^f for |f| <= 1/2, Taylor with f ln 2: relative error below 1e-7.
-_P1, _P2, _P3 = np.float32(0.6931471805599453), np.float32(0.2402265069591007), np.float32(0.05550410866482158)
-_P4, _P5, _P6 = np.float32(0.009618129107628477), np.float32(0.0013333558146428443), np.float32(0.000154035303933816)
-
-
-def _sigmoid(row, bits):
-    raise NotImplementedError("compiled only")
-
-
-@overload(_sigmoid, jit_options={"fastmath": _FAST, "error_model": "numpy"})
-def _sigmoid_for(row, bits):
-    """In place. float32: an exponential of additions and multiplications, which is vectorised where libm's is not."""
-    if row.dtype == types.float32:
-        return _sigmoid_single
-    return _sigmoid_double
-
-
-def _sigmoid_single(row, bits):
-    for c in range(len(row)):
-        t = min(max(-row[c] * _LOG2E, np.float32(-126)), np.float32(126))
-        whole = np.floor(t + np.float32(0.5))
-        f = t - whole
-        bits[c] = (np.int32(whole) + np.int32(127)) << np.int32(23)
-        row[c] = np.float32(1) + f * (_P1 + f * (_P2 + f * (_P3 + f * (_P4 + f * (_P5 + f * _P6)))))
-    power = bits.view(np.float32)
-    for c in range(len(row)):
-        row[c] = np.float32(1) / (np.float32(1) + row[c] * power[c])
-
-
-def _sigmoid_double(row, bits):
-    for c in range(len(row)):
-        row[c] = 1.0 / (1.0 + np.exp(-row[c]))
-
-
-@_jit
-def _add_product(left, right, out):
-    """``out += left @ right`` for (I, K), (K, J), four by four: as many multiplications as loads and stores."""
-    rows, inner = left.shape
-    whole_rows, whole_inner = rows - rows % 4, inner - inner % 4
-    for i in range(0, whole_rows, 4):
-        o0, o1, o2, o3 = out[i], out[i + 1], out[i + 2], out[i + 3]
-        for k in range(0, whole_inner, 4):
-            r0, r1, r2, r3 = right[k], right[k + 1], right[k + 2], right[k + 3]
-            a0, a1, a2, a3 = left[i, k], left[i, k + 1], left[i, k + 2], left[i, k + 3]
-            b0, b1, b2, b3 = left[i + 1, k], left[i + 1, k + 1], left[i + 1, k + 2], left[i + 1, k + 3]
-            c0, c1, c2, c3 = left[i + 2, k], left[i + 2, k + 1], left[i + 2, k + 2], left[i + 2, k + 3]
-            d0, d1, d2, d3 = left[i + 3, k], left[i + 3, k + 1], left[i + 3, k + 2], left[i + 3, k + 3]
-            for j in range(len(o0)):
-                v0, v1, v2, v3 = r0[j], r1[j], r2[j], r3[j]
-                o0[j] += a0 * v0 + a1 * v1 + a2 * v2 + a3 * v3
-                o1[j] += b0 * v0 + b1 * v1 + b2 * v2 + b3 * v3
-                o2[j] += c0 * v0 + c1 * v1 + c2 * v2 + c3 * v3
-                o3[j] += d0 * v0 + d1 * v1 + d2 * v2 + d3 * v3
-        for k in range(whole_inner, inner):
-            r0 = right[k]
-            a0, b0, c0, d0 = left[i, k], left[i + 1, k], left[i + 2, k], left[i + 3, k]
-            for j in range(len(o0)):
-                o0[j] += a0 * r0[j]
-                o1[j] += b0 * r0[j]
-                o2[j] += c0 * r0[j]
-                o3[j] += d0 * r0[j]
-    for i in range(whole_rows, rows):
-        o0 = out[i]
-        for k in range(0, whole_inner, 4):
-            r0, r1, r2, r3 = right[k], right[k + 1], right[k + 2], right[k + 3]
-            a0, a1, a2, a3 = left[i, k], left[i, k + 1], left[i, k + 2], left[i, k + 3]
-            for j in range(len(o0)):
-                o0[j] += a0 * r0[j] + a1 * r1[j] + a2 * r2[j] + a3 * r3[j]
-        for k in range(whole_inner, inner):
-            r0, a0 = right[k], left[i, k]
-            for j in range(len(o0)):
-                o0[j] += a0 * r0[j]
-
-
-@_jit
-def _add_moments(rows, out):
-    """The upper triangle of ``out += rows.T @ rows`` for (S, C), four by four; what is below it is left undefined."""
-    members, channels = rows.shape
-    whole, whole_channels = members - members % 4, channels - channels % 4
-    for i in range(0, whole_channels, 4):
-        o0, o1, o2, o3 = out[i, i:], out[i + 1, i:], out[i + 2, i:], out[i + 3, i:]
-        for s in range(0, whole, 4):
-            r0, r1, r2, r3 = rows[s, i:], rows[s + 1, i:], rows[s + 2, i:], rows[s + 3, i:]
-            a0, a1, a2, a3 = r0[0], r1[0], r2[0], r3[0]
-            b0, b1, b2, b3 = r0[1], r1[1], r2[1], r3[1]
-            c0, c1, c2, c3 = r0[2], r1[2], r2[2], r3[2]
-            d0, d1, d2, d3 = r0[3], r1[3], r2[3], r3[3]
-            for j in range(len(o0)):
-                v0, v1, v2, v3 = r0[j], r1[j], r2[j], r3[j]
-                o0[j] += a0 * v0 + a1 * v1 + a2 * v2 + a3 * v3
-                o1[j] += b0 * v0 + b1 * v1 + b2 * v2 + b3 * v3
-                o2[j] += c0 * v0 + c1 * v1 + c2 * v2 + c3 * v3
-                o3[j] += d0 * v0 + d1 * v1 + d2 * v2 + d3 * v3
-        for s in range(whole, members):
-            r0 = rows[s, i:]
-            a0, b0, c0, d0 = r0[0], r0[1], r0[2], r0[3]
-            for j in range(len(o0)):
-                o0[j] += a0 * r0[j]
-                o1[j] += b0 * r0[j]
-                o2[j] += c0 * r0[j]
-                o3[j] += d0 * r0[j]
-    for i in range(whole_channels, channels):
-        for s in range(members):
-            for j in range(i, channels):
-                out[i, j] += rows[s, i] * rows[s, j]
-
-
-@_jit
-def _dots(rows, weights, out):
-    """``out = rows @ weights.T`` for (S, C), (H, C) with few H: sums over channels, four rows at a time."""
-    whole = len(rows) - len(rows) % 4
-    for h in range(out.shape[1]):
-        w = weights[h]
-        for s in range(0, whole, 4):
-            r0, r1, r2, r3 = rows[s], rows[s + 1], rows[s + 2], rows[s + 3]
-            d0 = d1 = d2 = d3 = w[0] * 0
-            for c in range(len(w)):
-                d0 += w[c] * r0[c]
-                d1 += w[c] * r1[c]
-                d2 += w[c] * r2[c]
-                d3 += w[c] * r3[c]
-            out[s, h], out[s + 1, h], out[s + 2, h], out[s + 3, h] = d0, d1, d2, d3
-        for s in range(whole, len(rows)):
-            r0 = rows[s]
-            d0 = w[0] * 0
-            for c in range(len(w)):
-                d0 += w[c] * r0[c]
-            out[s, h] = d0
+_jit = njit(nogil=True, cache=True, fastmath=FAST, error_model="numpy")
 
 
 @_jit
@@ -199,12 +68,12 @@ def _open(points, middle, members, factor, shift, gate, space):
         for i in range(len(x)):
             out[i] = x[i]
         return
-    _dots(normal, reduce, slope)
+    dots(normal, reduce, slope)
     for s in range(len(members)):
         for h in range(len(reduce)):
             slope[s, h] += reduce_bias[h]
             hidden[s, h] = slope[s, h]
-    _sigmoid(slope.ravel(), bits)
+    sigmoid(slope.ravel(), bits)
     for s in range(len(members)):
         for h in range(len(reduce)):
             value, share = hidden[s, h], slope[s, h]
@@ -212,8 +81,8 @@ def _open(points, middle, members, factor, shift, gate, space):
             slope[s, h] = share * (1 + value * (1 - share))
     opened = door.ravel()
     opened[:] = 0
-    _add_product(hidden, expand, door)
-    _sigmoid(opened, bits)
+    add_product(hidden, expand, door)
+    sigmoid(opened, bits)
     for i in range(len(x)):
         out[i] = x[i] * opened[i]
 
@@ -242,9 +111,9 @@ def group_forward(points, centres, index, factor, shift, gate, weight, counted, 
                 row = passed[s]
                 for c in range(channels):
                     sums[c] += row[c]
-            _add_moments(passed, squares)
+            add_moments(passed, squares)
         mapped.ravel()[:] = 0
-        _add_product(passed, weight, mapped)
+        add_product(passed, weight, mapped)
         best, chosen, row = most[m], slot[m], mapped[0]
         for d in range(results):
             best[d] = row[d]
@@ -294,7 +163,7 @@ def group_backward(points, centres, index, factor, shift, gate, weight, kernel, 
             row = back[s]
             for c in range(channels):
                 row[c] = constant[c]
-        _add_product(passed, kernel, back)
+        add_product(passed, kernel, back)
         _to_largest(gradient[m], slot[m], weight, passed, back, to_weight)
         if len(arrived[0]) > 0:
             _through_gate(back, space, gate, turned, arrived, to_reduce, to_reduce_bias, to_expand)
@@ -335,14 +204,14 @@ def _through_gate(back, space, gate, turned, arrived, to_reduce, to_reduce_bias,
         passed = flat[i] * share[i]
         around[i] = passed * x[i] * (1 - share[i])
         flat[i] = passed
-    _add_product(hidden.T, turned, to_expand)
-    _dots(turned, expand, arrived)
+    add_product(hidden.T, turned, to_expand)
+    dots(turned, expand, arrived)
     for s in range(len(arrived)):
         for h in range(len(reduce)):
             arrived[s, h] *= slope[s, h]
             to_reduce_bias[h] += arrived[s, h]
-    _add_product(arrived.T, normal, to_reduce)
-    _add_product(arrived, reduce, back)
+    add_product(arrived.T, normal, to_reduce)
+    add_product(arrived, reduce, back)
 
 
 @_jit
