@@ -48,9 +48,9 @@ class ReidModule(L.LightningModule):
         assert self.loss is not None
         terms = self.loss(self(batch.xyz, batch.rgb), batch.identity)
         total = torch.stack(list(terms.values())).sum()
-        self.log("train/loss", total, prog_bar=True, on_step=True, on_epoch=False, batch_size=len(batch.index))
-        for name, value in terms.items():
-            self.log(f"train/{name}", value, on_step=True, on_epoch=False, batch_size=len(batch.index))
+        logged = {"train/loss": total} | {f"train/{name}": value for name, value in terms.items()}
+        # sync_dist: the mean over all processes, not what the first one saw.
+        self.log_dict(logged, on_step=True, on_epoch=False, sync_dist=True, batch_size=len(batch.index))
         return total * self._ramp()
 
     def validation_step(self, batch: CloudBatch, batch_idx: int, dataloader_idx: int = 0) -> Tensor:

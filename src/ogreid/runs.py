@@ -83,10 +83,12 @@ def start_run(experiment: Experiment, stamp: str) -> Run:
     A second process of the same run (same stamp) finds the folder already there; a second *run* in the same second
     gets the next free number, because the first process makes the stamp unique by creating the folder.
     """
+    from ogreid import processes  # torch comes with it, and a door that only reads runs has no use for that
+
     folder = Path(experiment.runs.root) / experiment.name / f"{stamp}-{experiment.seed}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        if not (folder / "experiment.yaml").exists():
+        if processes.rank() == 0 and not (folder / "experiment.yaml").exists():
             write_atomically(folder / "experiment.yaml", config.to_yaml(experiment))
     except OSError as error:
         raise UserError(f"{folder}: cannot be written ({error.strerror}); choose another with runs.root=...") from error
@@ -94,13 +96,21 @@ def start_run(experiment: Experiment, stamp: str) -> Run:
 
 
 def new_stamp(experiment: Experiment) -> str:
-    """A stamp whose folder does not exist yet; handed to every later process by the environment."""
+    """A stamp whose folder does not exist yet, the same on every process of the run.
+
+    Lightning's own launcher hands it over by the environment; processes that torchrun started agree on it.
+    """
     if STAMP in os.environ:
         return os.environ[STAMP]
+    if int(os.environ.get("NODE_RANK", 0)) and "RANK" not in os.environ:
+        raise UserError(f"node {os.environ['NODE_RANK']} cannot know the run's folder: set {STAMP}, or use torchrun")
     if "SLURM_JOB_ID" in os.environ and "SLURM_PROCID" in os.environ:
         stamp = f"job{os.environ['SLURM_JOB_ID']}"  # the same on every task of the job, and after a re-queue
     else:
-        stamp = _free_stamp(Path(experiment.runs.root) / experiment.name, experiment.seed)
+        from ogreid import processes
+
+        parent = Path(experiment.runs.root) / experiment.name
+        stamp = processes.agree(lambda: _free_stamp(parent, experiment.seed))
     os.environ[STAMP] = stamp
     return stamp
 

@@ -17,5 +17,7 @@ def silence() -> None:
     # Which accelerators are absent, and tips for other products of Lightning's makers.
     for name in ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.rank_zero"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    # One line for each process that joins, said twice.
+    logging.getLogger("lightning.fabric.utilities.distributed").setLevel(logging.WARNING)
     # Lightning has a handler of its own; with the doors' it would say everything twice.
     logging.getLogger("lightning.pytorch").propagate = False

@@ -6,7 +6,7 @@ import torch
 
 from ogreid.config import Data
 from ogreid.data.datamodule import ReidDataModule
-from ogreid.data.transforms import to_crops
+from ogreid.data.transforms import Draws, to_crops
 from ogreid.errors import UserError
 
 
@@ -75,7 +75,9 @@ def test_crops_are_served_row_by_row_and_mirrored_by_their_columns(data):
     picture = clouds.stores[0].picture(int(clouds.row[0]))
     np.testing.assert_allclose(batch.rgb[0].view(16, 16, 3), picture / 255 - 0.5, atol=1e-6)
     pixels, width = module._pixels()
-    mirrored = to_crops(clouds.__getitems__([0, 1]), pixels, width, 1.0, torch.Generator()).rgb[0].view(16, 16, 3)
+    mirrored = (
+        to_crops(clouds.__getitems__([0, 1]), pixels, width, 1.0, Draws(torch.Generator())).rgb[0].view(16, 16, 3)
+    )
     np.testing.assert_allclose(mirrored, picture[:, ::-1] / 255 - 0.5, atol=1e-6)
 
 

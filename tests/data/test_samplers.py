@@ -55,10 +55,19 @@ def test_identity_sampling_keeps_the_rows_of_an_identity_together():
 
 @pytest.mark.parametrize("world", [1, 2, 3, 7])
 def test_evaluation_sees_each_row_exactly_once_at_any_world_size(world):
-    shares = [list(EvaluationSampler(10, rank, world)) for rank in range(world)]
+    shares = [list(EvaluationSampler(10, 2, rank, world)) for rank in range(world)]
     assert sorted(row for share in shares for row in share) == list(range(10))
-    assert [len(EvaluationSampler(10, rank, world)) for rank in range(world)] == [len(share) for share in shares]
+    assert {len(EvaluationSampler(10, 2, rank, world)) for rank in range(world)} == {len(shares[0])}
+    assert len(shares[0]) == max(map(len, shares))  # announced everywhere: a process without rows joins in
+
+
+def test_a_row_has_the_same_neighbours_in_its_evaluation_batch_at_any_world_size():
+    alone = [range(0, 4), range(4, 8), range(8, 10)]
+    for world in (1, 2, 3):
+        shares = [list(EvaluationSampler(10, 4, rank, world)) for rank in range(world)]
+        batches = [share[start : start + 4] for share in shares for start in range(0, len(share), 4)]
+        assert sorted(batches) == [list(batch) for batch in alone]
 
 
 def test_a_set_that_is_not_due_yields_nothing():
-    assert list(EvaluationSampler(10, due=lambda: False)) == []
+    assert list(EvaluationSampler(10, 2, due=lambda: False)) == []

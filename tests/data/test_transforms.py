@@ -8,7 +8,7 @@ import torch
 
 from ogreid.batch import CloudBatch
 from ogreid.config import Augmentation
-from ogreid.data.transforms import augment, generator_for, select_evenly, select_randomly, to_network
+from ogreid.data.transforms import Draws, augment, draws_for, select_evenly, select_randomly, to_network
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 NOTHING = Augmentation(subset=0, mirror=0, scale=[], jitter=0)
@@ -19,8 +19,8 @@ def _batch(xyz: torch.Tensor, rgb: torch.Tensor) -> CloudBatch:
     return CloudBatch(xyz, rgb, zero, zero, zero)
 
 
-def _generator(*numbers: int) -> torch.Generator:
-    return generator_for(torch.device("cpu"), *numbers)
+def _draws(*numbers: int) -> Draws:
+    return draws_for(torch.device("cpu"), *numbers)
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def test_blank_points_are_taken_only_when_the_others_are_too_few(select):
     blank = torch.zeros(2, 10, dtype=torch.bool)
     blank[0, ::2] = True  # five others
     blank[1, :3] = True  # seven others
-    chosen = select_evenly(blank, 6) if select == "evenly" else select_randomly(blank, 6, _generator(0))
+    chosen = select_evenly(blank, 6) if select == "evenly" else select_randomly(blank, 6, _draws(0))
     assert blank.gather(1, chosen).sum(dim=1).tolist() == [1, 0]
     assert (chosen.diff(dim=1) > 0).all()  # in their order, none twice
 
@@ -63,13 +63,13 @@ def test_a_cloud_is_centred_by_all_its_points_not_by_the_chosen_ones(cloud):
 
 
 def test_without_augmentation_nothing_changes(cloud):
-    xyz, rgb = augment(*cloud, NOTHING, _generator(0))
+    xyz, rgb = augment(*cloud, NOTHING, _draws(0))
     assert torch.equal(xyz, cloud[0]) and torch.equal(rgb, cloud[1])
 
 
 def test_a_mirror_turns_x_alone_and_half_of_the_clouds(cloud):
     xyz = cloud[0][:1].expand(400, -1, -1)
-    seen, _ = augment(xyz, cloud[1][:1].expand(400, -1, -1), Augmentation(0, 0.5, [], 0), _generator(1))
+    seen, _ = augment(xyz, cloud[1][:1].expand(400, -1, -1), Augmentation(0, 0.5, [], 0), _draws(1))
     mirrored = (seen[:, 0, 0] != xyz[:, 0, 0]).float().mean()
     assert 0.4 < mirrored < 0.6
     torch.testing.assert_close(seen[..., 0].abs(), xyz[..., 0].abs())
@@ -77,33 +77,33 @@ def test_a_mirror_turns_x_alone_and_half_of_the_clouds(cloud):
 
 
 def test_three_scale_factors_are_independent_and_in_range(cloud):
-    seen, _ = augment(*cloud, Augmentation(0, 0, [0.75, 1.33], 0), _generator(2))
+    seen, _ = augment(*cloud, Augmentation(0, 0, [0.75, 1.33], 0), _draws(2))
     factor = (seen / cloud[0])[:, 0]
     torch.testing.assert_close(seen, cloud[0] * factor[:, None])
     assert (factor >= 0.75).all() and (factor <= 1.33).all() and factor.flatten().unique().numel() == 12
 
 
 def test_jitter_is_clipped_at_its_own_size(cloud):
-    seen, _ = augment(*cloud, Augmentation(0, 0, [], 0.01), _generator(3))
+    seen, _ = augment(*cloud, Augmentation(0, 0, [], 0.01), _draws(3))
     moved = seen - cloud[0]
     assert moved.abs().max() <= 0.01 + 1e-6 and moved.std() > 0.005
 
 
 def test_a_turn_is_about_the_vertical_axis(cloud):
-    seen, _ = augment(*cloud, Augmentation(0, 0, [], 0, rotation=90), _generator(4))
+    seen, _ = augment(*cloud, Augmentation(0, 0, [], 0, rotation=90), _draws(4))
     torch.testing.assert_close(seen[..., 1], cloud[0][..., 1])
     torch.testing.assert_close(seen.norm(dim=2), cloud[0].norm(dim=2))
     assert not torch.allclose(seen, cloud[0], atol=0.1)
 
 
 def test_erasing_greys_one_run_of_points(cloud):
-    _, rgb = augment(*cloud, Augmentation(0, 0, [], 0, erase=1), _generator(5))
+    _, rgb = augment(*cloud, Augmentation(0, 0, [], 0, erase=1), _draws(5))
     gone = (rgb == 0).all(dim=2)
     assert gone.any() and (gone.int().diff(dim=1).abs().sum(dim=1) <= 2).all()
 
 
 def test_light_changes_a_cloud_as_a_whole_and_stays_in_range(cloud):
-    _, rgb = augment(*cloud, Augmentation(0, 0, [], 0, light=0.5), _generator(6))
+    _, rgb = augment(*cloud, Augmentation(0, 0, [], 0, light=0.5), _draws(6))
     assert rgb.abs().max() <= 0.5 and not torch.equal(rgb, cloud[1])
     ranks = rgb[..., 0].argsort(dim=1, stable=True)
     kept = cloud[1][..., 0].gather(1, ranks).diff(dim=1)
@@ -112,8 +112,22 @@ def test_light_changes_a_cloud_as_a_whole_and_stays_in_range(cloud):
 
 def test_a_draw_depends_on_all_its_numbers_and_on_nothing_else():
     def draw(*numbers: int) -> float:
-        return float(torch.rand(1, generator=_generator(*numbers)))
+        return float(_draws(*numbers).uniform(1))
 
     draws = {draw(a, b, c, d) for a in range(3) for b in range(3) for c in range(3) for d in range(3)}
     assert len(draws) == 81
     assert draw(1, 2, 3, 4) == draw(1, 2, 3, 4)
+
+
+@pytest.mark.parametrize("world", [2, 4])
+def test_processes_augment_their_parts_as_one_process_does_the_whole(cloud, world):
+    def seen(clouds: int, rank: int, world: int) -> tuple[torch.Tensor, ...]:
+        mine = slice(rank * clouds, (rank + 1) * clouds)
+        batch = _batch(cloud[0][mine], cloud[1][mine] + 0.5)
+        how = Augmentation(rotation=20, erase=0.5, light=0.2)
+        changed = to_network(batch, 100, how, _draws(7).part(rank, world))
+        return changed.xyz, changed.rgb
+
+    shares = [seen(4 // world, rank, world) for rank in range(world)]
+    for whole, parts in zip(seen(4, 0, 1), zip(*shares, strict=True), strict=True):
+        assert torch.equal(whole, torch.cat(parts))

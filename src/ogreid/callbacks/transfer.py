@@ -7,10 +7,15 @@ __all__ = ["TransferValidation"]
 
 
 class TransferValidation(RetrievalValidation):
-    """Judges each transfer set when the data module says that it is due, and logs ``transfer/<source>-><set>/...``."""
+    """Judges each transfer set when the data module says that it is due.
 
-    prefix = "transfer"
+    Logs ``transfer/<source>-><set>/<number>``, the source being the training sets, joined by ``+``.
+    """
 
     def wants(self, judged: RetrievalSet, data: ReidDataModule) -> bool:
         """Transfer sets, every so many validations and at the last one."""
         return judged.transfer and data.transfer_due()
+
+    def label(self, judged: RetrievalSet, data: ReidDataModule) -> str:
+        """Source and set."""
+        return f"transfer/{'+'.join(data.data.train)}->{judged.name}"

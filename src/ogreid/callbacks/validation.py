@@ -15,20 +15,19 @@ __all__ = ["RetrievalValidation"]
 
 log = logging.getLogger(__name__)
 
-LOGGED = ("mAP", "mAP_step", "mINP", "rank1", "rank5", "rank10", "unanswerable")
+LOGGED = ("mAP", "mAP_step", "mINP", "rank1", "rank5", "rank10", "unanswerable", "missing")
 
 
 class RetrievalValidation(L.Callback):
     """Judges each retrieval set and logs ``val/<set>/<number>``; the first set's mAP is also ``val/mAP``.
 
-    The embeddings come from Lightning's own validation loop; the metric brings the processes together.
+    The embeddings come from Lightning's own validation loop; the metric brings the processes together. Where rows are
+    missing, ``val/<set>/missing`` says how many. Lightning's sanity check before the training is judged and forgotten.
 
     Args:
         partial: accept that some rows are missing (``limit_val_batches``, ``fast_dev_run``) and say so.
         average_precision: definition of the headline mAP.
     """
-
-    prefix = "val"
 
     def __init__(self, *, partial: bool = False, average_precision: AveragePrecision = "trapezoid") -> None:
         self.partial, self.average_precision = partial, average_precision
@@ -39,12 +38,19 @@ class RetrievalValidation(L.Callback):
         """Whether this callback judges that set now."""
         return not judged.transfer
 
+    def label(self, judged: RetrievalSet, data: ReidDataModule) -> str:
+        """What the numbers are logged under."""
+        return f"val/{judged.name}"
+
     def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """A fresh metric per set."""
         data = _data(trainer)
         self.metrics = {
             i: RetrievalMetric(
-                judged.queries, judged.gallery, partial=self.partial, average_precision=self.average_precision
+                judged.queries,
+                judged.gallery,
+                partial=self.partial or trainer.sanity_checking,
+                average_precision=self.average_precision,
             ).to(pl_module.device)
             for i, judged in enumerate(data.retrieval_sets)
             if self.wants(judged, data)
@@ -69,13 +75,13 @@ class RetrievalValidation(L.Callback):
         for i, metric in self.metrics.items():
             judged = data.retrieval_sets[i]
             judgement = metric.compute()
-            self.judgements[judged.name] = judgement
             if trainer.sanity_checking:
                 continue
-            summary = judgement.summary()
-            self._log(pl_module, {f"{self.prefix}/{judged.name}/{key}": summary[key] for key in LOGGED}, bar=False)
+            self.judgements[judged.name] = judgement
+            summary, label = judgement.summary(), self.label(judged, data)
+            self._log(pl_module, {f"{label}/{key}": summary[key] for key in LOGGED if key in summary}, bar=False)
             if i == 0:
-                self._log(pl_module, {f"{self.prefix}/mAP": summary["mAP"]}, bar=True)
+                self._log(pl_module, {"val/mAP": summary["mAP"]}, bar=True)
 
     def _log(self, module: L.LightningModule, values: dict[str, Any], *, bar: bool) -> None:
         # Equal on all processes; the largest of equal numbers is exact, their mean over three might not be.

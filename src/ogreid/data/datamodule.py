@@ -18,7 +18,7 @@ from ogreid.data.catalogue import store_path
 from ogreid.data.samplers import ORDERS, EvaluationSampler, TrainingSampler
 from ogreid.data.store import Store, scattered
 from ogreid.data.synthetic import ensure_synthetic, parse_synthetic
-from ogreid.data.transforms import generator_for, to_crops, to_network
+from ogreid.data.transforms import draws_for, to_crops, to_network
 from ogreid.errors import UserError
 
 __all__ = ["CloudDataset", "ReidDataModule", "RetrievalSet"]
@@ -109,7 +109,6 @@ class ReidDataModule(L.LightningDataModule):
         self.identities = 0
         self.train_set: CloudDataset | None = None
         self.retrieval_sets: list[RetrievalSet] = []
-        self.validations = 0
 
     def prepare_data(self) -> None:
         """Make the synthetic stores that are missing. Lightning calls this on one process per node."""
@@ -171,7 +170,7 @@ class ReidDataModule(L.LightningDataModule):
             identity = wanted.store.rows["identity"][wanted.rows]
             clouds = CloudDataset([wanted.store], np.zeros(len(wanted.rows), np.int64), wanted.rows, identity)
             due = self.transfer_due if wanted.transfer else None
-            sampler = EvaluationSampler(len(clouds), self._rank, self._world, due)
+            sampler = EvaluationSampler(len(clouds), self.data.evaluation_batch, self._rank, self._world, due)
             loaders.append(self._loader(clouds, self.data.evaluation_batch, sampler))
         return loaders
 
@@ -189,7 +188,8 @@ class ReidDataModule(L.LightningDataModule):
         how, generator, trainer = None, None, self.trainer
         if trainer is not None and trainer.training:
             how, step = self.data.augmentation, trainer.fit_loop.total_batch_idx
-            generator = generator_for(batch.xyz.device, self.seed, trainer.global_rank, trainer.current_epoch, step)
+            numbers = (self.seed, trainer.current_epoch, step)
+            generator = draws_for(batch.xyz.device, *numbers).part(self._rank, self._world)
         if self.data.inputs == "crop":
             pixels, width = self._pixels()
             return to_crops(batch, pixels.to(batch.xyz.device), width, how.mirror if how else 0.0, generator)

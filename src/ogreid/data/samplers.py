@@ -1,6 +1,7 @@
 """Which rows make the next batch: reproducible from (seed, epoch), and disjoint over processes."""
 
 from collections.abc import Callable, Iterator
+from itertools import chain
 
 import numpy as np
 from torch.utils.data import Sampler
@@ -105,23 +106,36 @@ class TrainingSampler(Sampler[int]):
 
 
 class EvaluationSampler(Sampler[int]):
-    """Each row exactly once over all processes, no padding: process r takes rows r, r + world, ...
+    """Each row exactly once over all processes, no padding: process r takes batches r, r + world, ...
+
+    Whole batches are dealt out, not rows, so that a row has the same neighbours in its batch whatever the number of
+    processes: matrix products may round differently for another batch, and the embeddings must have the same bits.
 
     Args:
         rows: R.
+        batch: rows per batch.
         rank: this process.
         world: number of processes.
         due: asked at the start of each pass; where it says no, the pass is empty (transfer sets between two looks).
     """
 
-    def __init__(self, rows: int, rank: int = 0, world: int = 1, due: Callable[[], bool] | None = None) -> None:
-        self.rows, self.rank, self.world, self.due = rows, rank, world, due
+    def __init__(
+        self, rows: int, batch: int, rank: int = 0, world: int = 1, due: Callable[[], bool] | None = None
+    ) -> None:
+        self.rows, self.batch, self.rank, self.world, self.due = rows, batch, rank, world, due
 
     def __len__(self) -> int:
-        """Rows of this process when it is due."""
-        return len(range(self.rank, self.rows, self.world))
+        """Rows of the first process, which has most, when it is due.
+
+        Not of this one: Lightning skips the validation of a process that has no rows, and the others would wait for it.
+        """
+        return sum(map(len, self._batches(0)))
 
     def __iter__(self) -> Iterator[int]:
         """Row numbers of this process."""
         due = self.due is None or self.due()
-        return iter(range(self.rank, self.rows, self.world) if due else ())
+        return chain.from_iterable(self._batches(self.rank) if due else ())
+
+    def _batches(self, rank: int) -> list[range]:
+        starts = range(rank * self.batch, self.rows, self.world * self.batch)
+        return [range(start, min(start + self.batch, self.rows)) for start in starts]

@@ -1,10 +1,12 @@
 """From a stored cloud to what the network sees: the published selection and augmentation, batched on the device.
 
-Every function takes the whole batch and draws from the generator it is given, so that a batch depends on
-(seed, rank, epoch, step) alone: not on the number of workers, and not on what was drawn before a resume.
+Every function takes the whole batch and its random numbers from the `Draws` it is given, so that a batch depends on
+(seed, epoch, step) and its rows alone: not on the number of workers or processes, and not on what was drawn before a
+resume.
 """
 
 import math
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Generator, Tensor
@@ -12,7 +14,40 @@ from torch import Generator, Tensor
 from ogreid.batch import CloudBatch
 from ogreid.config import Augmentation
 
-__all__ = ["augment", "generator_for", "select_evenly", "select_randomly", "to_crops", "to_network"]
+__all__ = ["Draws", "augment", "draws_for", "select_evenly", "select_randomly", "to_crops", "to_network"]
+
+
+@dataclass(frozen=True)
+class Draws:
+    """Random numbers for the clouds of one process.
+
+    Those for the clouds of all processes are drawn, the same on each, and every process keeps its part. So two
+    processes with half of a batch each augment it as one process does with the whole, and that costs next to nothing.
+
+    Attributes:
+        generator: on the clouds' device; the same on every process.
+        rank: this process.
+        world: number of processes.
+    """
+
+    generator: Generator
+    rank: int = 0
+    world: int = 1
+
+    def part(self, rank: int, world: int) -> "Draws":
+        """The part of one of several processes."""
+        return replace(self, rank=rank, world=world)
+
+    def uniform(self, clouds: int, *shape: int) -> Tensor:
+        """In [0, 1): (clouds, ...)."""
+        drawn = torch.rand(self.world * clouds, *shape, generator=self.generator, device=self.generator.device)
+        return drawn[self.rank * clouds : (self.rank + 1) * clouds]
+
+    def normal(self, clouds: int, *shape: int) -> Tensor:
+        """Standard normal: (clouds, ...)."""
+        drawn = torch.randn(self.world * clouds, *shape, generator=self.generator, device=self.generator.device)
+        return drawn[self.rank * clouds : (self.rank + 1) * clouds]
+
 
 BLANK = 1e-5
 """|mean(rgb) - 1| up to which a point counts as blank (released loader): meant for invisible vertices, which the
@@ -23,7 +58,7 @@ def to_network(
     batch: CloudBatch,
     points: int,
     augmentation: Augmentation | None = None,
-    generator: Generator | None = None,
+    draws: Draws | None = None,
     *,
     flat: bool = False,
 ) -> CloudBatch:
@@ -33,7 +68,7 @@ def to_network(
         batch: as stored: xyz (B, P, 3) of any float type, rgb (B, P, 3) uint8, or float in [0, 1].
         points: N, how many of the P points are kept, in their order.
         augmentation: what to change in training; None when judging.
-        generator: on the batch's device; needed with ``augmentation``.
+        draws: on the batch's device; needed with ``augmentation``.
         flat: put every point at depth 0, so that the cloud is the picture (x, y, 0) of the paper's Table I.
 
     Returns:
@@ -48,17 +83,17 @@ def to_network(
     rgb = torch.where(blank[..., None], 0.5, rgb) - 0.5
     chosen = select_evenly(blank, points)
     if augmentation is not None:
-        assert generator is not None
-        random = torch.rand(len(xyz), 1, generator=generator, device=xyz.device) < augmentation.subset
-        chosen = torch.where(random, select_randomly(blank, points, generator), chosen)
+        assert draws is not None
+        random = draws.uniform(len(xyz), 1) < augmentation.subset
+        chosen = torch.where(random, select_randomly(blank, points, draws), chosen)
     xyz, rgb = _take(xyz, chosen), _take(rgb, chosen)
-    if augmentation is not None and generator is not None:
-        xyz, rgb = augment(xyz, rgb, augmentation, generator)
+    if augmentation is not None and draws is not None:
+        xyz, rgb = augment(xyz, rgb, augmentation, draws)
     return batch._replace(xyz=xyz, rgb=rgb)
 
 
 def to_crops(
-    batch: CloudBatch, pixels: Tensor, width: int, mirror: float = 0.0, generator: Generator | None = None
+    batch: CloudBatch, pixels: Tensor, width: int, mirror: float = 0.0, draws: Draws | None = None
 ) -> CloudBatch:
     """The crops that the clouds were lifted from, for networks that read pictures.
 
@@ -67,7 +102,7 @@ def to_crops(
         pixels: (P,) int64; which stored point each pixel is, row by row.
         width: of the crop.
         mirror: probability of a left-right mirror.
-        generator: on the batch's device; needed with ``mirror``.
+        draws: on the batch's device; needed with ``mirror``.
 
     Returns:
         rgb (B, P, 3) float32 in [-0.5, 0.5], row by row; xyz likewise, in metres.
@@ -75,7 +110,8 @@ def to_crops(
     order = pixels.expand(len(batch.xyz), -1)
     if mirror:
         mirrored = pixels.view(-1, width).flip(1).flatten()
-        turned = torch.rand(len(order), 1, generator=generator, device=pixels.device) < mirror
+        assert draws is not None
+        turned = draws.uniform(len(order), 1) < mirror
         order = torch.where(turned, mirrored, pixels)
     return batch._replace(xyz=_take(batch.xyz.float(), order), rgb=_take(batch.rgb.float(), order) / 255 - 0.5)
 
@@ -101,26 +137,23 @@ def select_evenly(blank: Tensor, points: int) -> Tensor:
     return order.gather(1, torch.where(count >= points, even, first)).sort(dim=1).values
 
 
-def select_randomly(blank: Tensor, points: int, generator: Generator) -> Tensor:
+def select_randomly(blank: Tensor, points: int, draws: Draws) -> Tensor:
     """Like :func:`select_evenly`, but a random subset without replacement; (B, N) int64, ascending."""
-    keys = torch.rand(blank.shape, generator=generator, device=blank.device) + blank.float()
+    keys = draws.uniform(*blank.shape) + blank.float()
     return keys.topk(points, dim=1, largest=False, sorted=False).indices.sort(dim=1).values
 
 
-def augment(xyz: Tensor, rgb: Tensor, how: Augmentation, generator: Generator) -> tuple[Tensor, Tensor]:
+def augment(xyz: Tensor, rgb: Tensor, how: Augmentation, draws: Draws) -> tuple[Tensor, Tensor]:
     """Mirror, scale, turn, jitter, erase and relight each cloud by itself.
 
     Args:
         xyz: (B, N, 3) centred, metres.
         rgb: (B, N, 3) in [-0.5, 0.5].
         how: probabilities and ranges.
-        generator: on the clouds' device.
+        draws: on the clouds' device.
     """
     clouds, points, _ = xyz.shape
-
-    def uniform(*shape: int) -> Tensor:
-        return torch.rand(*shape, generator=generator, device=xyz.device)
-
+    uniform = draws.uniform
     factor = torch.ones(clouds, 1, 3, device=xyz.device)
     if how.scale:
         low, high = how.scale
@@ -130,7 +163,7 @@ def augment(xyz: Tensor, rgb: Tensor, how: Augmentation, generator: Generator) -
     if how.rotation:
         xyz = _turn(xyz, (uniform(clouds) * 2 - 1) * math.radians(how.rotation))
     if how.jitter:
-        noise = torch.randn(xyz.shape, generator=generator, device=xyz.device)
+        noise = draws.normal(*xyz.shape)
         xyz = xyz + (how.jitter * noise).clamp(-how.jitter, how.jitter)
     if how.erase:
         start, length = uniform(clouds, 1) * points, uniform(clouds, 1) * points / 4
@@ -144,15 +177,15 @@ def augment(xyz: Tensor, rgb: Tensor, how: Augmentation, generator: Generator) -
     return xyz, rgb
 
 
-def generator_for(device: torch.device, *numbers: int) -> Generator:
-    """A generator on ``device`` that depends on ``numbers`` (seed, rank, epoch, step) and on nothing else."""
+def draws_for(device: torch.device, *numbers: int) -> Draws:
+    """Draws on ``device`` that depend on ``numbers`` (seed, epoch, step) and on nothing else."""
     mixed = 0x9E3779B97F4A7C15
     for number in numbers:  # splitmix64, so that neighbouring numbers give unrelated streams
         mixed = (mixed + number * 0xBF58476D1CE4E5B9 + 0x9E3779B97F4A7C15) % 2**64
         mixed = (mixed ^ (mixed >> 30)) * 0xBF58476D1CE4E5B9 % 2**64
         mixed = (mixed ^ (mixed >> 27)) * 0x94D049BB133111EB % 2**64
         mixed ^= mixed >> 31
-    return Generator(device=device).manual_seed(mixed % 2**63)
+    return Draws(Generator(device=device).manual_seed(mixed % 2**63))
 
 
 def _take(values: Tensor, chosen: Tensor) -> Tensor:

@@ -10,24 +10,32 @@ from ogreid.processes import connected, world
 __all__ = ["SharedBatchNorm", "norm_of", "share_batch_norms", "track_moments"]
 
 
-class SharedBatchNorm(nn.SyncBatchNorm):
-    """BatchNorm over the batches of all processes, also where torch's own refuses: on a CPU.
+class SharedBatchNorm(_BatchNorm):
+    """BatchNorm over the batches of all processes where torch's own refuses: on a CPU.
 
-    Each process must bring a batch of the same size, as the loaders of this project do.
+    Each process must bring a batch of the same size, as the loaders of this project do. It is no ``nn.SyncBatchNorm``
+    by class, because DDP refuses any such module on a CPU.
     """
+
+    def _check_input_dim(self, input: Tensor) -> None:
+        """Any number of dimensions."""
 
     def forward(self, input: Tensor) -> Tensor:
         """(B, C) or (B, C, ...), as ``nn.SyncBatchNorm``."""
-        if not self.training or not connected() or input.device.type != "cpu":
+        if not self.training or not connected():
             return super().forward(input)
         normal = norm_of(self).rows(input.movedim(1, -1))
         track_moments(self, normal.moments, input[:, 0].numel())
         return normal.value.movedim(-1, 1)
 
 
+SHARED = (SharedBatchNorm, nn.SyncBatchNorm)
+"""BatchNorms whose moments are those of all processes."""
+
+
 def share_batch_norms(module: nn.Module) -> nn.Module:
     """Put a :class:`SharedBatchNorm` with the same parameters and buffers in the place of every BatchNorm inside."""
-    if isinstance(module, _BatchNorm) and not isinstance(module, nn.SyncBatchNorm):
+    if isinstance(module, _BatchNorm):
         shared = SharedBatchNorm(
             module.num_features, module.eps, module.momentum, module.affine, module.track_running_stats
         )
@@ -42,7 +50,7 @@ def share_batch_norms(module: nn.Module) -> nn.Module:
 def norm_of(norm: _BatchNorm) -> Norm:
     """``norm`` as plain tensors: with its running moments in evaluation, with none (the batch's own) in training."""
     if norm.training or norm.running_mean is None or norm.running_var is None:
-        return Norm(norm.weight, norm.bias, None, norm.eps, isinstance(norm, nn.SyncBatchNorm) and connected())
+        return Norm(norm.weight, norm.bias, None, norm.eps, isinstance(norm, SHARED) and connected())
     return Norm(norm.weight, norm.bias, Moments(norm.running_mean, norm.running_var), norm.eps)
 
 
@@ -58,7 +66,7 @@ def track_moments(norm: _BatchNorm, moments: Moments, count: int) -> None:
     if not norm.training or norm.running_mean is None or norm.running_var is None:
         return
     assert norm.num_batches_tracked is not None
-    if isinstance(norm, nn.SyncBatchNorm):
+    if isinstance(norm, SHARED):
         count *= world()
     norm.num_batches_tracked.add_(1)
     share = 1.0 / float(norm.num_batches_tracked) if norm.momentum is None else norm.momentum

@@ -121,12 +121,12 @@ def _curves(run: RunRecord) -> str:
 
 
 def judged_lines(run: RunRecord, number: str) -> list[Line]:
-    """One line per data set: ``val/<set>/mAP`` and ``transfer/<set>/mAP``."""
+    """One line per data set: ``val/<set>/mAP`` and ``transfer/<source>-><set>/mAP``."""
     lines = []
     for name, curve in sorted(run.curves.items(), key=lambda one: one[0].startswith("transfer/")):
         parts = name.split("/")
         if len(parts) >= 3 and parts[0] in ("val", "transfer") and parts[-1] == number:
-            on = "/".join(parts[1:-1])
+            on = "/".join(parts[1:-1]).split("->")[-1]
             lines.append(Line(on + (" (transfer)" if parts[0] == "transfer" else ""), curve))
     return lines
 
