@@ -28,6 +28,13 @@ def test_more_rows_than_the_gallery_has_are_refused():
         expand_queries(np.eye(4), np.eye(4), 7)
 
 
+def test_sides_that_do_not_fit_are_refused():
+    with pytest.raises(UserError, match="query embeddings are 4 wide, gallery embeddings 5"):
+        expand_queries(np.eye(4), np.eye(5), 2)
+    with pytest.raises(UserError, match=r"query cameras have the shape \(3,\), expected \(4,\)"):
+        pool_queries(np.eye(4), np.arange(4), np.arange(3))
+
+
 def test_pictures_of_one_person_by_one_camera_become_one_query():
     query = np.array([[2.0, 0.0], [0.0, 5.0], [1.0, 1.0], [-1.0, 0.0]])
     pooled, identity, camera = pool_queries(query, np.array([4, 4, 4, 2]), np.array([1, 1, 2, 1]))

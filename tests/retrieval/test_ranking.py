@@ -244,6 +244,7 @@ def test_torch_of_any_precision_is_read_like_numpy():
         ({"gallery": np.array([[1, 0, 0], [0, 0, 0], [1, 1, 1.0]])}, "gallery embedding 1 is all zeros"),
         ({"gallery": np.array([[1, 0, 0], [0, np.inf, 0], [1, 1, 1.0]])}, "gallery embedding 1 holds"),
         ({"query": np.ones((2, 4))}, "query embeddings are 4 wide, gallery embeddings 3"),
+        ({"query": np.eye(3)[:2].astype(str)}, "query embeddings are <U32, expected real numbers"),
         ({"query": np.ones(3)}, r"query embeddings have the shape \(3,\)"),
         ({"gallery": np.ones((0, 3)), "gallery_identity": np.ones(0, int)}, r"shape \(0, 3\)"),
         ({"gallery_identity": np.array([1, 2])}, r"gallery identities have the shape \(2,\), expected \(3,\)"),
@@ -271,6 +272,6 @@ def test_bad_input_is_refused_in_one_line(change, message):
 def test_missing_identities_and_unknown_conventions_are_refused():
     """Called below `judge`, whose annotations the tests enforce."""
     with pytest.raises(UserError, match="query identities are missing"):
-        ranking._integers("query identities", None, 3)
+        ranking.integers("query identities", None, 3)
     with pytest.raises(UserError, match="unanswerable is 'drop', expected skip or zero"):
         ranking._check_choice("unanswerable", "drop", ("skip", "zero"))

@@ -72,5 +72,7 @@ def test_impossible_settings_are_refused():
         Reranking(neighbours=3, expansion=6)
     with pytest.raises(UserError, match="looks at 20 neighbours of each row, there are 8 rows"):
         next(reranked_scores(np.eye(8)[:2], np.eye(8)[2:]))
+    with pytest.raises(UserError, match="query embeddings are 8 wide, gallery embeddings 3"):
+        next(reranked_scores(np.eye(8), np.eye(3)))
     with pytest.raises(UserError, match=r"row \(queries first\) 1 is all zeros"):
         next(reranked_scores(np.ones((3, 4)) * np.array([[1], [0], [1]]), np.ones((30, 4))))

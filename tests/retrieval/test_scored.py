@@ -40,3 +40,19 @@ def test_scores_that_do_not_fit_are_refused(blocks, message):
     identity = np.array([1, 2, 3])
     with pytest.raises(UserError, match=message):
         judge_scores(blocks, identity, np.zeros(3, int), np.array([1, 2, 3, 4]), np.ones(4, int))
+
+
+@pytest.mark.parametrize(
+    ("place", "given", "message"),
+    [
+        (0, None, "query identities are missing"),
+        (1, np.zeros(2, int), r"query cameras have the shape \(2,\), expected \(3,\)"),
+        (2, np.zeros(4), "gallery identities are float64, expected whole numbers"),
+        (3, None, "gallery cameras are missing"),
+    ],
+)
+def test_identities_and_cameras_that_do_not_fit_are_refused(place, given, message):
+    told = [np.array([1, 2, 3]), np.zeros(3, int), np.array([1, 2, 3, 4]), np.ones(4, int)]
+    told[place] = given
+    with pytest.raises(UserError, match=message):
+        judge_scores([np.zeros((3, 4))], *told)

@@ -5,7 +5,7 @@ from numba import njit
 
 from ogreid.errors import UserError
 
-__all__ = ["directions"]
+__all__ = ["check_rows", "directions", "same_width"]
 
 _GRID = 2.0**24
 
@@ -23,6 +23,33 @@ def directions(rows: np.ndarray, what: str, order: np.ndarray | None = None) -> 
         came = "holds a value that is not finite" if rows[bad].any() else "is all zeros"
         raise UserError(f"{what} {bad} {came}, so it has no direction to compare: look at the network")
     return unit
+
+
+def check_rows(side: str, rows: np.ndarray) -> None:
+    """Embeddings of one side are (rows, width) and real.
+
+    Raises:
+        UserError: they are not.
+    """
+    if rows.dtype.kind not in "fiu":
+        raise UserError(f"{side} embeddings are {rows.dtype}, expected real numbers")
+    if rows.ndim != 2 or rows.size == 0:
+        raise UserError(f"{side} embeddings have the shape {rows.shape}, expected (rows, width) with at least one row")
+
+
+def same_width(query: np.ndarray, gallery: np.ndarray) -> None:
+    """Both sides are embeddings of one width.
+
+    Raises:
+        UserError: they are not.
+    """
+    check_rows("query", query)
+    check_rows("gallery", gallery)
+    if query.shape[1] != gallery.shape[1]:
+        raise UserError(
+            f"query embeddings are {query.shape[1]} wide, gallery embeddings {gallery.shape[1]}: both must come from "
+            "the same network"
+        )
 
 
 @njit(nogil=True, cache=True)

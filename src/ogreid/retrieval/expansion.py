@@ -3,7 +3,8 @@
 import numpy as np
 
 from ogreid.errors import UserError
-from ogreid.retrieval.directions import directions
+from ogreid.retrieval.directions import directions, same_width
+from ogreid.retrieval.ranking import integers
 
 __all__ = ["expand_queries", "pool_queries"]
 
@@ -27,6 +28,7 @@ def expand_queries(
     Returns:
         (Q, D) float32 unit vectors.
     """
+    same_width(query, gallery)
     if not 1 <= count <= len(gallery):
         raise UserError(f"query expansion with {count} rows: expected 1 to the gallery's {len(gallery)}")
     asked, known = directions(query, "query"), directions(gallery, "gallery row")
@@ -54,6 +56,8 @@ def pool_queries(
         Pooled unit vectors (P, D) float32, identities (P,), cameras (P,), by identity, then camera.
     """
     unit = directions(query, "query")
+    identity = integers("query identities", identity, len(unit))
+    camera = integers("query cameras", camera, len(unit))
     pairs, member = np.unique(np.stack([identity, camera], axis=1), axis=0, return_inverse=True)
     pooled = np.zeros((len(pairs), unit.shape[1]), dtype=np.float64)
     np.add.at(pooled, member.ravel(), unit)

@@ -74,8 +74,8 @@ class RetrievalMetric(Metric):
     judged, and `judge` does not depend on blocks, so the result has the same bits for any number of processes.
 
     The states are flat or (R,), because a process without a single row must still join the gathering with an empty
-    tensor, and cannot know the width of an embedding that it never saw. Each row brings its width along: rows of 4 and of
-    6 numbers would otherwise pass for twice as many of 5.
+    tensor, and cannot know the width of an embedding that it never saw. Each row brings its width along: rows of 4 and
+    of 6 numbers would otherwise pass for twice as many of 5.
 
     Args:
         queries: number of query rows; their indices are 0 to ``queries - 1``.
@@ -170,7 +170,7 @@ class RetrievalMetric(Metric):
 
     def _gathered(self) -> Collected:
         flat, identity, camera, index = map(dim_zero_cat, (self.embedding, self.identity, self.camera, self.index))
-        widths = dim_zero_cat(self.width).unique().tolist()
+        widths = sorted(set(dim_zero_cat(self.width).tolist()))
         if len(index) and not (int(index.min()) >= 0 and int(index.max()) < self.queries + self.gallery):
             raise UserError(
                 f"row indices run from {int(index.min())} to {int(index.max())}, outside the set of "

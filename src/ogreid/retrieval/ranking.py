@@ -14,9 +14,9 @@ from jaxtyping import Float32, Float64, Int64
 
 from ogreid.errors import UserError
 from ogreid.retrieval import counting
-from ogreid.retrieval.directions import directions
+from ogreid.retrieval.directions import check_rows, directions, same_width
 
-__all__ = ["AveragePrecision", "Judgement", "Unanswerable", "judge", "summed_up"]
+__all__ = ["AveragePrecision", "Judgement", "Unanswerable", "integers", "judge", "summed_up"]
 
 Array = np.ndarray | torch.Tensor
 AveragePrecision = Literal["trapezoid", "step"]
@@ -129,11 +129,7 @@ def judge(
     device = query.device if isinstance(query, torch.Tensor) else torch.device("cpu")
     queries = _Rows.read("query", query, query_identity, query_camera)
     known = _Rows.read("gallery", gallery, gallery_identity, gallery_camera)
-    if queries.embedding.shape[1] != known.embedding.shape[1]:
-        raise UserError(
-            f"query embeddings are {queries.embedding.shape[1]} wide, gallery embeddings "
-            f"{known.embedding.shape[1]}: both must come from the same network"
-        )
+    same_width(queries.embedding, known.embedding)
     kept = np.flatnonzero(known.identity != -1)
     order = kept[np.argsort(known.identity[kept], kind="stable")]
     measures, precision = _measure(queries.sorted(np.arange(len(queries.identity))), known.sorted(order), block, device)
@@ -151,14 +147,11 @@ class _Rows(NamedTuple):
     @classmethod
     def read(cls, side: str, embedding: Array | None, identity: Array | None, camera: Array | None) -> "_Rows":
         rows = _numpy(f"{side} embeddings", embedding)
-        if rows.ndim != 2 or rows.size == 0:
-            raise UserError(
-                f"{side} embeddings have the shape {rows.shape}, expected (rows, width) with at least one row"
-            )
+        check_rows(side, rows)
         if rows.dtype not in (np.float32, np.float64):
             rows = rows.astype(np.float32)
-        identities = _integers(f"{side} identities", identity, len(rows))
-        cameras = _integers(f"{side} cameras", camera, len(rows))
+        identities = integers(f"{side} identities", identity, len(rows))
+        cameras = integers(f"{side} cameras", camera, len(rows))
         return cls(side, np.ascontiguousarray(rows), identities, cameras)
 
     def sorted(self, order: np.ndarray) -> "_Rows":
@@ -256,10 +249,15 @@ def _numpy(what: str, values: Array | None) -> np.ndarray:
     return np.asarray((values.float() if values.dtype in (torch.bfloat16, torch.float16) else values).numpy())
 
 
-def _integers(what: str, values: Array | None, rows: int) -> np.ndarray:
+def integers(what: str, values: Array | None, rows: int | None = None) -> np.ndarray:
+    """``values`` as (rows,) int64; of any length where no number of rows is given.
+
+    Raises:
+        UserError: they are missing, no whole numbers, or not as many.
+    """
     read = _numpy(what, values)
-    if read.shape != (rows,):
-        raise UserError(f"{what} have the shape {read.shape}, expected ({rows},): one for each embedding")
+    if read.shape != (read.size if rows is None else rows,):
+        raise UserError(f"{what} have the shape {read.shape}, expected ({rows or read.size},): one for each embedding")
     if read.dtype.kind not in "iu":
         raise UserError(f"{what} are {read.dtype}, expected whole numbers")
     return read.astype(np.int64)

@@ -18,7 +18,7 @@ from numba import njit
 from scipy import sparse
 
 from ogreid.errors import UserError
-from ogreid.retrieval.directions import directions
+from ogreid.retrieval.directions import directions, same_width
 
 __all__ = ["Reranking", "reranked_scores"]
 
@@ -62,9 +62,10 @@ def reranked_scores(
         (B, G) float32 for the queries in their order, B at most ``block``.
 
     Raises:
-        UserError: an embedding without direction, or fewer rows than neighbours.
+        UserError: an embedding without direction, widths that differ, or fewer rows than neighbours.
     """
     how = reranking or Reranking()
+    same_width(query, gallery)
     rows = directions(np.concatenate([query, gallery]), "row (queries first)")
     if len(rows) <= how.neighbours:
         raise UserError(f"re-ranking looks at {how.neighbours} neighbours of each row, there are {len(rows)} rows")

@@ -6,7 +6,7 @@ import numpy as np
 
 from ogreid.errors import UserError
 from ogreid.retrieval import counting
-from ogreid.retrieval.ranking import AveragePrecision, Judgement, Unanswerable, summed_up
+from ogreid.retrieval.ranking import AveragePrecision, Judgement, Unanswerable, integers, summed_up
 
 __all__ = ["judge_scores"]
 
@@ -34,13 +34,17 @@ def judge_scores(
         unanswerable: as in `judge`.
 
     Raises:
-        UserError: shapes that do not fit, scores that are not a number, no answerable query.
+        UserError: identities or cameras missing, shapes that do not fit, NaN among the scores, no answerable query.
     """
+    query_identity = integers("query identities", query_identity)
+    query_camera = integers("query cameras", query_camera, len(query_identity))
+    gallery_identity = integers("gallery identities", gallery_identity)
+    gallery_camera = integers("gallery cameras", gallery_camera, len(gallery_identity))
     measures = np.full((len(query_identity), 4), np.nan)
     precision = np.zeros(counting.RECALL_LEVELS)
     order = np.argsort(gallery_identity, kind="stable")
     order = order[gallery_identity[order] != -1]
-    identity, camera = gallery_identity[order].astype(np.int64), gallery_camera[order].astype(np.int64)
+    identity, camera = gallery_identity[order], gallery_camera[order]
     begin, end = (np.searchsorted(identity, query_identity, side=side) for side in ("left", "right"))
     first = 0
     for block in scores:
@@ -52,7 +56,7 @@ def judge_scores(
             )
         if np.isnan(block).any():
             raise UserError(f"scores of the queries {first} to {part.stop - 1} hold NaN, which has no rank")
-        sides = begin[part], end[part], query_camera[part].astype(np.int64)
+        sides = begin[part], end[part], query_camera[part]
         offsets, bins = counting.tally_scores(np.ascontiguousarray(block[:, order]), *sides, camera)
         counting.measure(offsets, bins, measures[part], precision)
         first = part.stop
