@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from lightning.pytorch.callbacks import Timer
+from lightning.pytorch.strategies import DDPStrategy
 
-from ogreid import checkpoint, fit, runs
+from ogreid import checkpoint, config, fit, runs, trainers
 from ogreid.errors import UserError
 
 TINY = [
@@ -96,6 +98,41 @@ def test_a_resumed_run_goes_on_in_its_folder_to_the_same_end(place):
     assert all(torch.equal(straight[name], resumed[name]) for name in straight)
 
 
+def test_the_last_checkpoint_is_the_last_one_even_where_nothing_got_better(place):
+    made = run("trainer.max_epochs=12")  # everyone is found long before the end
+    best, last = (torch.load(path, weights_only=True) for path in (made.checkpoints / "best.ckpt", made.last))
+    assert best["epoch"] < last["epoch"] == 11
+
+
+@pytest.mark.parametrize("limit", ["1", "0.5"])
+def test_a_part_of_the_validation_makes_no_best_checkpoint(place, limit):
+    made = run("trainer.max_epochs=2", f"trainer.limit_val_batches={limit}", "data.evaluation_batch=6")
+    assert made.best == made.last and [path.name for path in made.checkpoints.iterdir()] == ["last.ckpt"]
+    summary = json.loads((made.folder / "summary.json").read_text())
+    assert summary["retrieval"]["tiny"]["missing"] == 10 and summary["best_mAP"] is None
+    assert metrics(made, "val/tiny/missing") == [10]
+
+
+def test_a_sanity_check_leaves_no_numbers_behind(place):
+    made = run("trainer.max_epochs=2", "trainer.num_sanity_val_steps=1", "data.evaluation_batch=6")
+    assert len(metrics(made, "val/mAP")) == 1
+    assert "missing" not in json.loads((made.folder / "summary.json").read_text())["retrieval"]["tiny"]
+
+
+def test_what_the_trainer_is_told_reaches_it(place):
+    told = {"max_time": "00:00:10:00", "strategy": "ddp", "num_nodes": 2, "precision": "bf16-mixed", "devices": 2}
+    experiment = config.load("small", (*TINY, *(f"trainer.{key}={value}" for key, value in told.items())))
+    trainer = trainers.make_trainer(experiment, [], logger=False)
+    assert (trainer.num_nodes, trainer.num_devices, trainer.precision) == (2, 2, "bf16-mixed")
+    assert isinstance(trainer.strategy, DDPStrategy)
+    assert [c.time_remaining() for c in trainer.callbacks if isinstance(c, Timer)] == [600]
+
+
+def test_mixed_precision_trains_and_judges_on_a_cpu(place):
+    made = run("trainer.max_epochs=2", "trainer.precision=bf16-mixed")
+    assert json.loads((made.folder / "summary.json").read_text())["retrieval"]["tiny"]["mAP"] > 0
+
+
 def test_averaging_ends_with_weights_of_its_own(place):
     made = run("trainer.max_epochs=4", "optimiser.average=0.5")
     last = torch.load(made.last, weights_only=True)["state_dict"]
@@ -137,3 +174,20 @@ def test_a_truncated_checkpoint_and_a_missing_one_are_named(place):
         checkpoint.restore("cut.ckpt")
     with pytest.raises(UserError, match=r"gone.ckpt: no checkpoint there"):
         checkpoint.restore("gone.ckpt")
+
+
+@pytest.mark.parametrize(
+    "setting",
+    ["trainer.precision=99", "trainer.devices=many", "trainer.strategy=foo", "trainer.accelerator=abacus"],
+)
+def test_a_trainer_setting_that_does_not_exist_is_refused_before_anything_is_made(place, setting):
+    with pytest.raises(UserError, match="trainer settings are refused by Lightning: ") as caught:
+        run(setting)
+    assert "\n" not in str(caught.value)
+    assert not Path("runs").exists()
+
+
+def test_a_run_that_came_to_nothing_leaves_no_folder(place):
+    with pytest.raises(UserError, match="9999 points asked, each cloud has 256"):
+        run("data.points=9999")
+    assert list(Path("runs/small").iterdir()) == []

@@ -16,6 +16,6 @@ def nearest_names(name: str, known: Iterable[str], count: int = 3) -> str:
     Returns:
         `` Did you mean a, b?`` where something is near, else the whole list in alphabetical order.
     """
-    choices = sorted(known)
+    choices = sorted(set(known))
     near = difflib.get_close_matches(name, choices, n=count, cutoff=0.6)
     return f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(choices)}"

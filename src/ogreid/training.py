@@ -2,9 +2,10 @@
 
 import logging
 import os
+import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,7 +14,7 @@ import numpy as np
 from lightning.pytorch.callbacks import Callback, LearningRateMonitor, ModelCheckpoint
 from rich.console import Console
 
-from ogreid import runs
+from ogreid import processes, runs
 from ogreid.callbacks.averaging import TailAveraging
 from ogreid.callbacks.embeddings import KeepEmbeddings
 from ogreid.callbacks.pictures import Pictures
@@ -25,14 +26,17 @@ from ogreid.callbacks.validation import RetrievalValidation
 from ogreid.checkpoint import build_module
 from ogreid.config import Experiment
 from ogreid.data.datamodule import ReidDataModule
+from ogreid.errors import UserError
 from ogreid.models import build_model
 from ogreid.module import ReidModule
+from ogreid.parallel import SameNetwork
 from ogreid.reporting import write_report
 from ogreid.results import network_table, results_table, summaries
 from ogreid.retrieval.ranking import AveragePrecision
 from ogreid.runs import Run
 from ogreid.silence import silence
 from ogreid.tracking import loggers_for
+from ogreid.trainers import check_trainer, make_trainer
 
 __all__ = ["train"]
 
@@ -50,11 +54,16 @@ def train(experiment: Experiment, resume: str | None = None) -> Run:
         The run; its ``summary.json`` and ``report.html`` are written.
     """
     silence()
+    check_trainer(experiment)
     run = runs.open_run(resume) if resume else runs.start_run(experiment, runs.new_stamp(experiment))
     try:
-        with _log_to(run.folder / "log.txt"):
+        with _log_to(run.folder / "log.txt") if processes.rank() == 0 else nullcontext():
             log.debug("%s: %s", "resumed" if resume else "started", experiment.name)
             _train(experiment, run, _resume_from(run, resume))
+    except UserError:
+        if resume is None and processes.rank() == 0 and not run.checkpoints.exists():
+            shutil.rmtree(run.folder, ignore_errors=True)  # nothing came of it
+        raise
     finally:
         os.environ.pop(runs.STAMP, None)  # it belongs to this run; another one in this process gets its own
     return run
@@ -66,13 +75,13 @@ def _train(experiment: Experiment, run: Run, start: Path | None) -> None:
     data = ReidDataModule(experiment.data, experiment.seed, experiment.validation.transfer_every, Making())
     _prepare(data)
     module = build_module(experiment, data.identities)
-    if _rank() == 0:
+    if processes.rank() == 0:
         Console().print(network_table(experiment.model.name, module.network, data.points))
     baselines = run.summary().get("baselines") or _baselines(experiment, data, module)
     if experiment.trainer.compile:
         module.network.compile()
     callbacks = _callbacks(experiment, run, data.identities)
-    trainer = _trainer(experiment, run, callbacks)
+    trainer = make_trainer(experiment, callbacks, logger=loggers_for(experiment, run), default_root_dir=run.folder)
     trainer.fit(module, datamodule=data, ckpt_path=start)
     last = _judged(callbacks)
     if experiment.optimiser.average and not experiment.trainer.fast_dev_run:
@@ -88,7 +97,7 @@ def _prepare(data: ReidDataModule) -> None:
 
     Lightning's own launcher starts the other processes later; under torchrun and SLURM they wait here.
     """
-    if _rank() == 0:
+    if processes.rank() == 0:
         data.prepare_data()
     while not data.is_packed():
         time.sleep(1)
@@ -98,7 +107,7 @@ def _prepare(data: ReidDataModule) -> None:
 def _baselines(experiment: Experiment, data: ReidDataModule, module: ReidModule) -> dict[str, Any]:
     """Judged once, on the first process, before any training."""
     found: dict[str, Any] = {}
-    if _rank() != 0 or experiment.trainer.fast_dev_run:
+    if processes.rank() != 0 or experiment.trainer.fast_dev_run:
         return found
     for name in experiment.validation.baselines:
         judged = module if name == "untrained" else ReidModule(build_model(name), views=(1.0,))
@@ -120,10 +129,17 @@ def _baselines(experiment: Experiment, data: ReidDataModule, module: ReidModule)
 
 
 def _judges(experiment: Experiment) -> list[RetrievalValidation]:
-    partial = experiment.trainer.fast_dev_run or experiment.trainer.limit_val_batches not in (None, 1.0)
+    partial = _partial(experiment)
     definition = cast(AveragePrecision, experiment.validation.average_precision)
     kinds = (RetrievalValidation, TransferValidation)
     return [kind(partial=partial, average_precision=definition) for kind in kinds]
+
+
+def _partial(experiment: Experiment) -> bool:
+    """Whether validation sees a part of each set only, so that its numbers are no result."""
+    limit = experiment.trainer.limit_val_batches
+    whole = limit is None or (isinstance(limit, float) and limit == 1.0)  # the integer 1 is one batch
+    return experiment.trainer.fast_dev_run or not whole
 
 
 def _progress(experiment: Experiment) -> list[Callback]:
@@ -131,16 +147,13 @@ def _progress(experiment: Experiment) -> list[Callback]:
 
 
 def _callbacks(experiment: Experiment, run: Run, identities: int) -> list[Callback]:
-    best = ModelCheckpoint(
-        dirpath=run.checkpoints,
-        filename="best",
-        monitor="val/mAP",
-        mode="max",
-        save_top_k=1,
-        save_last=True,
-        enable_version_counter=False,
-    )
-    chosen: list[Callback] = [*_judges(experiment), best, Throughput(), Record(experiment, identities)]
+    chosen: list[Callback] = [
+        SameNetwork(),
+        *_judges(experiment),
+        *_checkpoints(experiment, run),
+        Throughput(),
+        Record(experiment, identities),
+    ]
     if experiment.optimiser.average:
         chosen.append(TailAveraging(experiment.optimiser.average))
     if experiment.runs.pictures:
@@ -152,34 +165,21 @@ def _callbacks(experiment: Experiment, run: Run, identities: int) -> list[Callba
     return [*chosen, *_progress(experiment)]
 
 
-def _trainer(experiment: Experiment, run: Run, callbacks: list[Callback]) -> L.Trainer:
-    how = experiment.trainer
-    return L.Trainer(
-        max_epochs=how.max_epochs,
-        max_steps=how.max_steps,
-        max_time=how.max_time,
-        accelerator=how.accelerator,
-        devices=int(how.devices) if how.devices.lstrip("-").isdigit() else how.devices,
-        strategy=how.strategy,
-        num_nodes=how.num_nodes,
-        precision=how.precision,  # type: ignore[arg-type]  # Lightning checks the text against its own list
-        gradient_clip_val=how.gradient_clip_val,
-        accumulate_grad_batches=how.accumulate_grad_batches,
-        sync_batchnorm=how.sync_batchnorm,
-        deterministic=how.deterministic,
-        fast_dev_run=how.fast_dev_run,
-        limit_train_batches=how.limit_train_batches,
-        limit_val_batches=how.limit_val_batches,
-        num_sanity_val_steps=how.num_sanity_val_steps,
-        log_every_n_steps=how.log_every_n_steps,
-        check_val_every_n_epoch=min(experiment.validation.every, how.max_epochs),
-        enable_progress_bar=how.enable_progress_bar,
-        enable_model_summary=False,
-        default_root_dir=run.folder,
-        logger=loggers_for(experiment, run),
-        callbacks=callbacks,
-        use_distributed_sampler=False,
+def _checkpoints(experiment: Experiment, run: Run) -> list[ModelCheckpoint]:
+    """``best`` and ``last``; no ``best`` by numbers of a part of the set.
+
+    Two callbacks, because Lightning's ``save_last`` is the last one that was the *best*: a run that gets no better
+    would be resumed from where it stopped improving.
+    """
+    last = ModelCheckpoint(dirpath=run.checkpoints, filename="last", enable_version_counter=False)
+    if _partial(experiment):
+        if processes.rank() == 0 and not experiment.trainer.fast_dev_run:
+            log.warning("limit_val_batches: mAP is of a part of each set, so no checkpoint is called the best")
+        return [last]
+    best = ModelCheckpoint(
+        dirpath=run.checkpoints, filename="best", monitor="val/mAP", mode="max", enable_version_counter=False
     )
+    return [best, last]
 
 
 def _judged(callbacks: list[Callback]) -> dict[str, Any]:
@@ -228,11 +228,6 @@ def _resume_from(run: Run, resume: str | None) -> Path | None:
     if resume is None:
         return None
     return Path(resume) if resume.endswith(".ckpt") else run.last
-
-
-def _rank() -> int:
-    """Of this process before the Trainer exists: torchrun's or SLURM's number; 0 elsewhere."""
-    return int(os.environ.get("RANK", os.environ.get("SLURM_PROCID", os.environ.get("LOCAL_RANK", "0"))))
 
 
 @contextmanager

@@ -1,0 +1,65 @@
+"""Lightning's Trainer from an experiment, checked early."""
+
+import warnings
+from typing import Any
+
+import lightning as L
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.callbacks import Callback
+
+from ogreid.errors import UserError
+from ogreid.parallel import SharedNorms
+from ogreid.settings import Experiment
+
+__all__ = ["check_trainer", "make_trainer"]
+
+
+def make_trainer(experiment: Experiment, callbacks: list[Callback], **more: Any) -> L.Trainer:  # noqa: ANN401
+    """Lightning's Trainer as the experiment says.
+
+    Args:
+        experiment: resolved.
+        callbacks: whatever takes part.
+        **more: handed on to the Trainer: logger, default_root_dir.
+
+    Raises:
+        UserError: a precision, strategy or device that is not to be had here.
+    """
+    how = experiment.trainer
+    settings: dict[str, Any] = dict(
+        max_epochs=how.max_epochs,
+        max_steps=how.max_steps,
+        max_time=how.max_time,
+        accelerator=how.accelerator,
+        devices=int(how.devices) if how.devices.lstrip("-").isdigit() else how.devices,
+        strategy=how.strategy,
+        num_nodes=how.num_nodes,
+        precision=how.precision,
+        gradient_clip_val=how.gradient_clip_val,
+        accumulate_grad_batches=how.accumulate_grad_batches,
+        sync_batchnorm=how.sync_batchnorm,
+        deterministic=how.deterministic,
+        fast_dev_run=how.fast_dev_run,
+        limit_train_batches=how.limit_train_batches,
+        limit_val_batches=how.limit_val_batches,
+        num_sanity_val_steps=how.num_sanity_val_steps,
+        log_every_n_steps=how.log_every_n_steps,
+        check_val_every_n_epoch=min(experiment.validation.every, how.max_epochs),
+        enable_progress_bar=how.enable_progress_bar,
+        enable_model_summary=False,
+        callbacks=callbacks,
+        plugins=[SharedNorms()] if how.sync_batchnorm else None,
+        use_distributed_sampler=False,
+    )
+    try:
+        return L.Trainer(**settings, **more)
+    except (ValueError, TypeError, RuntimeError, MisconfigurationException) as error:
+        why = " ".join(str(error).split())
+        raise UserError(f"trainer settings are refused by Lightning: {why[:240]}; --print-config shows them") from error
+
+
+def check_trainer(experiment: Experiment) -> None:
+    """Fail before any data is made, where Lightning would refuse the settings later."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the real Trainer says it again
+        make_trainer(experiment, [], logger=False, enable_checkpointing=False)
