@@ -4,9 +4,9 @@ import json
 
 import numpy as np
 import pytest
-from fabricated import make_run
 from PIL import Image
 
+from fabricated import make_run
 from ogreid import evaluate
 from ogreid.errors import UserError
 from ogreid.pack import main as pack
@@ -42,6 +42,18 @@ def test_an_unknown_way_is_refused_with_the_nearest_one(root):
     asked = ["--model", "histogram", "--on", "people-folder", "--data", str(root / "data")]
     with pytest.raises(UserError, match="--also rerankd: did you mean re-ranked"):
         evaluate.main([*asked, "--also", "rerankd"])
+
+
+def test_a_set_that_cannot_be_judged_is_named(tmp_path):
+    """Everybody was seen once only."""
+    (tmp_path / "images").mkdir()
+    for identity in (1, 2, 3):
+        crop = np.full((128, 64, 3), 60 * identity, dtype=np.uint8)
+        Image.fromarray(crop).save(tmp_path / "images" / f"{identity:04}_c{identity}_0.png")
+    where = ["--data", str(tmp_path)]
+    pack(["people-folder", "--images", str(tmp_path / "images"), *where, "--workers", "1"])
+    with pytest.raises(UserError, match="people-folder: none of the 3 queries has a match from another camera"):
+        evaluate.main(["--model", "histogram", "--on", "people-folder", *where, "--points", "2048"])
 
 
 def test_the_papers_rows_fit_the_run_that_is_judged(tmp_path):

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from ogreid.batch import CloudBatch
 from ogreid.data.datamodule import ReidDataModule, RetrievalSet
+from ogreid.errors import UserError
 from ogreid.retrieval.metric import RetrievalMetric
 from ogreid.retrieval.ranking import AveragePrecision, Judgement
 
@@ -70,11 +71,18 @@ class RetrievalValidation(L.Callback):
             self.metrics[dataloader_idx].update(outputs, batch.identity, batch.camera, batch.index)
 
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Judge and log. All processes hold the same judgement."""
+        """Judge and log. All processes hold the same judgement.
+
+        Raises:
+            UserError: what the metric refuses, with the name of the set.
+        """
         data = _data(trainer)
         for i, metric in self.metrics.items():
             judged = data.retrieval_sets[i]
-            judgement = metric.compute()
+            try:
+                judgement = metric.compute()
+            except UserError as error:
+                raise UserError(f"{judged.name}: {error}") from error
             if trainer.sanity_checking:
                 continue
             self.judgements[judged.name] = judgement
