@@ -141,6 +141,12 @@ def test_the_papers_numbers_stand_beside_a_run_on_its_benchmark(tmp_path):
     assert "13.90" in text
 
 
+def test_one_run_shows_its_transfer_as_a_heat_map(tmp_path):
+    read = outline(write_report(make_run(tmp_path / "run", pictures=False)))
+    heat = [attributes["style"] for tag, attributes in read.elements if tag == "td" and "style" in attributes]
+    assert heat == ["--heat: 40%", "--heat: 20%"]
+
+
 def test_several_runs_are_compared_with_what_they_share_only_once(tmp_path):
     runs = [make_run(tmp_path / f"made/s{k}", k=k, level=30 + k, pictures=False) for k in (4, 8)]
     runs.append(make_run(tmp_path / "other/s0", train="winter-8", transfer="plaza-8", pictures=False))

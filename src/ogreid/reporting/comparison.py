@@ -10,7 +10,8 @@ from typing import Any
 from ogreid.reporting.charts import Line, line_chart
 from ogreid.reporting.page import judged_lines, render, titled, write
 from ogreid.reporting.reading import RunRecord, read_run
-from ogreid.reporting.tables import COLUMNS, Row, html_table, rows_of
+from ogreid.reporting.tables import COLUMNS, Row, html_table, rows_of, scrolling
+from ogreid.reporting.transfer import transfer_map
 
 __all__ = ["comparison_rows", "named_runs", "write_comparison"]
 
@@ -30,7 +31,7 @@ def write_comparison(folders: Sequence[Path], target: Path) -> Path:
     sections = [
         titled("Results", html_table(rows, "Retrieval and transfer, in percent"), "results"),
         titled("While training", _overlaid(runs), "curves"),
-        titled("From benchmark to benchmark", _transfer_map(runs), "transfer"),
+        titled("From benchmark to benchmark", transfer_map(runs, sources=2), "transfer"),
         titled("Where the settings differ", _differences(runs), "settings"),
     ]
     names = ", ".join(dict.fromkeys(run.name for run in runs.values()))
@@ -85,33 +86,6 @@ def _overlaid(runs: Mapping[str, RunRecord]) -> str:
     return f'<div class="charts">{"".join(charts)}</div>' if any(charts) else ""
 
 
-def _transfer_map(runs: Mapping[str, RunRecord]) -> str:
-    """The mAP from source to target, the best run where there are several; only where there are two sources."""
-    best: dict[tuple[str, str], float] = {}
-    for run in runs.values():
-        source = " + ".join(run.setting("data.train", []))
-        for on, (found, _) in run.numbers().items():
-            best[source, on] = max(best.get((source, on), 0.0), float(found["mAP"]))
-    sources, targets = (list(dict.fromkeys(pair[side] for pair in best)) for side in (0, 1))
-    if len(sources) < 2:
-        return ""
-    heads = "".join(f'<th scope="col">{escape(name)}</th>' for name in targets)
-    body = "".join(
-        f'<tr><th scope="row">{escape(source)}</th>{"".join(_heat(best.get((source, on))) for on in targets)}</tr>'
-        for source in sources
-    )
-    caption = "mAP in percent; trained on the row, judged on the column"
-    return _scrolling(
-        "heat", f"<caption>{caption}</caption><thead><tr><td></td>{heads}</tr></thead><tbody>{body}</tbody>"
-    )
-
-
-def _heat(value: float | None) -> str:
-    if value is None:
-        return "<td>\N{EN DASH}</td>"
-    return f'<td style="--heat: {min(max(value, 0.0), 100.0):.0f}%">{value:.1f}</td>'
-
-
 def _differences(runs: Mapping[str, RunRecord]) -> str:
     flat = {name: dict(_flat(run.experiment)) for name, run in runs.items()}
     keys = dict.fromkeys(key for settings in flat.values() for key in settings)
@@ -125,11 +99,7 @@ def _differences(runs: Mapping[str, RunRecord]) -> str:
         + "</tr>"
         for key in differing
     )
-    return _scrolling("plain", f"<thead><tr><td></td>{heads}</tr></thead><tbody>{body}</tbody>")
-
-
-def _scrolling(kind: str, table: str) -> str:
-    return f'<div class="scroll"><table class="{kind}">{table}</table></div>'
+    return scrolling("plain", f"<thead><tr><td></td>{heads}</tr></thead><tbody>{body}</tbody>")
 
 
 def _flat(settings: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:

@@ -14,6 +14,7 @@ from ogreid.reporting.charts import Line, line_chart, thin_out
 from ogreid.reporting.pictures import cloud_html, gallery_html, map_html
 from ogreid.reporting.reading import RunRecord, read_run
 from ogreid.reporting.tables import html_table, rows_of
+from ogreid.reporting.transfer import transfer_map
 
 __all__ = ["judged_lines", "render", "titled", "write", "write_report"]
 
@@ -100,7 +101,9 @@ def _results(run: RunRecord) -> str:
         ),
     ]
     table = html_table(rows, "Retrieval and transfer")
-    return titled("Results", f'{table}<p class="note">{note}</p><div class="charts">{"".join(charts)}</div>', "results")
+    heat = transfer_map({run.name: run})
+    drawn = f'<div class="charts">{"".join(charts)}</div>'
+    return titled("Results", f'{table}<p class="note">{note}</p>{heat}{drawn}', "results")
 
 
 def _curves(run: RunRecord) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 from ogreid.reporting.published import published_for
 from ogreid.reporting.reading import RunRecord
 
-__all__ = ["COLUMNS", "Row", "csv_table", "html_table", "markdown_table", "models_table", "rows_of"]
+__all__ = ["COLUMNS", "Row", "csv_table", "html_table", "markdown_table", "models_table", "rows_of", "scrolling"]
 
 COLUMNS = {
     "rank1": "rank-1",
@@ -141,3 +141,13 @@ def _queries(row: Row) -> str:
     if row.numbers.get("missing"):
         notes.append(f"partial: {row.numbers['missing']} rows missing")
     return ", ".join(notes)
+
+
+def scrolling(kind: str, table: str) -> str:
+    """A table that scrolls sideways on a narrow screen.
+
+    Args:
+        kind: class of the table.
+        table: what stands inside its tags.
+    """
+    return f'<div class="scroll"><table class="{kind}">{table}</table></div>'
