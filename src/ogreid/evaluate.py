@@ -35,6 +35,7 @@ def parser() -> doors.Parser:
     made.add_argument("--weights", default="model_last.pth", help="file in the released folder (%(default)s)")
     made.add_argument("--data", metavar="DIR", help="data root (OGREID_DATA, else data)")
     made.add_argument("--points", type=int, help="points per cloud (default: as trained; 4096 without training)")
+    made.add_argument("--devices", type=int, default=1, help="processes that share the work (%(default)s)")
     made.add_argument(
         "--also", nargs="+", action="extend", default=[], metavar="WAY", help="re-ranked, expanded, multi-query"
     )
@@ -51,15 +52,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     check_stores(config.Data(root=root, train=[], retrieval=asked.on))
     from rich.console import Console
 
-    from ogreid import judging
+    from ogreid import judging, processes
     from ogreid.results import results_table
 
     network = judging.network_for(asked.checkpoint, asked.published, asked.model, asked.weights)
-    found = judging.judge_stores(network, asked.on, root, points=asked.points, also=asked.also)
+    found = judging.judge_stores(network, asked.on, root, points=asked.points, also=asked.also, devices=asked.devices)
+    if processes.rank() != 0:
+        return 0
     rows = {(network.name, on): numbers for on, numbers in found.items()}
-    Console().print(results_table(network.name, rows | _published(asked.checkpoint, found)))
+    paper = _published(asked.checkpoint, found)
+    Console().print(results_table(network.name, rows | paper))
     if asked.json is not None:
-        _write(asked.json, {"network": network.name, "retrieval": found})
+        told = [{"source": source, "on": on, **numbers} for (source, on), numbers in paper.items()]
+        _write(asked.json, {"network": network.name, "retrieval": found, "published": told})
     sys.stdout.flush()
     return 0
 

@@ -52,7 +52,12 @@ def network_for(run: str | None, published: str | None, model: str | None, weigh
 
 
 def judge_stores(
-    judged: Judged, stores: Sequence[str], root: str, points: int | None = None, also: Sequence[str] = ()
+    judged: Judged,
+    stores: Sequence[str],
+    root: str,
+    points: int | None = None,
+    also: Sequence[str] = (),
+    devices: int = 1,
 ) -> dict[str, Any]:
     """The numbers of ``summary.json`` for each store, percentages as 0..100.
 
@@ -62,6 +67,7 @@ def judge_stores(
         root: data root.
         points: per cloud; as trained where it is not given.
         also: keys of :data:`ogreid.retrieval.variants.VARIANTS`; their numbers come as ``<store>, <variant>``.
+        devices: processes that share the work; each returns the same numbers, to the bit, whatever their number.
     """
     silence()
     for name in also:
@@ -73,7 +79,7 @@ def judge_stores(
     data = ReidDataModule(how, progress=Making())
     judge = RetrievalValidation()
     trainer = L.Trainer(
-        devices=1,
+        devices=devices,
         logger=False,
         callbacks=[judge, ReidProgress(leave=False)],
         enable_model_summary=False,
