@@ -1,4 +1,4 @@
-"""Real input without real people: retrieval on the photo-like pictures of the PyPI package ``openpeople`` (MIT).
+"""Real input without real people: retrieval on the photo-like pictures of the Python package ``openpeople`` (MIT).
 
 pip install openpeople                                  # 0.1.2 was used; into this project's environment or another
 python benchmarks/openpeople.py --crops crops           # cut the full-body views only, and look at them
