@@ -22,6 +22,9 @@ def rank() -> int:
     return nodes_before + int(os.environ.get("LOCAL_RANK", 0))
 
 
+_MET_AT: list[object] = []
+
+
 def agree(make: Callable[[], str]) -> str:
     """One text for all processes that torchrun (or anything that sets its variables) started: the first one makes it.
 
@@ -31,6 +34,9 @@ def agree(make: Callable[[], str]) -> str:
     if int(os.environ.get("WORLD_SIZE", 1)) == 1 or not {"RANK", "MASTER_ADDR", "MASTER_PORT"} <= os.environ.keys():
         return make()
     store, number, world = next(rendezvous("env://"))
+    # Kept open: the process group meets at the same place a moment later (torch shares the server within a process),
+    # and a process that comes early must not find one that is about to close.
+    _MET_AT.append(store)
     attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")  # the store outlives a restart
     text, readers = f"ogreid/text/{attempt}", f"ogreid/readers/{attempt}"
     if number == 0:

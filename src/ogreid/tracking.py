@@ -82,7 +82,8 @@ def _wandb(experiment: Experiment, run: Run, *, offline: bool) -> ProjectWandbLo
         entity=how.entity,
         name=f"{experiment.name}-{run.folder.name}",
         id=run.tracking_id,
-        save_dir=run.folder,
+        # Absolute: W&B's service may have been started by an earlier run, in another working directory.
+        save_dir=run.folder.resolve(),
         offline=offline,
         resume=None if offline else "allow",  # offline runs are joined by their id when they are synchronised
         group=how.group or experiment.name,
