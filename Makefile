@@ -6,7 +6,7 @@ PIP := $(PY) -m pip --disable-pip-version-check install --quiet
 JOBS := $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint cluster bench soak clean
+.PHONY: help setup demo test thorough lint cluster bench soak clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | awk -F'\t' '{printf "make %-8s %s\n", $$1, $$2}'
@@ -17,7 +17,10 @@ demo: $(VENV)/.ready ## watch OG-Net learn to find synthetic people (about 6 min
 	@$(PY) -m ogreid.fit --experiment demo
 
 test: $(VENV)/.test $(VENV)/.cluster lint ## ruff, types and the test suite
-	@$(PY) -m pytest -n $(JOBS) -m "not slow and not gpu"
+	@$(PY) -m pytest -n $(JOBS) -m "not thorough and not slow and not gpu"
+
+thorough: $(VENV)/.test $(VENV)/.cluster ## what CI runs beside the test suite (10 minutes)
+	@$(PY) -m pytest -n $(JOBS) -m "thorough and not slow and not gpu"
 
 lint: $(VENV)/.test
 	@$(PY) -m ruff check . && $(PY) -m ruff format --check . && $(PY) -m mypy
