@@ -1,6 +1,7 @@
 """W&B: offline without a key, never asking, and what a run logs can be read back."""
 
 import warnings
+from pathlib import Path
 
 import pytest
 
@@ -57,3 +58,36 @@ def test_metrics_of_a_resumed_run_follow_the_old_ones(tmp_path):
         logger.log_metrics({name: 0.5}, step=step)
         logger.save()
     assert (tmp_path / "metrics.csv").read_text().split() == ["loss,mAP,step", "0.5,,1", ",0.5,2"]
+
+
+def test_a_resumed_run_logs_no_row_twice_and_loses_none(tmp_path):
+    """What was logged after the checkpoint is logged again; a row that was cut short by a kill does not stay."""
+
+    def logger():
+        return tracking.RunCSVLogger(save_dir=tmp_path, name="", version="", flush_logs_every_n_steps=1000)
+
+    first = logger()
+    first.log_metrics({"loss": 0.5}, step=0)
+    place = tracking.KeepPlace(first).state_dict()
+    assert "0.5" in (tmp_path / "metrics.csv").read_text()
+    first.log_metrics({"loss": 0.25, "mAP": 7}, step=1)
+    first.save()
+    with (tmp_path / "metrics.csv").open("a") as file:
+        file.write("0.12")
+    second = logger()
+    tracking.KeepPlace(second).load_state_dict(place)
+    second.log_metrics({"loss": 0.25}, step=1)
+    second.save()
+    assert (tmp_path / "metrics.csv").read_text().split() == ["loss,mAP,step", "0.5,,0", "0.25,,1"]
+    assert tracking.KeepPlace(second).state_dict() == {"rows": 2}
+
+
+def test_a_header_that_grows_is_never_half_written(tmp_path, monkeypatch):
+    logger = tracking.RunCSVLogger(save_dir=tmp_path, name="", version="")
+    logger.log_metrics({"loss": 0.5}, step=0)
+    logger.save()
+    logger.log_metrics({"mAP": 7}, step=1)
+    monkeypatch.setattr(Path, "replace", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        logger.save()
+    assert (tmp_path / "metrics.csv").read_text().split() == ["loss,step", "0.5,0"]

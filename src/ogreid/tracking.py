@@ -1,11 +1,13 @@
 """Where numbers go while training: ``metrics.csv`` always, Weights & Biases unless disabled."""
 
 import csv
+import io
 import netrc
 import os
 from pathlib import Path
 from typing import Any
 
+import lightning as L
 import wandb
 from lightning.fabric.loggers.logger import rank_zero_experiment
 from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
@@ -13,18 +15,48 @@ from lightning.pytorch.loggers.csv_logs import ExperimentWriter
 
 from ogreid import config
 from ogreid.config import Experiment
-from ogreid.runs import Run
+from ogreid.runs import Run, write_atomically
 
-__all__ = ["ProjectWandbLogger", "RunCSVLogger", "loggers_for", "wandb_mode"]
+__all__ = ["KeepPlace", "ProjectWandbLogger", "RunCSVLogger", "loggers_for", "wandb_mode"]
 
 
 class _GoingOn(ExperimentWriter):
     """Appends to a ``metrics.csv`` that is there; Lightning's own writer deletes it, and a resumed run its history."""
 
+    rows: int
+
+    def save(self) -> None:
+        """Append what was logged since the last time."""
+        self.rows += len(self.metrics)
+        super().save()
+
+    def cut(self, rows: int) -> None:
+        """Keep the first rows of the file; what stands after them was logged by a process that got no further."""
+        if rows < self.rows:
+            self._rewrite(self._read()[:rows])
+            self.rows = rows
+
     def _check_log_dir_exists(self) -> None:
-        if self._fs.isfile(self.metrics_file_path):
-            with self._fs.open(self.metrics_file_path, "r", newline="") as file:
+        self.rows = 0
+        if Path(self.metrics_file_path).is_file():
+            with Path(self.metrics_file_path).open(newline="") as file:
                 self.metrics_keys = next(csv.reader(file), [])
+            self.rows = len(self._read())
+
+    def _rewrite_with_new_header(self, fieldnames: list[str]) -> None:
+        self._rewrite(self._read())
+
+    def _read(self) -> list[dict[str, str]]:
+        with Path(self.metrics_file_path).open(newline="") as file:
+            return list(csv.DictReader(file))
+
+    def _rewrite(self, rows: list[dict[str, str]]) -> None:
+        """Beside, then renamed: Lightning's own rewrites in place, where a kill loses everything."""
+        text = io.StringIO(newline="")
+        writer = csv.DictWriter(text, self.metrics_keys, extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows(rows)
+        write_atomically(Path(self.metrics_file_path), text.getvalue())
 
 
 class RunCSVLogger(CSVLogger):
@@ -37,6 +69,29 @@ class RunCSVLogger(CSVLogger):
         if self._experiment is None:
             self._experiment = _GoingOn(log_dir=self.log_dir)
         return self._experiment  # type: ignore[return-value]  # Lightning declares its private parent
+
+
+class KeepPlace(L.Callback):
+    """Every checkpoint says how long ``metrics.csv`` was, and a resumed run cuts it to that: no row is lost or doubled.
+
+    Args:
+        logger: whose file.
+    """
+
+    def __init__(self, logger: RunCSVLogger) -> None:
+        self.logger = logger
+
+    def state_dict(self) -> dict[str, int]:
+        """Called by Lightning for each checkpoint; what was logged before it is on the disk before it."""
+        self.logger.save()
+        writer = self.logger.experiment
+        return {"rows": writer.rows if isinstance(writer, _GoingOn) else 0}  # not the first process: no writer
+
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        """Called by Lightning when a run goes on."""
+        writer = self.logger.experiment
+        if isinstance(writer, _GoingOn):
+            writer.cut(state_dict["rows"])
 
 
 class ProjectWandbLogger(WandbLogger):

@@ -35,7 +35,7 @@ from ogreid.results import network_table, results_table, summaries
 from ogreid.retrieval.ranking import AveragePrecision
 from ogreid.runs import Run
 from ogreid.silence import silence
-from ogreid.tracking import loggers_for
+from ogreid.tracking import KeepPlace, RunCSVLogger, loggers_for
 from ogreid.trainers import check_trainer, make_trainer
 
 __all__ = ["train"]
@@ -81,7 +81,9 @@ def _train(experiment: Experiment, run: Run, start: Path | None) -> None:
     if experiment.trainer.compile:
         module.network.compile()
     callbacks = _callbacks(experiment, run, data.identities)
-    trainer = make_trainer(experiment, callbacks, logger=loggers_for(experiment, run), default_root_dir=run.folder)
+    loggers = loggers_for(experiment, run)
+    callbacks += [KeepPlace(logger) for logger in loggers if isinstance(logger, RunCSVLogger)]
+    trainer = make_trainer(experiment, callbacks, logger=loggers, default_root_dir=run.folder)
     trainer.fit(module, datamodule=data, ckpt_path=start)
     last = _judged(callbacks)
     if experiment.optimiser.average and not experiment.trainer.fast_dev_run:
