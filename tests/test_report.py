@@ -40,8 +40,10 @@ def test_tables_come_as_markdown_and_csv(tmp_path, capsys):
     assert any(line.startswith("| duke (transfer) | paper, Table III") for line in lines)
     main([run, "--csv"])
     rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
-    assert [row["kind"] for row in rows] == ["run", "baseline", "baseline", "paper", "run", "paper"]
+    kinds = ["run", "baseline", "baseline", "paper", "difference", "run", "paper", "difference"]
+    assert [row["kind"] for row in rows] == kinds
     assert float(rows[0]["mAP"]) == 40
+    assert float(rows[4]["mAP"]) == pytest.approx(40 - 70.56) and rows[4]["rank5"] == ""
 
 
 def test_networks_are_listed_with_what_they_cost(monkeypatch, capsys):

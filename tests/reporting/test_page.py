@@ -139,6 +139,16 @@ def test_the_papers_numbers_stand_beside_a_run_on_its_benchmark(tmp_path):
     assert "70.56" in text
     assert "paper, Table III, released weights" in text
     assert "13.90" in text
+    assert "ognet minus paper" in text
+    assert "\N{MINUS SIGN}30.56" in text  # 40 beside 70.56
+    assert "+6.10" in text  # 20 beside 13.9
+
+
+def test_the_mean_of_repetitions_is_what_stands_beside_the_paper(tmp_path):
+    runs = [make_run(tmp_path / f"made/s{i}", train="market", level=40.0 + i, pictures=False) for i in range(3)]
+    text = " ".join(outline(write_comparison(runs, tmp_path / "all.html")).text)
+    assert text.count("paper, Table II") == 1
+    assert text.count("minus paper") == 1 and "\N{MINUS SIGN}29.56" in text  # 41 beside 70.56
 
 
 def test_one_run_shows_its_transfer_as_a_heat_map(tmp_path):

@@ -4,12 +4,14 @@ from pathlib import Path
 
 import pytest
 
+from ogreid import config
 from ogreid.reporting.published import published_for, published_tables
 from ogreid.reporting.reading import RunRecord
 
 
-def run(train="market", model="ognet", loss="circle", inputs="scene"):
-    settings = {"data": {"train": [train], "inputs": inputs}, "model": {"name": model}, "loss": {"name": loss}}
+def run(train="market", model="ognet", loss="circle", inputs="scene", **own):
+    settings = {"train": [train], "inputs": inputs}
+    settings = {"data": settings, "model": {"name": model, "widths": None, **own}, "loss": {"name": loss}}
     return RunRecord(Path("run"), settings, {}, {})
 
 
@@ -51,3 +53,35 @@ def test_every_entry_of_the_comparison_table_covers_the_four_benchmarks_in_perce
             rank1, mean = entry[benchmark]
             assert 0 < mean < 100
             assert 0 < rank1 < 100
+
+
+@pytest.mark.parametrize(
+    ("settings", "table", "mean"),
+    [
+        ({"loss": "ce", "k": 1}, "Table IV, without graph", 65.50),
+        ({"loss": "ce", "k": 1, "gate": False}, "Table IV, without gate", 64.65),
+        ({"loss": "ce", "last_graph": "position"}, "Table IV, without appearance", None),
+        ({"model": "ognet_deep", "short_cut": "none"}, "Table V, without short-cut", 68.49),
+        ({"k": 8}, "Table II, network as published", 70.56),
+    ],
+)
+def test_a_network_of_its_own_is_laid_beside_the_ablation_it_repeats(settings, table, mean):
+    found = published_for(run(**settings), "market")
+    assert found.source.startswith(table)
+    assert found.numbers().get("mAP") == mean
+
+
+@pytest.mark.parametrize("name", ["market_no_graph", "market_no_gate", "market_position_graph", "market_visible"])
+def test_experiments_that_repeat_a_table_find_it(name):
+    settings = config.to_dict(config.load(name))
+    (on,) = settings["data"]["train"]
+    source = published_for(RunRecord(Path("run"), settings, {}, {}), on).source
+    assert source.split(",")[0] == ("Table I" if name == "market_visible" else "Table IV")
+    assert settings["description"].rstrip(")").endswith("Table I" if name == "market_visible" else "Tables IV and V")
+
+
+def test_a_difference_is_taken_between_numbers_of_one_kind_only():
+    paper = published_for(run(), "market")
+    ours = {"rank1": 90.0, "mAP": 70.0, "mINP": 30.0}
+    assert paper.minus(ours, "trapezoid") == pytest.approx({"rank1": 2.2, "mAP": -0.56})
+    assert paper.minus(ours, "step") == pytest.approx({"rank1": 2.2})

@@ -10,7 +10,7 @@ from typing import Any
 from ogreid.reporting.charts import Line, line_chart
 from ogreid.reporting.page import judged_lines, render, titled, write
 from ogreid.reporting.reading import RunRecord, read_run
-from ogreid.reporting.tables import COLUMNS, Row, html_table, rows_of, scrolling
+from ogreid.reporting.tables import COLUMNS, Row, beside_paper, html_table, rows_of, scrolling
 from ogreid.reporting.transfer import transfer_map
 
 __all__ = ["comparison_rows", "named_runs", "write_comparison"]
@@ -44,30 +44,43 @@ def named_runs(folders: Sequence[Path]) -> dict[str, RunRecord]:
 
 
 def comparison_rows(runs: Mapping[str, RunRecord]) -> list[Row]:
-    """Rows of all runs, by data set; what is the same for several runs (baselines, the paper) only once."""
+    """Rows of all runs, by data set; what is the same for several runs (baselines, the paper) only once.
+
+    Runs whose settings differ in nothing but the seed have a mean, and it is the mean that is laid beside the paper.
+    """
     rows: list[Row] = []
-    for name, run in runs.items():
-        rows += [row for row in rows_of(run, who=name) if row not in rows]
-    rows += _means(runs)
+    for group in _repetitions(runs):
+        own = [row for name in group for row in rows_of(runs[name], who=name)]
+        if len(group) > 1:
+            run = runs[group[0]]
+            means = _means([runs[name] for name in group])
+            own = [row for row in own if row.kind != "difference"]
+            own += [row for mean_row in means for row in (mean_row, *beside_paper(run, mean_row))]
+        for row in own:
+            rows += [row] if row not in rows else []
     names = list(dict.fromkeys(row.on for row in rows))
-    kinds = ("run", "mean", "baseline", "paper")
+    kinds = ("run", "mean", "baseline", "paper", "difference")
     return sorted(rows, key=lambda row: (names.index(row.on), row.transfer, kinds.index(row.kind)))
 
 
-def _means(runs: Mapping[str, RunRecord]) -> list[Row]:
-    """Per data set the mean and the standard deviation over runs whose settings differ in nothing but the seed."""
-    alike: dict[tuple[tuple[str, str], ...], list[RunRecord]] = defaultdict(list)
-    for run in runs.values():
+def _repetitions(runs: Mapping[str, RunRecord]) -> list[list[str]]:
+    """The names of runs that differ in nothing but the seed, together."""
+    alike: dict[tuple[tuple[str, str], ...], list[str]] = defaultdict(list)
+    for name, run in runs.items():
         settings = tuple(one for one in _flat(run.experiment) if one[0] != "seed" and not one[0].startswith("runs."))
-        alike[settings].append(run)
+        alike[settings].append(name)
+    return list(alike.values())
+
+
+def _means(group: Sequence[RunRecord]) -> list[Row]:
+    """Per data set the mean and the standard deviation over the runs."""
     rows = []
-    for group in alike.values():
-        judged = [run.numbers() for run in group]
-        for on, (numbers, transfer) in judged[0].items() if len(group) > 1 else ():
-            found = [one[on][0] for one in judged if on in one]
-            means = {key: mean(one[key] for one in found) for key in COLUMNS if key in numbers}
-            spread = {f"{key}_spread": stdev(one[key] for one in found) for key in means if len(found) > 1}
-            rows.append(Row(on, transfer, f"{group[0].name}, mean of {len(found)}", "mean", means | spread))
+    judged = [run.numbers() for run in group]
+    for on, (numbers, transfer) in judged[0].items():
+        found = [one[on][0] for one in judged if on in one]
+        means = {key: mean(one[key] for one in found) for key in COLUMNS if key in numbers}
+        spread = {f"{key}_spread": stdev(one[key] for one in found) for key in means if len(found) > 1}
+        rows.append(Row(on, transfer, f"{group[0].name}, mean of {len(found)}", "mean", means | spread))
     return rows
 
 

@@ -1,6 +1,7 @@
 """The paper's numbers that fit a run, from ``experiments/published.yaml``."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,11 @@ from omegaconf import OmegaConf
 
 from ogreid.reporting.reading import RunRecord
 
-__all__ = ["Published", "published_for", "published_tables"]
+__all__ = ["Published", "own_settings", "published_for", "published_tables"]
 
 BENCHMARKS = {"market": "Market-1501", "duke": "DukeMTMC-reID", "msmt": "MSMT17", "cuhk": "CUHK03-NP"}
+_VISIBLE = "-visible"
+_PAPERS = "trapezoid"
 
 
 @dataclass(frozen=True)
@@ -20,17 +23,28 @@ class Published:
 
     Attributes:
         source: table, and which record where there are several.
-        rank1: percent.
-        mean_average_precision: percent, trapezoid.
+        rank1: percent; None where the paper does not say.
+        mean_average_precision: percent, trapezoid; None where the paper gives a difference only.
     """
 
     source: str
-    rank1: float
-    mean_average_precision: float
+    rank1: float | None
+    mean_average_precision: float | None
 
     def numbers(self) -> dict[str, float]:
         """Under the names of ``summary.json``."""
-        return {"rank1": self.rank1, "mAP": self.mean_average_precision}
+        found = {"rank1": self.rank1, "mAP": self.mean_average_precision}
+        return {name: value for name, value in found.items() if value is not None}
+
+    def minus(self, numbers: Mapping[str, float], definition: str) -> dict[str, float]:
+        """What ``numbers`` have more than the paper, in percentage points; no mAP of another definition.
+
+        Args:
+            numbers: as in ``summary.json``.
+            definition: of their mAP, ``trapezoid`` or ``step``.
+        """
+        comparable = {name: value for name, value in self.numbers().items() if name != "mAP" or definition == _PAPERS}
+        return {name: float(numbers[name]) - value for name, value in comparable.items() if name in numbers}
 
 
 @cache
@@ -46,19 +60,50 @@ def published_tables() -> dict[str, Any]:
 
 
 def published_for(run: RunRecord, on: str) -> Published | None:
-    """What the paper reports for this network, loss and input, trained on the same benchmark and judged on ``on``."""
+    """What the paper reports for this network, loss and input, trained on the same benchmark and judged on ``on``.
+
+    A network with settings of its own finds the ablation that it repeats, else the published network, by that name.
+    """
     trained = run.setting("data.train", [])
-    if len(trained) != 1 or trained[0] not in BENCHMARKS or on not in BENCHMARKS:
+    if len(trained) != 1 or trained[0].removesuffix(_VISIBLE) not in BENCHMARKS:
         return None
     network = (run.setting("model.name"), run.setting("loss.name"))
+    own = own_settings(run)
     if trained[0] != on:
-        return _transfer(trained[0], on, network)
-    shown = run.setting("data.inputs", "scene")
+        found = _transfer(trained[0], on, network)
+    elif (ablation := _ablation(network, own)) is not None and on == "market":
+        return ablation
+    else:
+        found = _retrieval(on, network, run.setting("data.inputs", "scene"))
+    return replace(found, source=f"{found.source}, network as published") if found is not None and own else found
+
+
+def own_settings(run: RunRecord) -> dict[str, Any]:
+    """What the run's network does otherwise than the variant it is named after."""
+    settings = dict(run.setting("model", {}))
+    return {name: value for name, value in settings.items() if name != "name" and value is not None}
+
+
+def _retrieval(on: str, network: tuple[str, str], inputs: str) -> Published | None:
+    """Table II, or Table I where another input is shown: a store of visible parts is called ``<benchmark>-visible``."""
+    benchmark = on.removesuffix(_VISIBLE)
+    shown = inputs if benchmark == on else "visible"
     tables = published_tables()
     entries = tables["retrieval"] if shown == "scene" else [e for e in tables["inputs"] if e["inputs"] == shown]
     for entry in entries:
-        if (entry["model"], entry["loss"]) == network and on in entry:
-            return Published("Table II" if shown == "scene" else "Table I", *entry[on])
+        if (entry["model"], entry["loss"]) == network and benchmark in entry:
+            return Published("Table II" if shown == "scene" else "Table I", *entry[benchmark])
+    return None
+
+
+def _ablation(network: tuple[str, str], own: dict[str, Any]) -> Published | None:
+    """Tables IV and V."""
+    for entry in published_tables()["ablations"]:
+        if (entry["model"], entry["loss"]) == network and entry["settings"] == own:
+            told = f"Table {entry['table']}, without {entry['part']}"
+            if "difference" in entry:
+                return Published(f"{told}: mAP {entry['difference']:.2f} lower than with it", None, None)
+            return Published(told, None, entry["without"])
     return None
 
 

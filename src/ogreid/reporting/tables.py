@@ -11,7 +11,17 @@ from typing import Any
 from ogreid.reporting.published import published_for
 from ogreid.reporting.reading import RunRecord
 
-__all__ = ["COLUMNS", "Row", "csv_table", "html_table", "markdown_table", "models_table", "rows_of", "scrolling"]
+__all__ = [
+    "COLUMNS",
+    "Row",
+    "beside_paper",
+    "csv_table",
+    "html_table",
+    "markdown_table",
+    "models_table",
+    "rows_of",
+    "scrolling",
+]
 
 COLUMNS = {
     "rank1": "rank-1",
@@ -31,8 +41,9 @@ class Row:
         on: the data set.
         transfer: whether it was never trained on.
         who: the run, a baseline, or the paper.
-        kind: ``run``, ``mean`` (of runs), ``baseline`` or ``paper``.
-        numbers: as in ``summary.json``, percentages as 0..100; of a mean also ``<name>_spread``, a standard deviation.
+        kind: ``run``, ``mean`` (of runs), ``baseline``, ``paper`` or ``difference`` (to the paper).
+        numbers: as in ``summary.json``, percentages as 0..100, of a difference in points; of a mean also
+            ``<name>_spread``, a standard deviation.
     """
 
     on: str
@@ -43,14 +54,29 @@ class Row:
 
 
 def rows_of(run: RunRecord, who: str | None = None) -> list[Row]:
-    """Per data set: the run, its baselines, and the paper where it has a number."""
+    """Per data set: the run, its baselines, and the paper where it has a number, with the difference."""
     rows = []
     for on, (numbers, transfer) in run.numbers().items():
-        rows.append(Row(on, transfer, who or run.setting("model.name", run.name), "run", numbers))
-        rows += [Row(on, transfer, name, "baseline", found) for name, found in run.baselines(on).items()]
-        paper = published_for(run, on)
-        if paper is not None:
-            rows.append(Row(on, transfer, f"paper, {paper.source}", "paper", paper.numbers()))
+        ours = Row(on, transfer, who or run.setting("model.name", run.name), "run", numbers)
+        baselines = [Row(on, transfer, name, "baseline", found) for name, found in run.baselines(on).items()]
+        rows += [ours, *baselines, *beside_paper(run, ours)]
+    return rows
+
+
+def beside_paper(run: RunRecord, ours: Row) -> list[Row]:
+    """The paper's row for one of ours, and ours minus the paper's where the numbers are of the same kind.
+
+    Args:
+        run: whose settings say which entry of the paper fits.
+        ours: a row of that run, or the mean over its repetitions.
+    """
+    paper = published_for(run, ours.on)
+    if paper is None:
+        return []
+    rows = [Row(ours.on, ours.transfer, f"paper, {paper.source}", "paper", paper.numbers())]
+    difference = paper.minus(ours.numbers, str(run.setting("validation.average_precision", "trapezoid")))
+    if difference:
+        rows.append(Row(ours.on, ours.transfer, f"{ours.who} minus paper", "difference", difference))
     return rows
 
 
@@ -122,14 +148,20 @@ def _values(row: Row) -> list[float | None]:
 
 def _cells(row: Row) -> list[str]:
     spreads = [row.numbers.get(f"{key}_spread") for key in COLUMNS]
+    show = _signed if row.kind == "difference" else _cell
     return [
-        _cell(value) + ("" if spread is None else f" \N{PLUS-MINUS SIGN} {spread:.2f}")
+        show(value) + ("" if spread is None else f" \N{PLUS-MINUS SIGN} {spread:.2f}")
         for value, spread in zip(_values(row), spreads, strict=True)
     ]
 
 
 def _cell(value: float | None) -> str:
     return "\N{EN DASH}" if value is None or math.isnan(value) else f"{value:.2f}"
+
+
+def _signed(value: float | None) -> str:
+    """With its sign; a minus as wide as the plus."""
+    return "" if value is None else f"{value:+.2f}".replace("-", "\N{MINUS SIGN}")
 
 
 def _queries(row: Row) -> str:
