@@ -1,0 +1,134 @@
+"""What docs/extending.md says can be added is added, word for word, in a copy of the repository."""
+
+import csv
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from conftest import write_tiny_store
+from ogreid import runs
+from ogreid.data.readers import read_benchmark
+from ogreid.people import make_domain
+
+ROOT = Path(__file__).parents[1]
+PAGE = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
+BLOCK = re.compile(r"^```(diff|python|yaml)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+pytestmark = pytest.mark.thorough
+
+QUICK = [
+    "data.points=64",
+    "data.batch=8",
+    "data.evaluation_batch=8",
+    "data.workers=0",
+    "trainer.fast_dev_run=true",
+    "trainer.accelerator=cpu",
+    "trainer.devices=1",
+    "trainer.enable_progress_bar=false",
+    "validation.views=[1.0]",
+    "wandb.mode=disabled",
+]
+NARROW = ["model.widths=[8,16]", "model.kept=[16,8]", "model.k=4", "ops.backend=plain"]
+
+
+def section(title: str) -> list[tuple[str, str]]:
+    """(kind, content) of the code blocks under a heading."""
+    (text,) = (part for part in PAGE.split("\n## ")[1:] if part.startswith(f"{title}\n"))
+    return BLOCK.findall(text)
+
+
+def add(tree: Path, kind: str, content: str) -> str:
+    """Make one change in the tree; the file that was changed."""
+    first, body = content.split("\n", 1)
+    name = first.removeprefix("--- ").removeprefix("# ")
+    if kind != "diff":
+        (tree / name).write_text(body, encoding="utf-8")
+        return name
+    text = (tree / name).read_text(encoding="utf-8")
+    for hunk in body.split("@@\n")[1:]:
+        lines = [(line[:1], f"{line[1:]}\n") for line in hunk.splitlines()]
+        before = "".join(line for mark, line in lines if mark != "+")
+        assert text.count(before) == 1, f"{name}: these lines are not there, or twice:\n{before}"
+        text = text.replace(before, "".join(line for mark, line in lines if mark != "-"))
+    (tree / name).write_text(text, encoding="utf-8")
+    return name
+
+
+@pytest.fixture
+def extended(tmp_path):
+    """Makes a copy of the repository with one section's additions; its folder."""
+
+    def make(title: str) -> Path:
+        tree = tmp_path / "tree"
+        # The compiled kernels come along: numba knows them by the times of their sources.
+        shutil.copytree(ROOT / "src", tree / "src")
+        shutil.copytree(ROOT / "experiments", tree / "experiments")
+        changed = [add(tree, kind, content) for kind, content in section(title)]
+        assert 0 < len(set(changed)) <= 3
+        sources = [name for name in changed if name.endswith(".py")]
+        for check in (["check"], ["format", "--check"]):
+            call(tree, "ruff", *check, "--quiet", "--config", str(ROOT / "pyproject.toml"), *sources)
+        return tree
+
+    return make
+
+
+def call(tree: Path, *command: str) -> None:
+    """``python -m ...`` on the copy."""
+    known = {name: value for name, value in os.environ.items() if name != runs.STAMP}
+    here = known | {"PYTHONPATH": str(tree / "src"), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    done = subprocess.run(
+        [sys.executable, "-m", *command], cwd=tree, env=here, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 0, f"{done.stdout[-1000:]}\n{done.stderr[-3000:]}"
+
+
+def only_run(tree: Path, experiment: str) -> Path:
+    (folder,) = (tree / "runs" / experiment).iterdir()
+    return folder
+
+
+def summary_of(run: Path) -> dict:
+    return json.loads((run / "summary.json").read_text())
+
+
+def test_the_data_set_of_the_page_is_packed_and_trained_on(extended):
+    tree = extended("A data set")
+    crops = tree / "crops"
+    make_domain("plaza", crops, identities=4)
+    with (crops / "index.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["picture", "split", "identity", "camera"])
+        writer.writerows([row.path, row.split, row.identity, row.camera] for row in read_benchmark("plaza", crops))
+    call(tree, "ogreid.pack", "campus", "--root", str(crops), "--workers", "1")
+    call(tree, "ogreid.fit", "--experiment", "campus", *QUICK, *NARROW, "data.transfer=[]", "data.batch=2")
+    assert summary_of(only_run(tree, "campus"))["retrieval"]["campus"]["queries"] > 0
+
+
+def test_the_loss_of_the_page_trains(extended):
+    tree = extended("A loss")
+    write_tiny_store(tree / "data" / "tiny")
+    chosen = ["loss.name=contrast", "loss.temperature=0.05", "data.train=[tiny]", "data.retrieval=[tiny]"]
+    settings = [one for one in QUICK if "fast_dev_run" not in one] + ["trainer.max_epochs=1", "validation.baselines=[]"]
+    more = ["data.transfer=[]", "data.per_identity=2", "trainer.log_every_n_steps=1"]
+    call(tree, "ogreid.fit", "--experiment", "demo", *settings, *NARROW, *chosen, *more)
+    with (only_run(tree, "demo") / "metrics.csv").open() as file:
+        logged = [float(row["train/contrast"]) for row in csv.DictReader(file) if row["train/contrast"]]
+    assert len(logged) == 2 and min(logged) > 0  # 16 clouds in batches of 8
+
+
+def test_the_network_of_the_page_trains(extended):
+    tree = extended("A network")
+    write_tiny_store(tree / "data" / "tiny")
+    chosen = ["model.name=pointnet", "model.embedding=256", "data.train=[tiny]", "data.retrieval=[tiny]"]
+    call(tree, "ogreid.fit", "--experiment", "market_circle", *QUICK, *chosen, "data.transfer=[]")
+    summary = summary_of(only_run(tree, "market_circle"))
+    assert summary["model"] == "pointnet"
+    layers = sum(a * b + 3 * b for a, b in ((6, 64), (64, 128), (128, 256), (256, 512)))
+    assert summary["parameters"] == layers + 1024 * 256 + 2 * 256
