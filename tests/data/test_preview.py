@@ -8,7 +8,7 @@ from PIL import Image
 
 import benchmark_trees as trees
 from ogreid.data.packing import pack
-from ogreid.data.preview import draw_cloud, export_ply, write_preview
+from ogreid.data.preview import beside, draw_cloud, export_ply, write_preview
 from ogreid.data.readers import read_benchmark, rows_array
 from ogreid.data.sources import CropClouds
 from ogreid.errors import UserError
@@ -40,6 +40,13 @@ def test_a_drawn_cloud_shows_near_points_before_far_ones_and_turns():
     assert draw_cloud(xyz, rgb, 180)[96, 64].tolist() == [0, 0, 255]
     side = draw_cloud(xyz, rgb, 90)[96]
     assert np.flatnonzero(side[:, 0] == 255).mean() < 64 < np.flatnonzero(side[:, 2] == 255).mean()
+
+
+def test_pictures_beside_each_other_are_equally_high_and_keep_their_pixels():
+    red, blue = np.full((4, 2, 3), (255, 0, 0), np.uint8), np.full((2, 2, 3), (0, 0, 255), np.uint8)
+    row = np.asarray(beside(red, blue, height=8, gap=3))
+    assert row.shape == (8, 4 + 3 + 8, 3)
+    assert (row[:, :4] == (255, 0, 0)).all() and (row[:, 4:7] == 255).all() and (row[:, 7:] == (0, 0, 255)).all()
 
 
 def test_an_exported_cloud_holds_the_stored_points(store, tmp_path):

@@ -11,7 +11,7 @@ from PIL import Image
 from ogreid.data.store import Store
 from ogreid.errors import UserError
 
-__all__ = ["draw_cloud", "export_ply", "write_preview"]
+__all__ = ["beside", "draw_cloud", "export_ply", "write_preview"]
 
 ANGLES = (0, 35, 90)
 PAGE = """<!doctype html>
@@ -83,6 +83,24 @@ def draw_cloud(
         if row >= 0 and column >= 0:
             picture[row : row + 2, column : column + 2] = rgb[point]
     return picture
+
+
+def beside(*pictures: np.ndarray, height: int = 384, gap: int = 6) -> Image.Image:
+    """Pictures in one row, each enlarged to the same height with its pixels kept sharp.
+
+    Args:
+        *pictures: (H, W, 3) uint8, of any sizes.
+        height: of the row, in pixels.
+        gap: white columns between two.
+    """
+    shown = [Image.fromarray(one) for one in pictures]
+    shown = [one.resize((one.width * height // one.height, height), Image.Resampling.NEAREST) for one in shown]
+    row = Image.new("RGB", (sum(one.width + gap for one in shown) - gap, height), "white")
+    left = 0
+    for one in shown:
+        row.paste(one, (left, 0))
+        left += one.width + gap
+    return row
 
 
 def export_ply(store: Store, row: int, path: Path) -> Path:
