@@ -7,7 +7,7 @@ import pytest
 
 from ogreid import config, fit, pack, runs
 from ogreid.people import make_domain
-from ogreid.settings import CHOICES
+from ogreid.allowed import CHOICES
 
 HERE = Path(__file__).parent
 BENCHMARKS = {"market": "plaza", "duke": "winter", "msmt": "transit", "cuhk": "platform"}

@@ -9,12 +9,12 @@ from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from ogreid import allowed
 from ogreid.errors import UserError, nearest_names
 from ogreid.settings import (
-    CHOICES,
     Augmentation,
     Data,
     Experiment,
@@ -145,7 +145,7 @@ def _compose(layers: Sequence[DictConfig], overrides: Sequence[str], where: str)
         config = _merge(config, layer, where)
     for override in overrides:
         config = _merge(config, _parse(override), f"'{override}'")
-    _check_choices(config)
+    _check_values(config)
     try:
         experiment = OmegaConf.to_object(config)
     except OmegaConfBaseException as error:
@@ -221,11 +221,12 @@ def _check_keys(layer: Any, kind: Any, where: str, prefix: str = "") -> None:  #
             _check_keys(value, known[key], where, full + ".")
 
 
-def _check_choices(config: DictConfig) -> None:
-    for key, choices in CHOICES.items():
+def _check_values(config: DictConfig) -> None:
+    for key in _leaves():
         value = OmegaConf.select(config, key)
-        if value is not None and value not in choices:
-            raise UserError(f"{key}: '{value}' is none of its values; {nearest_names(str(value), choices)}")
+        wrong = allowed.complaint(key, list(value) if isinstance(value, ListConfig) else value)
+        if wrong is not None:
+            raise UserError(wrong)
 
 
 def _one_line(error: Exception) -> str:

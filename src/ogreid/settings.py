@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 __all__ = [
-    "CHOICES",
     "Augmentation",
     "Data",
     "Experiment",
@@ -197,7 +196,14 @@ class Validation:
 
 @dataclass(frozen=True)
 class Trainer:
-    """What reaches Lightning's Trainer under the same name, and ``compile``."""
+    """What reaches Lightning's Trainer under the same name, and what is ours.
+
+    Attributes:
+        compile: compile the network with torch.
+        save_every_n_steps: steps between two checkpoints inside an epoch, beside the one at its end; 0 for none.
+        skip_bad_steps: steps with a loss or a gradient that is not finite that are left out, with a warning, before
+            training stops.
+    """
 
     max_epochs: int = 1000
     max_steps: int = -1
@@ -218,6 +224,8 @@ class Trainer:
     log_every_n_steps: int = 10
     enable_progress_bar: bool = True
     compile: bool = False
+    save_every_n_steps: int = 200
+    skip_bad_steps: int = 0
 
 
 @dataclass(frozen=True)
@@ -262,33 +270,3 @@ class Experiment:
     ops: Ops = field(default_factory=Ops)
     wandb: Wandb = field(default_factory=Wandb)
     runs: Runs = field(default_factory=Runs)
-
-
-CHOICES: dict[str, tuple[str, ...]] = {
-    "data.sampling": ("shuffle", "balanced", "per_class", "identity"),
-    "data.inputs": ("scene", "image", "crop"),
-    "model.name": (
-        "ognet",
-        "ognet_small",
-        "ognet_deep",
-        "histogram",
-        "dgcnn",
-        "pointnet2_ssg",
-        "pointnet2_msg",
-        "resnet50",
-        "densenet121",
-        "mobilenetv2",
-        "shufflenetv2",
-    ),
-    "model.last_graph": ("appearance", "position"),
-    "model.blend": ("learned", "max", "mean"),
-    "model.convolution": ("edge", "sage", "gat", "sum"),
-    "model.short_cut": ("none", "before", "after"),
-    "model.grouping": ("ball", "nearest"),
-    "loss.name": ("ce", "circle", "triplet"),
-    "loss.pairs": ("batch", "anchor"),
-    "validation.average_precision": ("trapezoid", "step"),
-    "ops.backend": ("auto", "fused", "cluster", "plain"),
-    "wandb.mode": ("auto", "online", "offline", "disabled"),
-}
-"""Values a name may take; a test keeps this list equal to the families it speaks for."""
