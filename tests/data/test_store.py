@@ -222,7 +222,7 @@ def edit_manifest(path, **changes):
     [
         (lambda path: (path / "xyz.npy").write_bytes((path / "xyz.npy").read_bytes()[:-7]), r"xyz.npy: not a whole"),
         (lambda path: (path / "xyz.npy").write_bytes(b""), r"xyz.npy: not a whole"),
-        (lambda path: lengthen(path / "rgb.npy"), r"rgb.npy: \d+ bytes, expected"),
+        (lambda path: lengthen(path / "rgb.npy"), r"rgb.npy: not a whole .* the file holds 3196"),
         (lambda path: (path / "rgb.npy").unlink(), r"rgb.npy: missing"),
         (lambda path: np.save(path / "rgb.npy", np.zeros((3, 2))), r"rgb.npy: holds \(3, 2\) float64, the manifest"),
         (lambda path: damage(path / "rows.npy", at=-8), r"rows.npy: the rows do not have the checksum"),

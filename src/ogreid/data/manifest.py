@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections import Counter
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -9,15 +10,37 @@ from typing import Any
 
 import numpy as np
 
-from ogreid import __version__
+from ogreid import __version__, foreign
 from ogreid.errors import UserError
 
-__all__ = ["BLOCK", "FORMAT", "SPLITS", "VERSION", "Field", "Manifest", "Shard", "make_rows", "rows_checksum"]
+__all__ = [
+    "BLOCK",
+    "FORMAT",
+    "OUTSIDE",
+    "SPLITS",
+    "VERSION",
+    "Field",
+    "Manifest",
+    "Shard",
+    "make_rows",
+    "rows_checksum",
+]
 
 FORMAT = "ogreid-store"
 VERSION = 1
 BLOCK = 128  # rows that share a checksum; also the unit of work and of resuming
 SPLITS = ("train", "val", "query", "gallery")
+OUTSIDE = re.compile(r"^/|(^|/)\.\.(/|$)|[\0\\]")
+"""Found in sources that lead out of the folder that they are relative to, on some system."""
+MOST_BYTES = 1 << 28  # of a manifest: 250 million rows; the checksums of a block take 140 bytes
+KINDS = {
+    "xyz": ("float16", "float32"),
+    "rgb": ("uint8",),
+    "foreground": ("bool",),
+    "normal": ("float16",),
+    "body": ("float32",),
+}
+"""The arrays that a store may hold, and their types; a row has P points, and all but foreground three columns."""
 
 
 @dataclass(frozen=True)
@@ -123,7 +146,7 @@ class Manifest:
             UserError: not a store's manifest, or one from another version of the format.
         """
         try:
-            told = json.loads(path.read_text(encoding="utf-8"))
+            told = foreign.read_json(path, MOST_BYTES)
         except (OSError, ValueError) as error:
             raise UserError(f"{path}: not a readable manifest ({error}); pack this store again") from error
         if not isinstance(told, dict) or told.get("format") != FORMAT:
@@ -136,19 +159,72 @@ class Manifest:
         missing = [one.name for one in fields(cls) if one.name not in told]
         if missing:
             raise UserError(f"{path}: incomplete, without {', '.join(missing)}; pack this store again")
-        arrays = {
-            name: Field(one["dtype"], tuple(one["shape"]), tuple(one["checksums"]))
-            for name, one in told["fields"].items()
-        }
-        known = {one.name: told[one.name] for one in fields(cls)}
-        return cls(**known | {"fields": arrays, "shard": Shard(**told["shard"]) if told["shard"] else None})
+        try:
+            made = _made(told)
+            _check(made)
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            raise UserError(f"{path}: contradicts itself ({error}); copy or pack this store again") from error
+        return made
+
+
+def _made(told: dict[str, Any]) -> Manifest:
+    arrays = {
+        name: Field(one["dtype"], tuple(one["shape"]), tuple(one["checksums"])) for name, one in told["fields"].items()
+    }
+    known = {one.name: told[one.name] for one in fields(Manifest)}
+    return Manifest(**known | {"fields": arrays, "shard": Shard(**told["shard"]) if told["shard"] else None})
+
+
+def _check(told: Manifest) -> None:
+    """Whether what a manifest says can be true: it may come from anybody, and names files and sizes.
+
+    Raises:
+        ValueError: with the reason.
+    """
+    counts = {"points": told.points, "height": told.height, "width": told.width, "rows": told.rows}
+    counts |= {f"{kind} {name}": n for kind in ("identities", "splits", "cameras") for name, n in _counts(told, kind)}
+    if told.shard is not None:
+        counts |= {"shard": told.shard.number, "shards": told.shard.count, "shard rows": told.shard.rows}
+    for name, count in counts.items():
+        if type(count) is not int or not 0 <= count < 2**40:
+            raise ValueError(f"{name} {count!r}")
+    if not told.rows or not told.points or (told.order == "scattered" and told.height * told.width != told.points):
+        raise ValueError(f"{told.rows} rows of {told.points} points, {told.height} x {told.width} pixels")
+    texts = (told.name, told.benchmark, told.mode, told.order, told.rows_sha256, told.ogreid)
+    if not all(isinstance(text, str) for text in texts) or not re.fullmatch(r"[^/\\\x00-\x1f]{1,255}", told.name):
+        raise ValueError(f"name {told.name!r}: expected a word that can name a file")
+    if told.name in (".", "..") or not {"xyz", "rgb"} <= set(told.fields):
+        raise ValueError(f"name {told.name!r}, arrays {', '.join(told.fields)}")
+    for name, one in told.fields.items():
+        _check_field(name, one, told)
+
+
+def _counts(told: Manifest, kind: str) -> list[tuple[str, int]]:
+    return list(getattr(told, kind).items())
+
+
+def _check_field(name: str, one: Field, told: Manifest) -> None:
+    shape = (told.points,) if name == "foreground" else (told.points, 3)
+    if one.dtype not in KINDS.get(name, ()) or one.shape != shape:
+        raise ValueError(f"{name}: {one.dtype} {one.shape}; expected {' or '.join(KINDS.get(name, ['none']))} {shape}")
+    blocks = -(-told.rows // BLOCK)
+    if len(one.checksums) != blocks or not all(isinstance(text, str) for text in one.checksums):
+        raise ValueError(f"{name}: {len(one.checksums)} checksums for {blocks} blocks of rows")
 
 
 def make_rows(split: list[str], identity: list[int], camera: list[int], source: list[str]) -> np.ndarray:
     """The structured array (R,) with fields split, identity, camera and source.
 
     Source is the crop's path relative to the benchmark's folder, with forward slashes.
+
+    Raises:
+        UserError: a source that is no such path, or no Unicode; a number beyond 64 bits.
     """
+    for number, one in enumerate(source):
+        if OUTSIDE.search(one) or (not one.isascii() and one.encode(errors="replace").decode() != one):
+            raise UserError(f"{one!a}: leads out of the benchmark's folder, or is not Unicode; rename it")
+        if max(abs(identity[number]), abs(camera[number])) >= 2**63:
+            raise UserError(f"{one}: identity {identity[number]}, camera {camera[number]}; expected 64-bit numbers")
     width = max((len(one) for one in source), default=1)
     kinds = [("split", "<U8"), ("identity", "<i8"), ("camera", "<i8"), ("source", f"<U{width}")]
     rows = np.empty(len(source), dtype=kinds)

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from ogreid import foreign
 from ogreid.data.manifest import Field
 from ogreid.errors import UserError
 
@@ -27,11 +28,15 @@ class MappedArray:
     Raises:
         UserError: missing, truncated or another array: header and size are checked, so that no reader meets a page
             that is not there.
+
+    A file that shrinks while it is mapped ends the process with SIGBUS when a page that is gone is read. The size is
+    therefore asked again before each batch, which refuses all but a truncation in the same millisecond. A file that is
+    deleted or replaced stays readable here, as it was, until the last process closes it.
     """
 
     def __init__(self, path: Path, rows: int, told: Field) -> None:
         try:
-            mapped: Any = np.lib.format.open_memmap(path, mode="r")
+            mapped: Any = foreign.map_array(path)
         except FileNotFoundError as error:
             raise UserError(f"{path}: missing; pack this store again") from error
         except (OSError, ValueError, EOFError) as error:
@@ -42,10 +47,8 @@ class MappedArray:
                 f"{path}: holds {mapped.shape} {mapped.dtype}, the manifest says {expected} {told.dtype};"
                 " copy or pack this store again"
             )
-        size = mapped.offset + mapped.nbytes
-        if path.stat().st_size != size:
-            raise UserError(f"{path}: {path.stat().st_size} bytes, expected {size}; copy or pack this store again")
-        self.values = np.asarray(mapped)
+        self.path, self.values = path, np.asarray(mapped)
+        self._size: int = mapped.offset + mapped.nbytes
         self._map: mmap.mmap = mapped._mmap
         self._start = mapped.offset % mmap.ALLOCATIONGRANULARITY  # where the values begin in the map
 
@@ -55,11 +58,23 @@ class MappedArray:
         if len(rows) and not 0 <= rows.min() <= rows.max() < len(self.values):
             raise IndexError(f"rows {rows.min()} to {rows.max()} of an array of {len(self.values)}")
         order = np.argsort(rows, kind="stable")
+        self._check_size()
         self._ask_for(rows[order])
         taken: np.ndarray = np.empty((len(rows), *self.values.shape[1:]), dtype=self.values.dtype)
         for place in order:
             taken[place] = self.values[rows[place]]
         return taken
+
+    def _check_size(self) -> None:
+        """Refuse a file that was cut off under this map; asked of the mapped file, whatever its path names by now."""
+        try:
+            size = self._map.size()
+        except OSError as error:
+            raise UserError(f"{self.path}: no longer readable ({error.strerror}); is its drive still there?") from error
+        if size < self._size:
+            raise UserError(
+                f"{self.path}: {size} of {self._size} bytes are left, cut off while in use; pack this store again"
+            )
 
     def _ask_for(self, rows: np.ndarray) -> None:
         """Tell the system which pages will be read; where it has no such call, they are read one after the other."""

@@ -7,12 +7,15 @@ from pathlib import Path
 
 import numpy as np
 
-from ogreid.data.manifest import BLOCK, SPLITS, Manifest, rows_checksum
+from ogreid import foreign
+from ogreid.data.manifest import BLOCK, OUTSIDE, SPLITS, Manifest, rows_checksum
 from ogreid.data.mapped import MappedArray
 from ogreid.errors import UserError, nearest_names
 
 __all__ = ["Store", "scattered"]
 
+LONGEST_SOURCE = 4096  # characters; what Linux takes for a path
+TRIES = 5
 Indices = Sequence[int] | np.ndarray
 
 
@@ -42,22 +45,42 @@ class Store:
             UserError: no store there, one from another version, a truncated or foreign file; names the file.
         """
         folder = Path(path)
-        if not (folder / "manifest.json").is_file():
-            raise UserError(f"{folder}: no packed store (no manifest.json); make one with python -m ogreid.pack")
-        manifest = Manifest.load(folder / "manifest.json")
-        arrays = {
-            name: MappedArray(folder / f"{name}.npy", manifest.rows, one) for name, one in manifest.fields.items()
-        }
-        rows = _load_rows(folder / "rows.npy", manifest)
-        return cls(folder, manifest, rows, arrays)
+        for _ in range(TRIES):
+            if not (folder / "manifest.json").is_file():
+                raise UserError(f"{folder}: no packed store (no manifest.json); make one with python -m ogreid.pack")
+            manifest = Manifest.load(folder / "manifest.json")
+            arrays = {
+                name: MappedArray(folder / f"{name}.npy", manifest.rows, one) for name, one in manifest.fields.items()
+            }
+            opened = cls(folder, manifest, _load_rows(folder / "rows.npy", manifest), arrays)
+            if Manifest.load(folder / "manifest.json") == manifest:
+                return opened
+        raise UserError(f"{folder}: replaced again and again while it was opened; wait until nobody packs it")
+
+    @classmethod
+    def reopen(cls, path: Path, digest: str) -> "Store":
+        """The store that another process holds open.
+
+        Raises:
+            UserError: another one is there by now; the two processes must not read different clouds.
+        """
+        opened = cls.open(path)
+        if opened.digest != digest:
+            raise UserError(f"{path}: was packed anew while it was in use; start again")
+        return opened
 
     def __len__(self) -> int:
         """R."""
         return self.manifest.rows
 
-    def __reduce__(self) -> tuple[Callable[[Path], "Store"], tuple[Path]]:
-        """Only the path is pickled."""
-        return Store.open, (self.path,)
+    def __reduce__(self) -> tuple[Callable[[Path, str], "Store"], tuple[Path, str]]:
+        """Only the path is pickled, and what tells whether the same store still lies there."""
+        return Store.reopen, (self.path, self.digest)
+
+    @property
+    def digest(self) -> str:
+        """Differs where any byte of two stores does: the manifest holds the checksums of everything else."""
+        return hashlib.sha256(self.manifest.text.encode()).hexdigest()
 
     def __repr__(self) -> str:
         splits = ", ".join(f"{name} {count}" for name, count in self.manifest.splits.items())
@@ -154,7 +177,7 @@ def scattered(points: int) -> np.ndarray:
 
 def read_block(path: Path, block: int) -> np.ndarray:
     """One block of an array file, read and not mapped: all pages of a map that were touched count as resident."""
-    mapped = np.load(path, mmap_mode="r")
+    mapped = foreign.map_array(path)
     shape = mapped[block * BLOCK : (block + 1) * BLOCK].shape
     row_bytes = mapped.dtype.itemsize * int(np.prod(shape[1:], dtype=np.int64))
     start = mapped.offset + block * BLOCK * row_bytes
@@ -169,13 +192,37 @@ def checksum(block: np.ndarray) -> str:
 
 def _load_rows(path: Path, manifest: Manifest) -> np.ndarray:
     try:
-        rows: np.ndarray = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+        mapped = foreign.map_array(path)
+        if not _are_rows(mapped.dtype) or mapped.shape != (manifest.rows,):
+            raise UserError(f"{path}: not the {manifest.rows} rows of this store; copy or pack it again")
+        rows = np.array(mapped)
+        summed = rows_checksum(rows)
+    except (OSError, ValueError) as error:  # ValueError also for text beyond Unicode
         raise UserError(f"{path}: not readable ({error}); copy or pack this store again") from error
-    if rows.dtype.names != ("split", "identity", "camera", "source") or len(rows) != manifest.rows:
-        raise UserError(f"{path}: not the {manifest.rows} rows of this store; copy or pack it again")
-    if rows_checksum(rows) != manifest.rows_sha256:
+    if summed != manifest.rows_sha256:
         raise UserError(
             f"{path}: the rows do not have the checksum they were packed with; copy or pack the store again"
         )
+    _check_rows(rows, path)
     return rows
+
+
+def _are_rows(dtype: np.dtype) -> bool:
+    """Whether a type is what ``make_rows`` gives; numbers and text may have the other byte order."""
+    if dtype.names != ("split", "identity", "camera", "source"):
+        return False
+    kinds = [dtype[name].str[1:] for name in dtype.names]
+    return kinds[:3] == ["U8", "i8", "i8"] and kinds[3][0] == "U" and dtype["source"].itemsize <= 4 * LONGEST_SOURCE
+
+
+def _check_rows(rows: np.ndarray, path: Path) -> None:
+    """Refuse a split that is none, and a source outside the folder that it is relative to: a store may be a stranger's.
+
+    Checksums do not help here: who writes the rows writes those too.
+    """
+    unknown = set(rows["split"].tolist()) - set(SPLITS)
+    if unknown:
+        raise UserError(f"{path}: split {min(unknown)!r}; expected {', '.join(SPLITS)}; copy or pack this store again")
+    for number, source in enumerate(rows["source"].tolist()):
+        if OUTSIDE.search(source):
+            raise UserError(f"{path}: row {number} names {source!r}, outside its folder; do not use this store")

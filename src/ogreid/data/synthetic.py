@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 
+from ogreid import locks
 from ogreid.data.packing import pack
 from ogreid.data.readers import read_benchmark, rows_array
 from ogreid.data.sources import CropClouds
@@ -79,25 +80,36 @@ def ensure_synthetic(name: str, data_root: str | Path, *, workers: int = 1, prog
         from ogreid.people import DOMAINS
 
         raise UserError(f"no synthetic domain {name!r}; {nearest_names(name.split('-')[0], DOMAINS)}, as in plaza-160")
-    target = Path(data_root) / asked.name
-    if (target / "manifest.json").is_file() and Store.open(target).manifest.creation != asked.creation:
-        crops = Path(data_root) / "synthetic" / asked.name
+    root, target = Path(data_root), Path(data_root) / asked.name
+    if not _is_made(asked, target):
+        with locks.alone(root / "synthetic" / f"{asked.name}.store.lock"):
+            if not _is_made(asked, target):
+                _make(asked, target, make_crops(asked, root, workers=workers, progress=progress), workers, progress)
+    return target
+
+
+def _is_made(asked: Synthetic, target: Path) -> bool:
+    if not (target / "manifest.json").is_file():
+        return False
+    if Store.open(target).manifest.creation != asked.creation:
+        crops = target.parent / "synthetic" / asked.name
         raise UserError(
             f"{target}: made by another version of the synthetic people; delete it and {crops} to have it made again"
         )
-    if not (target / "manifest.json").is_file():
-        crops = make_crops(asked, Path(data_root), workers=workers, progress=progress)
-        pack(
-            rows_array(read_benchmark(asked.domain, crops)),
-            CropClouds(crops, EstimatedBodies(crops)),
-            target,
-            name=asked.name,
-            benchmark=asked.domain,
-            creation=asked.creation,
-            workers=workers,
-            progress=None if progress is None else partial(progress, f"{asked.name}: clouds"),
-        )
-    return target
+    return True
+
+
+def _make(asked: Synthetic, target: Path, crops: Path, workers: int, progress: Progress | None) -> None:
+    pack(
+        rows_array(read_benchmark(asked.domain, crops)),
+        CropClouds(crops, EstimatedBodies(crops)),
+        target,
+        name=asked.name,
+        benchmark=asked.domain,
+        creation=asked.creation,
+        workers=workers,
+        progress=None if progress is None else partial(progress, f"{asked.name}: clouds"),
+    )
 
 
 def make_crops(asked: Synthetic, data_root: Path, *, workers: int = 1, progress: Progress | None = None) -> Path:
@@ -112,16 +124,18 @@ def make_crops(asked: Synthetic, data_root: Path, *, workers: int = 1, progress:
     from ogreid.people import make_domain
 
     crops = data_root / "synthetic" / asked.name
-    if not crops.is_dir():
-        crops.parent.mkdir(parents=True, exist_ok=True)
-        make_domain(
-            asked.domain,
-            crops,
-            identities=asked.identities,
-            seed=asked.seed,
-            workers=workers,
-            progress=None if progress is None else partial(progress, f"{asked.name}: pictures"),
-        )
+    if crops.is_dir():
+        return crops
+    with locks.alone(crops.with_name(f"{asked.name}.lock")):
+        if not crops.is_dir():
+            make_domain(
+                asked.domain,
+                crops,
+                identities=asked.identities,
+                seed=asked.seed,
+                workers=workers,
+                progress=None if progress is None else partial(progress, f"{asked.name}: pictures"),
+            )
     return crops
 
 

@@ -2,13 +2,12 @@
 
 ``<store>.part`` holds the arrays at their full size, ``plan.json`` (the manifest to be, without checksums) and
 ``finished.jsonl`` (one line per block that is on disk, with its checksums). A pack that was killed goes on from there
-when its plan is the same; blocks whose checksum differs are written again.
+when its plan is the same; blocks whose checksum differs are written again. ``<store>.lock`` is held from before the
+first byte until the store is in its place, so that two packs of one store never mix.
 """
 
-import fcntl
 import json
 import logging
-import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import replace
@@ -18,7 +17,8 @@ from typing import IO
 
 import numpy as np
 
-from ogreid.data.manifest import BLOCK, Manifest, counted
+from ogreid import locks
+from ogreid.data.manifest import BLOCK, KINDS, Manifest, counted
 from ogreid.data.store import Store, checksum, read_block
 from ogreid.errors import UserError
 
@@ -47,16 +47,16 @@ class StoreWriter:
     def __init__(self, target: Path, plan: Manifest, rows: np.ndarray, *, overwrite: bool = False) -> None:
         if not len(rows):
             raise UserError(f"{target}: no rows to pack")
-        if target.exists() and not (target / "manifest.json").is_file():
-            raise UserError(f"{target}: already there, and not a packed store; --to names another place")
-        if target.exists() and not overwrite:
-            raise UserError(f"{target}: already packed; --overwrite packs it again, --to names another place")
         self.target, self.rows = target, rows
         self.plan = replace(plan, **counted(rows))
+        self.overwrite = overwrite
         self.part = target.with_name(f"{target.name}.part")
+        self.old = target.with_name(f"{target.name}.old")
+        self.lock = target.with_name(f"{target.name}.lock")
         self.finished: dict[int, Checksums] = {}
         self._lock: IO[bytes] | None = None
         self._journal: IO[str] | None = None
+        self._check_target()
 
     @property
     def blocks(self) -> int:
@@ -64,20 +64,49 @@ class StoreWriter:
         return -(-len(self.rows) // BLOCK)
 
     def __enter__(self) -> "StoreWriter":
-        self.part.mkdir(parents=True, exist_ok=True)
-        self._lock = _lock(self.part / "lock")
+        try:
+            self.target.parent.mkdir(parents=True, exist_ok=True)
+            self._lock = locks.held(self.lock)
+            if self._lock is None:
+                raise UserError(f"{self.target}: another process is packing this store; wait for it to finish")
+            self._begin_or_resume()
+        except OSError as error:
+            self._release()
+            raise UserError(f"{self.part}: {error.strerror}; choose another folder with --data or --to") from error
+        except BaseException:
+            self._release()  # and whatever lies there stays
+            raise
+        return self
+
+    def _check_target(self) -> None:
+        if self.target.exists() and not (self.target / "manifest.json").is_file():
+            raise UserError(f"{self.target}: already there, and not a packed store; --to names another place")
+        if self.target.exists() and not self.overwrite:
+            raise UserError(f"{self.target}: already packed; --overwrite packs it again, --to names another place")
+
+    def _begin_or_resume(self) -> None:
+        """With the lock held: what another process did before it was given is seen now."""
+        if self.old.is_dir() and not self.target.exists():
+            self.old.rename(self.target)  # a replacement was killed between its two renames
+        self._check_target()
+        if self.part.is_symlink() or (self.part.exists() and not self.part.is_dir()):
+            raise UserError(f"{self.part}: not a folder of this program; move it away")
+        self.part.mkdir(exist_ok=True)
         self._resume() if self._same_plan() else self._begin()
         self._journal = (self.part / "finished.jsonl").open("a", encoding="utf-8")
-        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for opened in (self._journal, self._lock):
-            if opened is not None:
-                opened.close()
         if isinstance(error, UserError):
             shutil.rmtree(self.part, ignore_errors=True)
+        self._release()
+
+    def _release(self) -> None:
+        if self._journal is not None:
+            self._journal.close()
+        if self._lock is not None:
+            locks.release(self.lock, self._lock)
 
     def pending(self) -> list[int]:
         """Blocks that are not on disk yet, ascending."""
@@ -102,13 +131,13 @@ class StoreWriter:
             for name, one in self.plan.fields.items()
         }
         replace(self.plan, fields=fields).save(self.part / "manifest.json")
-        for name in ("plan.json", "finished.jsonl", "lock"):
+        for name in ("plan.json", "finished.jsonl"):
             (self.part / name).unlink()
-        old = self.target.with_name(f"{self.target.name}.old")
+        shutil.rmtree(self.old, ignore_errors=True)
         if self.target.exists():
-            self.target.rename(old)
+            self.target.rename(self.old)
         self.part.rename(self.target)
-        shutil.rmtree(old, ignore_errors=True)
+        shutil.rmtree(self.old, ignore_errors=True)
         return Store.open(self.target)
 
     def _same_plan(self) -> bool:
@@ -116,9 +145,11 @@ class StoreWriter:
         return path.is_file() and path.read_text(encoding="utf-8") == self.plan.text
 
     def _begin(self) -> None:
+        ours = {"plan.json", "finished.jsonl", "manifest.json", "rows.npy", *(f"{name}.npy" for name in KINDS)}
         for path in self.part.iterdir():
-            if path.name != "lock":
-                path.unlink()
+            if path.name not in ours or path.is_dir():
+                raise UserError(f"{path}: not a file of this program; move it away")
+            path.unlink()
         np.save(self.part / "rows.npy", self.rows)
         for name, one in self.plan.fields.items():
             shape = (len(self.rows), *one.shape)
@@ -133,10 +164,11 @@ class StoreWriter:
         for line in journal.read_text(encoding="utf-8").splitlines():
             try:
                 told = json.loads(line)
-            except ValueError:
-                continue  # the line that was being written when the process was killed
-            block, sums = told["block"], told["checksums"]
-            if all(checksum(read_block(self.part / f"{name}.npy", block)) == sums[name] for name in self.plan.fields):
+                block, sums = told["block"], {name: told["checksums"][name] for name in self.plan.fields}
+                whole = all(checksum(read_block(self.part / f"{name}.npy", block)) == sums[name] for name in sums)
+            except (ValueError, LookupError, TypeError, OSError, RecursionError):
+                continue  # the line that was being written when the process was killed, or arrays that are not whole
+            if whole and block in range(self.blocks):
                 self.finished[block] = sums
         # Rewritten, because a torn last line would swallow the next one.
         lines = [json.dumps({"block": block, "checksums": sums}) for block, sums in self.finished.items()]
@@ -153,8 +185,8 @@ def write_block(part: Path, block: int, arrays: Mapping[str, np.ndarray]) -> Che
     sums = {}
     for name, array in arrays.items():
         path = part / f"{name}.npy"
-        start = np.load(path, mmap_mode="r").offset + block * BLOCK * array[0].nbytes
         try:
+            start = np.lib.format.open_memmap(path, mode="r").offset + block * BLOCK * array[0].nbytes
             _write_at(path, start, np.ascontiguousarray(array))
         except OSError as error:
             raise UserError(f"{path}: {error.strerror}; free some disk space and pack again") from error
@@ -168,15 +200,3 @@ def _write_at(path: Path, start: int, array: np.ndarray) -> None:
         left = array.tobytes()
         while left:
             left = left[file.write(left) :]
-
-
-def _lock(path: Path) -> IO[bytes]:
-    """Hold ``path`` as long as the returned file is open, so that two processes never pack one store."""
-    file = path.open("wb")
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        file.close()
-        raise UserError(f"{path.parent}: another process is packing this store; wait for it to finish") from error
-    file.write(f"{os.getpid()}\n".encode())
-    return file
