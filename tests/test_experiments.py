@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from ogreid import config, fit, pack, runs
-from ogreid.people import make_domain
 from ogreid.allowed import CHOICES
+from ogreid.people import make_domain
 
 HERE = Path(__file__).parent
 BENCHMARKS = {"market": "plaza", "duke": "winter", "msmt": "transit", "cuhk": "platform"}
@@ -28,6 +28,7 @@ def root(tmp_path_factory) -> Path:
     return made / "data"
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", NAMES)
 def test_an_experiment_runs(name, root, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
