@@ -38,6 +38,8 @@ def test_a_drawn_cloud_shows_near_points_before_far_ones_and_turns():
     rgb = np.array([[9, 9, 9], [255, 0, 0], [0, 0, 255], [9, 9, 9]], dtype=np.uint8)
     assert draw_cloud(xyz, rgb, 0)[96, 64].tolist() == [255, 0, 0]
     assert draw_cloud(xyz, rgb, 180)[96, 64].tolist() == [0, 0, 255]
+    behind = draw_cloud(xyz, rgb, 0, marked=np.array([0, 0, 1, 0]))
+    assert (behind == [0, 0, 255]).all(2).sum() == 16 and not (behind == [255, 0, 0]).all(2).any()
     side = draw_cloud(xyz, rgb, 90)[96]
     assert np.flatnonzero(side[:, 0] == 255).mean() < 64 < np.flatnonzero(side[:, 2] == 255).mean()
 

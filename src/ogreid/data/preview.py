@@ -55,7 +55,13 @@ def write_preview(store: Store, count: int, path: Path) -> Path:
 
 
 def draw_cloud(
-    xyz: np.ndarray, rgb: np.ndarray, angle: float, height: int = 192, width: int = 128, background: int = 128
+    xyz: np.ndarray,
+    rgb: np.ndarray,
+    angle: float,
+    height: int = 192,
+    width: int = 128,
+    background: int = 128,
+    marked: np.ndarray | None = None,
 ) -> np.ndarray:
     """A cloud turned about its vertical axis.
 
@@ -66,6 +72,8 @@ def draw_cloud(
         height: rows of the picture.
         width: columns of the picture.
         background: its grey.
+        marked: (P,) integers; points above 0 are larger and drawn last, the highest at the very end, to be seen
+            whatever stands before them.
 
     Returns:
         (height, width, 3) uint8.
@@ -78,10 +86,11 @@ def draw_cloud(
     columns = np.rint(across * scale + width / 2).astype(np.int64)
     rows = np.rint(centred[:, 1] * scale + height / 2).astype(np.int64)
     picture = np.full((height, width, 3), background, dtype=np.uint8)
-    for point in np.argsort(-deep, kind="stable"):  # far points first; each is a dot of 2 x 2 pixels
-        row, column = rows[point], columns[point]
-        if row >= 0 and column >= 0:
-            picture[row : row + 2, column : column + 2] = rgb[point]
+    marks = np.zeros(len(xyz), dtype=np.int64) if marked is None else marked
+    for point in np.lexsort((-deep, marks)):  # far points first; each is a dot of 2 x 2 pixels, a marked one of 4 x 4
+        row, column, more = rows[point], columns[point], int(marks[point] > 0)
+        if row >= more and column >= more:
+            picture[row - more : row + 2 + more, column - more : column + 2 + more] = rgb[point]
     return picture
 
 
