@@ -85,6 +85,8 @@ RANGES: dict[str, Range] = {
     "model.samples": _COUNT,
     "model.embedding": _COUNT,
     "model.convolutions": _COUNT,
+    "model.narrow": _COUNT,
+    "model.size": _COUNT,
     "loss.dropout": _SHARE,
     "loss.label_smoothing": _SHARE,
     "loss.margin": _FROM_ZERO,

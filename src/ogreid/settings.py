@@ -101,6 +101,8 @@ class Model:
         convolution: ``edge``, ``sage``, ``gat`` or ``sum``.
         convolutions: graph convolutions in each module.
         grouping: ``ball`` (released code) or ``nearest`` (the paper's text).
+        narrow: PointNet++ only: divides its widths and the members of its groups.
+        size: 2D networks only: rows and columns to which a crop is scaled.
     """
 
     name: str = "ognet"
@@ -117,6 +119,8 @@ class Model:
     convolution: str | None = None
     convolutions: int | None = None
     grouping: str | None = None
+    narrow: int | None = None
+    size: list[int] | None = None
 
     def overrides(self) -> dict[str, Any]:
         """What differs from the variant's own values, as arguments of ``build_model``."""

@@ -66,6 +66,20 @@ def test_rivals_on_points_train_and_both_backends_agree(name):
     assert found[0][0].shape == (3, network.width)
 
 
+@pytest.mark.parametrize("name", ["pointnet2_ssg", "pointnet2_msg"])
+def test_a_narrower_pointnet_has_a_part_of_the_widths_and_members(name):
+    whole, narrow = build_model(name), build_model(name, kept=(24, 6), narrow=4)
+    for level, thin, kept in zip(whole.levels, narrow.levels, (24, 6), strict=True):
+        assert (thin.kept, thin.radii, thin.width) == (kept, level.radii, level.width // 4)
+        assert thin.samples == [samples // 4 for samples in level.samples]
+    assert narrow(torch.randn(2, 30, 3), torch.rand(2, 30, 3) - 0.5).shape == (2, 512)
+
+
+def test_a_pointnet_keeps_points_at_every_level():
+    with pytest.raises(UserError, match=r"kept = \[96\]; expected 2 numbers"):
+        build_model("pointnet2_ssg", kept=[96])
+
+
 @pytest.mark.parametrize("name", IMAGES)
 def test_rivals_on_pictures_train(name):
     network = build_model(name, crop=(16, 8), size=(64, 32))

@@ -13,6 +13,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ogreid.errors import UserError
 from ogreid.nn.initial import initialise_maps, initialise_projections
 from ogreid.nn.statistics import norm_of, track_moments
 from ogreid.ops import balls, farthest_points, gather_points, group_max, group_members
@@ -21,12 +22,14 @@ __all__ = ["PointNet2", "pointnet2_msg", "pointnet2_ssg"]
 
 Scale = tuple[float, int, Sequence[int]]
 """Radius, samples, widths of the layers."""
+LevelPlan = tuple[int, Sequence[Scale]]
+"""Kept points, and the scales of the groups around them."""
 
-SSG: tuple[tuple[int, tuple[Scale, ...]], ...] = (
+SSG: tuple[LevelPlan, ...] = (
     (512, ((0.2, 64, (64, 64, 128)),)),
     (128, ((0.4, 64, (128, 128, 256)),)),
 )
-MSG: tuple[tuple[int, tuple[Scale, ...]], ...] = (
+MSG: tuple[LevelPlan, ...] = (
     (512, ((0.1, 16, (32, 32, 64)), (0.2, 32, (64, 64, 128)), (0.4, 128, (64, 96, 128)))),
     (128, ((0.2, 32, (64, 64, 128)), (0.4, 64, (128, 128, 256)), (0.8, 128, (128, 128, 256)))),
 )
@@ -102,24 +105,31 @@ class PointNet2(nn.Module):
     Args:
         levels: for each, the kept points and its scales as (radius, samples, widths).
         final: widths of the block over all points that are left.
+        kept: points kept by each level, instead of those in ``levels``.
+        narrow: divides every width and the members of every group; 1 is the published network.
         embedding: its width.
         backend: of every operation on points.
+
+    Raises:
+        UserError: ``kept`` has not one number for each level.
     """
 
     def __init__(
         self,
-        levels: Sequence[tuple[int, Sequence[Scale]]] = SSG,
+        levels: Sequence[LevelPlan] = SSG,
         *,
         final: Sequence[int] = (256, 512, 1024),
+        kept: Sequence[int] | None = None,
+        narrow: int = 1,
         embedding: int = 512,
         backend: str = "auto",
     ) -> None:
         super().__init__()
         self.width = embedding
         self.levels = nn.ModuleList()
-        channels = 3
-        for kept, scales in levels:
-            self.levels.append(Level(channels, kept, scales, backend=backend))
+        channels, final = 3, [width // narrow for width in final]
+        for count, scales in _sized(levels, kept, narrow):
+            self.levels.append(Level(channels, count, scales, backend=backend))
             channels = sum(scale[2][-1] for scale in scales)
         self.final = Block(channels, final)
         initialise_maps(self)
@@ -142,6 +152,20 @@ class PointNet2(nn.Module):
         whole = self.final(torch.cat([xyz, features], 2), torch.zeros_like(xyz[:, :1]), everyone)  # (B, 1, 1024)
         embedding: Tensor = self.project(whole.squeeze(1))
         return embedding
+
+
+def _sized(levels: Sequence[LevelPlan], kept: Sequence[int] | None, narrow: int) -> list[LevelPlan]:
+    """The levels with other numbers of points, and a part of the widths and members."""
+    kept = [level[0] for level in levels] if kept is None else kept
+    if len(kept) != len(levels):
+        raise UserError(f"PointNet++: kept = {list(kept)}; expected {len(levels)} numbers, one for each level")
+    return [
+        (
+            count,
+            [(radius, samples // narrow, [width // narrow for width in widths]) for radius, samples, widths in scales],
+        )
+        for count, (_, scales) in zip(kept, levels, strict=True)
+    ]
 
 
 pointnet2_ssg = partial(PointNet2, levels=SSG)
