@@ -4,6 +4,9 @@ import csv
 import io
 import netrc
 import os
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +17,13 @@ from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
 from lightning.pytorch.loggers.csv_logs import ExperimentWriter
 
 from ogreid import config
+from ogreid.callbacks.validation import LOGGED
 from ogreid.config import Experiment
 from ogreid.runs import Run, write_atomically
 
-__all__ = ["KeepPlace", "ProjectWandbLogger", "RunCSVLogger", "loggers_for", "wandb_mode"]
+__all__ = ["KeepPlace", "ProjectWandbLogger", "RunCSVLogger", "keep_files", "loggers_for", "tracked", "wandb_mode"]
+
+_STAGED = "WANDB_DATA_DIR"
 
 
 class _GoingOn(ExperimentWriter):
@@ -95,11 +101,69 @@ class KeepPlace(L.Callback):
 
 
 class ProjectWandbLogger(WandbLogger):
-    """Lightning's logger without the ``anonymous`` setting, which W&B 0.31 warns about even where it is None."""
+    """Lightning's logger with axes of our own, that ends its run and hands over files.
 
-    def __init__(self, **options: Any) -> None:  # noqa: ANN401 - handed on as they are
+    Lightning's sets ``anonymous``, which W&B 0.31 warns about even where it is None.
+
+    Args:
+        by_epoch: metrics that are drawn over epochs; all others are drawn over ``trainer/global_step``.
+        best: those of them whose summary is the largest value instead of the last one.
+        **options: of Lightning's logger and of ``wandb.init``.
+    """
+
+    def __init__(self, *, by_epoch: Sequence[str] = (), best: Sequence[str] = (), **options: Any) -> None:  # noqa: ANN401
         super().__init__(**options)
         self._wandb_init.pop("anonymous", None)
+        self.by_epoch, self.best = by_epoch, best
+
+    @property
+    @rank_zero_experiment
+    def experiment(self) -> "wandb.Run":
+        """W&B's run, started at its first use."""
+        if self._experiment is None:
+            run = super().experiment
+            for name in self.by_epoch:
+                run.define_metric(name, step_metric="epoch", summary="max" if name in self.best else None)
+        return self._experiment
+
+    def keep(self, path: Path, name: str, kind: str, told: dict[str, Any]) -> None:
+        """Log a file as an artifact; it is read where it lies when the run is synchronised, not copied before.
+
+        Args:
+            path: the file.
+            name: of the artifact, whose versions are the runs.
+            kind: type of the artifact.
+            told: metadata.
+        """
+        artifact = wandb.Artifact(re.sub(r"[^\w.-]", "-", name), type=kind, metadata=told)
+        artifact.add_file(str(path.resolve()), policy="immutable")
+        self.experiment.log_artifact(artifact)
+
+    def end(self, *, failed: bool) -> None:
+        """End W&B's run where one was started: another run in this process would be written into it."""
+        if self._experiment is not None:
+            self._experiment.finish(exit_code=int(failed))
+            self._experiment = None
+
+
+@contextmanager
+def tracked(experiment: Experiment, run: Run) -> Iterator[list[Logger]]:
+    """Loggers of a run, ended when it ends, as failed where it fails.
+
+    W&B's copies of tables lie in the run folder meanwhile, so that it can be synchronised from another machine.
+    """
+    loggers = loggers_for(experiment, run)
+    ours = [logger for logger in loggers if isinstance(logger, ProjectWandbLogger)]
+    chosen = os.environ.setdefault(_STAGED, str((run.folder / "wandb" / "staged").resolve()))
+    failed = True
+    try:
+        yield loggers
+        failed = False
+    finally:
+        for logger in ours:
+            logger.end(failed=failed)
+        if chosen.startswith(str(run.folder.resolve())):
+            del os.environ[_STAGED]
 
 
 def loggers_for(experiment: Experiment, run: Run) -> list[Logger]:
@@ -107,8 +171,28 @@ def loggers_for(experiment: Experiment, run: Run) -> list[Logger]:
     made: list[Logger] = [RunCSVLogger(save_dir=run.folder, name="", version="", flush_logs_every_n_steps=50)]
     mode = wandb_mode(experiment.wandb.mode)
     if mode != "disabled":
-        made.append(_wandb(experiment, run, offline=mode == "offline"))
+        made.append(_wandb(experiment, run, mode))
     return made
+
+
+def keep_files(loggers: Iterable[Logger], experiment: Experiment, run: Run, told: Mapping[str, Any]) -> None:
+    """Hand the best checkpoint and the report to W&B, where it tracks the run.
+
+    Args:
+        loggers: of the trainer.
+        experiment: whose name the artifacts have.
+        run: whose files.
+        told: the summary; its numbers go with the checkpoint.
+    """
+    numbers = {key: told[key] for key in ("retrieval", "transfer", "parameters", "provenance")}
+    for logger in loggers:
+        if isinstance(logger, ProjectWandbLogger):
+            for path, name, kind in (
+                (run.best, experiment.name, "model"),
+                (run.folder / "report.html", f"{experiment.name}-report", "report"),
+            ):
+                if path.is_file():
+                    logger.keep(path, name, kind, {"run": str(run.folder), **numbers})
 
 
 def wandb_mode(asked: str) -> str:
@@ -129,20 +213,25 @@ def _netrc_has_key() -> bool:
         return False
 
 
-def _wandb(experiment: Experiment, run: Run, *, offline: bool) -> ProjectWandbLogger:
+def _wandb(experiment: Experiment, run: Run, mode: str) -> ProjectWandbLogger:
     how = experiment.wandb
     in_repository = any((folder / ".git").exists() for folder in (Path.cwd(), *Path.cwd().parents))
+    judged = [f"val/{on}" for on in experiment.data.retrieval]
+    source = "+".join(experiment.data.train)
+    moved = [f"transfer/{source}->{on}" for on in experiment.data.transfer]
     return ProjectWandbLogger(
+        by_epoch=["val/mAP", *(f"{label}/{number}" for label in (*judged, *moved) for number in LOGGED)],
+        best=[f"{label}/mAP" for label in judged],
         project=how.project,
         entity=how.entity,
         name=f"{experiment.name}-{run.folder.name}",
         id=run.tracking_id,
         # Absolute: W&B's service may have been started by an earlier run, in another working directory.
         save_dir=run.folder.resolve(),
-        offline=offline,
-        resume=None if offline else "allow",  # offline runs are joined by their id when they are synchronised
+        resume="allow" if mode == "online" else None,  # offline runs are joined by their id when they are synchronised
         group=how.group or experiment.name,
         tags=[experiment.name, experiment.model.name, experiment.loss.name, *how.tags],
         config=config.to_dict(experiment),
-        settings=wandb.Settings(disable_git=not in_repository, silent=True, console="off"),
+        # Not Lightning's ``offline``, which sets WANDB_MODE for everything that comes later in this process.
+        settings=wandb.Settings(mode=mode, disable_git=not in_repository, silent=True, console="off"),
     )

@@ -12,7 +12,7 @@ from PIL import Image
 
 from ogreid.callbacks.embeddings import KeepEmbeddings
 from ogreid.callbacks.pictures import Pictures
-from ogreid.callbacks.sightings import collect_galleries, gallery_sheet, portrait
+from ogreid.callbacks.sightings import collect_galleries, collect_map, gallery_sheet, portrait
 from ogreid.callbacks.validation import RetrievalValidation
 from ogreid.errors import UserError
 from ogreid.retrieval import judge
@@ -61,7 +61,7 @@ def judged_by_hand():
 @pytest.mark.parametrize("in_pixel_order", [True, False])
 def test_galleries_show_the_rows_they_name(tmp_path, in_pixel_order):
     store = PaintedStore(in_pixel_order=in_pixel_order)
-    galleries, cloud, _ = collect_galleries(store, ROWS, QUERIES, *columns(), tmp_path / "pictures")
+    galleries, cloud = collect_galleries(store, ROWS, QUERIES, *columns(), tmp_path / "pictures")
     held = np.load(galleries)
     assert held["found"].shape == (len(held["kind"]), 10, 128, 64, 3)
     for asked, picture in zip(held["query_name"], held["query"], strict=True):
@@ -120,7 +120,7 @@ def test_an_unwritable_folder_is_one_line(tmp_path):
 
 
 def test_the_map_holds_what_it_says(tmp_path):
-    held = np.load(collect_galleries(PaintedStore(), ROWS, QUERIES, *columns(), tmp_path)[2])
+    held = np.load(collect_map(*columns(), tmp_path, "painted"))
     _, identity, camera = columns()
     real = identity > 0
     assert held["xy"].shape == (real.sum(), 2)
@@ -157,6 +157,15 @@ def test_the_callback_writes_the_sets_of_the_last_validation(tmp_path, judged_tr
     assert isinstance(judged_trainer.tracked["pictures/painted-8/cloud"], wandb.Object3D)
     expected = np.nanmax(judged_by_hand().average_precision)
     assert np.load(tmp_path / "painted-8-galleries.npz")["average_precision"][0] == expected
+
+
+def test_where_people_may_not_be_shown_nothing_shows_them(tmp_path, judged_trainer):
+    Pictures(tmp_path, people=False).on_fit_end(judged_trainer, None)
+    assert [path.name for path in tmp_path.iterdir()] == ["painted-8-map.npz"]
+    assert set(np.load(tmp_path / "painted-8-map.npz").files) == {"xy", "identity", "camera"}
+    shown = {name.removeprefix("pictures/painted-8/") for name in judged_trainer.tracked}
+    drawn = {"map_by_identity", "map_by_camera", "cmc", "precision_recall", "pictures/transfer", "tables/transfer"}
+    assert shown == drawn
 
 
 def test_an_offline_run_holds_every_picture_and_curve(tmp_path, judged_trainer, monkeypatch):

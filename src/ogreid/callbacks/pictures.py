@@ -8,14 +8,14 @@ import lightning as L
 from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.trainer.states import TrainerFn
 
-from ogreid.callbacks.sightings import collect_galleries
-from ogreid.callbacks.tracked import tracked_curves, tracked_pictures, tracked_transfer
+from ogreid.callbacks.sightings import collect_galleries, collect_map
+from ogreid.callbacks.tracked import tracked_curves, tracked_map, tracked_people, tracked_transfer
 from ogreid.callbacks.validation import RetrievalValidation
 from ogreid.data.datamodule import ReidDataModule, RetrievalSet
 from ogreid.retrieval.metric import Collected
 from ogreid.retrieval.ranking import Judgement
 
-__all__ = ["Pictures", "collect_galleries", "collected_sets"]
+__all__ = ["Pictures", "collected_sets"]
 
 
 class Pictures(L.Callback):
@@ -26,12 +26,13 @@ class Pictures(L.Callback):
 
     Args:
         folder: where to; made when needed.
+        people: whether people may be shown: without, there are no galleries and no cloud, here nor in W&B.
         top: gallery rows per query.
         each: queries per kind (best, median, worst).
     """
 
-    def __init__(self, folder: Path, *, top: int = 10, each: int = 2) -> None:
-        self.folder, self.top, self.each = folder, top, each
+    def __init__(self, folder: Path, *, people: bool = True, top: int = 10, each: int = 2) -> None:
+        self.folder, self.people, self.top, self.each = folder, people, top, each
 
     def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """After the last validation of the training."""
@@ -47,8 +48,10 @@ class Pictures(L.Callback):
         judged_sets = list(collected_sets(trainer)) if trainer.is_global_zero else []
         for judged, rows, judgement in judged_sets:
             if judgement.answerable:
-                files = self._collect(judged, rows, judgement)
-                shown |= tracked_pictures(judged.name, *files) | tracked_curves(judged.name, judgement)
+                plane = collect_map(rows.embedding, rows.identity, rows.camera, self.folder, judged.name)
+                shown |= tracked_map(judged.name, plane) | tracked_curves(judged.name, judgement)
+                if self.people:
+                    shown |= tracked_people(judged.name, *self._collect(judged, rows, judgement))
         if shown:
             told = {judged.name: judgement for judged, _, judgement in judged_sets}
             shown |= tracked_transfer(" + ".join(_data(trainer).data.train), told)
@@ -56,7 +59,7 @@ class Pictures(L.Callback):
             if isinstance(logger, WandbLogger):
                 logger.experiment.log(shown)
 
-    def _collect(self, judged: RetrievalSet, rows: Collected, judgement: Judgement) -> tuple[Path, Path, Path]:
+    def _collect(self, judged: RetrievalSet, rows: Collected, judgement: Judgement) -> tuple[Path, Path]:
         index = rows.index.cpu().numpy()
         return collect_galleries(
             judged.store,

@@ -12,7 +12,7 @@ from ogreid.retrieval.galleries import RankedGallery, choose_queries, rank_galle
 from ogreid.retrieval.plane import principal_plane, sample_identities
 from ogreid.retrieval.ranking import judge
 
-__all__ = ["collect_galleries", "gallery_sheet", "portrait"]
+__all__ = ["collect_galleries", "collect_map", "gallery_sheet", "portrait"]
 
 GREEN, RED = np.array([38, 166, 91]), np.array([214, 69, 65])
 
@@ -30,8 +30,8 @@ def collect_galleries(
     each: int = 2,
     name: str | None = None,
     average_precision: np.ndarray | None = None,
-) -> tuple[Path, Path, Path]:
-    """Write the ranked lists of the best, median and worst queries with their pictures, the cloud of one query, a map.
+) -> tuple[Path, Path]:
+    """Write the ranked lists of the best, median and worst queries with their pictures, and the cloud of one query.
 
     Args:
         store: that the rows are of.
@@ -47,34 +47,54 @@ def collect_galleries(
         average_precision: (Q,) if already known; else the rows are judged.
 
     Returns:
-        The three files. Galleries: ``kind`` and ``query_name`` (K,) text, ``average_precision`` (K,), ``query``
+        The two files. Galleries: ``kind`` and ``query_name`` (K,) text, ``average_precision`` (K,), ``query``
         (K, H, W, 3) uint8, ``found`` (K, T, H, W, 3) uint8, ``scores``, ``correct``, ``names`` (K, T); a list shorter
         than T ends in empty names. Cloud: ``xyz`` (P, 3) float32 metres, centred, ``rgb`` (P, 3) uint8, ``name``.
-        Map: ``xy`` (M, 2), ``identity`` and ``camera`` (M,) of the rows of twelve identities.
     """
-    columns = [np.asarray(torch.as_tensor(column).detach().float().cpu()) for column in (embedding,)]
-    columns += [np.asarray(torch.as_tensor(column).cpu()) for column in (identity, camera)]
+    columns = _columns(embedding, identity, camera)
     query, gallery = [c[:queries] for c in columns], [c[queries:] for c in columns]
     if average_precision is None:
         average_precision = judge(*query, *gallery).average_precision
     chosen = choose_queries(average_precision, query[1], each)
     lists = rank_gallery([number for _, number in chosen], *query, *gallery, top=top)
-    files = _files(folder, (name or store.name).replace("/", "-"))
+    galleries, cloud = (_file(folder, name or store.name, kind) for kind in ("galleries", "cloud"))
     arrays = _gallery_arrays(store, rows, queries, lists, top)
     arrays["kind"] = np.array([kind for kind, _ in chosen])
     arrays["average_precision"] = average_precision[[number for _, number in chosen]]
-    _save(files[0], arrays)
+    _save(galleries, arrays)
     shown = next((number for kind, number in chosen if kind == "median"), chosen[0][1])
     xyz, rgb = store.clouds([int(rows[shown])])
-    cloud = {"xyz": xyz[0] - xyz[0].mean(axis=0), "rgb": np.rint(rgb[0] * 255).astype(np.uint8)}
-    _save(files[1], cloud | {"name": np.array(str(store.rows["source"][rows[shown]]))})
+    points = {"xyz": xyz[0] - xyz[0].mean(axis=0), "rgb": np.rint(rgb[0] * 255).astype(np.uint8)}
+    _save(cloud, points | {"name": np.array(str(store.rows["source"][rows[shown]]))})
+    return galleries, cloud
+
+
+def collect_map(
+    embedding: np.ndarray | torch.Tensor,
+    identity: np.ndarray | torch.Tensor,
+    camera: np.ndarray | torch.Tensor,
+    folder: Path,
+    name: str,
+) -> Path:
+    """Write where the embeddings of twelve identities lie on a plane; no picture of anybody is in it.
+
+    Args:
+        embedding: (R, D).
+        identity: (R,) integers.
+        camera: (R,) integers.
+        folder: where to; made when missing.
+        name: of the set, for the file name.
+
+    Returns:
+        The file: ``xy`` (M, 2), ``identity`` and ``camera`` (M,).
+    """
+    columns = _columns(embedding, identity, camera)
     sample = sample_identities(columns[1])
     plane = principal_plane(columns[0][sample]) if len(sample) > 1 else np.empty((0, 2))
-    _save(
-        files[2],
-        {"xy": plane, "identity": columns[1][sample][: len(plane)], "camera": columns[2][sample][: len(plane)]},
-    )
-    return files
+    path = _file(folder, name, "map")
+    known, seen = (column[sample][: len(plane)] for column in columns[1:])
+    _save(path, {"xy": plane, "identity": known, "camera": seen})
+    return path
 
 
 def gallery_sheet(held: Mapping[str, np.ndarray], frame: int = 4) -> np.ndarray:
@@ -156,12 +176,20 @@ def _padded(items: list[np.ndarray], count: int, filler: np.ndarray) -> np.ndarr
     return np.stack([*items, *[filler] * (count - len(items))])
 
 
-def _files(folder: Path, name: str) -> tuple[Path, Path, Path]:
+def _columns(
+    embedding: np.ndarray | torch.Tensor, identity: np.ndarray | torch.Tensor, camera: np.ndarray | torch.Tensor
+) -> list[np.ndarray]:
+    """As arrays; embeddings of half precision become float32."""
+    floats = torch.as_tensor(embedding).detach().float()
+    return [np.asarray(column.cpu()) for column in (floats, torch.as_tensor(identity), torch.as_tensor(camera))]
+
+
+def _file(folder: Path, name: str, kind: str) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"{folder}: pictures cannot be written there: {error.strerror}") from error
-    return folder / f"{name}-galleries.npz", folder / f"{name}-cloud.npz", folder / f"{name}-map.npz"
+    return folder / f"{name.replace('/', '-')}-{kind}.npz"
 
 
 def _save(path: Path, arrays: dict[str, np.ndarray]) -> None:

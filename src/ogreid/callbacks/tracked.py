@@ -11,28 +11,32 @@ from ogreid.callbacks.drawing import heat_map, scatter
 from ogreid.callbacks.sightings import gallery_sheet
 from ogreid.retrieval.ranking import Judgement
 
-__all__ = ["tracked_curves", "tracked_pictures", "tracked_transfer"]
+__all__ = ["tracked_curves", "tracked_map", "tracked_people", "tracked_transfer"]
 
 _RANKS = 50
 _TITLES = {"cmc": "Found among the first k", "precision_recall": "Precision over recall"}
 
 
-def tracked_pictures(name: str, galleries: Path, cloud: Path, plane: Path) -> dict[str, Any]:
-    """The three files of `collect_galleries`: ranked lists, a cloud, the map by identity and by camera."""
-    found: dict[str, Any] = {}
+def tracked_people(name: str, galleries: Path, cloud: Path) -> dict[str, Any]:
+    """The two files of `collect_galleries`: ranked lists and a cloud."""
     with np.load(galleries) as held:
-        told = ", ".join(
-            f"{k} AP {100 * ap:.1f}" for k, ap in zip(held["kind"], held["average_precision"], strict=True)
-        )
-        found["galleries"] = wandb.Image(gallery_sheet(held), caption=told)
+        precisions = zip(held["kind"], held["average_precision"], strict=True)
+        told = ", ".join(f"{kind} AP {100 * precision:.1f}" for kind, precision in precisions)
+        lists = wandb.Image(gallery_sheet(held), caption=told)
     with np.load(cloud) as held:
         turned = held["xyz"] * np.array([1, -1, -1])  # W&B's 3D objects have y up, ours down
-        found["cloud"] = wandb.Object3D(np.concatenate([turned, held["rgb"]], axis=1))
+        points = wandb.Object3D(np.concatenate([turned, held["rgb"]], axis=1))
+    return {f"pictures/{name}/galleries": lists, f"pictures/{name}/cloud": points}
+
+
+def tracked_map(name: str, plane: Path) -> dict[str, Any]:
+    """The file of `collect_map`, coloured by identity and by camera."""
+    found: dict[str, Any] = {}
     with np.load(plane) as held:
         for kind in ("identity", "camera") if len(held["xy"]) else ():
             caption = f"a dot is a sighting, a colour {'a person' if kind == 'identity' else 'a camera'}"
-            found[f"map_by_{kind}"] = wandb.Image(scatter(held["xy"], held[kind]), caption=caption)
-    return {f"pictures/{name}/{what}": shown for what, shown in found.items()}
+            found[f"pictures/{name}/map_by_{kind}"] = wandb.Image(scatter(held["xy"], held[kind]), caption=caption)
+    return found
 
 
 def tracked_curves(name: str, judged: Judgement) -> dict[str, Any]:
