@@ -8,7 +8,9 @@ import pytest
 import torch
 
 from ogreid.retrieval import counting
+from ogreid.retrieval.centred import Centred
 from ogreid.retrieval.directions import directions
+from ogreid.retrieval.ladders import Ladders, rounding_bound
 
 
 def hostile(seed, queries=6, width=64):
@@ -32,10 +34,18 @@ def spans(identity, queries):
 def fused(query, gallery, begin, end, ladders, tile):
     bins = ladders.empty_bins()
     with ThreadPoolExecutor(2) as pool:
-        for first in range(0, len(gallery), tile):
-            piece = gallery[first : first + tile]
-            product = np.ascontiguousarray(query @ piece.T)
-            counting.tally(query, piece, product, begin - first, end - first, ladders, bins, pool, 2)
+        for first in range(0, len(gallery.rest), tile):
+            piece = gallery.tile(first, tile)
+            scores = counting.product(query - gallery.centre, piece.rest)
+            counting.tally(query, piece, scores, begin - first, end - first, ladders, bins, pool, 2)
+    return bins
+
+
+def plain(query, gallery, begin, end, ladders, tile):
+    bins = ladders.empty_bins()
+    for first in range(0, len(gallery.rest), tile):
+        piece = gallery.tile(first, tile)
+        counting.tally_plain(query, piece, begin - first, end - first, ladders, bins, torch.device("cpu"))
     return bins
 
 
@@ -43,7 +53,8 @@ def test_scores_are_exact_fractions():
     query, gallery, identity = hostile(1, queries=3, width=33)
     begin, end = spans(identity, 3)
     cameras = np.ones(3, dtype=np.int64)
-    ladders = counting.Ladders.build(query, gallery, begin, end, cameras, 2 * np.ones(len(gallery), dtype=np.int64))
+    seen = 2 * np.ones(len(gallery), dtype=np.int64)
+    ladders = Ladders.build(query, Centred.take(gallery.copy()), begin, end, cameras, seen)
     for q in range(3):
         exact = sorted(
             sum(Fraction(float(a)) * Fraction(float(b)) for a, b in zip(query[q], gallery[g], strict=True))
@@ -60,8 +71,9 @@ def test_the_filter_never_decides_what_it_cannot_know(seed, tile):
     query, gallery, identity = hostile(seed)
     begin, end = spans(identity, len(query))
     camera, gallery_camera = np.zeros(len(query), dtype=np.int64), np.ones(len(gallery), dtype=np.int64)
-    ladders = counting.Ladders.build(query, gallery, begin, end, camera, gallery_camera)
-    bins = fused(query, gallery, begin, end, ladders, tile)
+    known = Centred.take(gallery.copy())
+    ladders = Ladders.build(query, known, begin, end, camera, gallery_camera)
+    bins = fused(query, known, begin, end, ladders, tile)
     exact = query.astype(np.float64) @ gallery.astype(np.float64).T
     ambiguous = 0
     for q in range(len(query)):
@@ -70,24 +82,27 @@ def test_the_filter_never_decides_what_it_cannot_know(seed, tile):
         expected = np.bincount((negatives[:, None] >= rungs).sum(axis=1), minlength=len(rungs) + 1)
         first = ladders.offsets[q] + q
         np.testing.assert_array_equal(bins[first : first + len(rungs) + 1], expected)
-        ambiguous += (np.abs(negatives[:, None] - rungs) <= ladders.bound).sum()
+        ambiguous += (np.abs(negatives[:, None] - rungs) <= ladders.bound[q]).sum()
     assert ambiguous > 50
 
 
+@pytest.mark.parametrize("lean", [0.0, 1.0, 30.0])
 @pytest.mark.parametrize("seed", range(3))
-def test_plain_and_fused_counts_are_equal(seed):
+def test_plain_and_fused_counts_are_equal(seed, lean):
+    """Spread over all directions, and in cones of cosines round 0.5 and 0.999."""
     rng = np.random.default_rng(seed)
     identity = np.sort(rng.integers(0, 12, 500))
-    query, gallery = (directions(rng.standard_normal((n, 40)), "row") for n in (11, 500))
+    common = lean * rng.standard_normal(40)
+    query, gallery = (directions(rng.standard_normal((n, 40)) + common, "row") for n in (11, 500))
     begin, end = spans(identity, 11)
     camera, gallery_camera = rng.integers(0, 3, 11), rng.integers(0, 3, 500)
-    ladders = counting.Ladders.build(query, gallery, begin, end, camera, gallery_camera)
+    known = Centred.take(gallery)
+    assert (known.reach < 0.1) == (lean > 1)
+    ladders = Ladders.build(query, known, begin, end, camera, gallery_camera)
     assert (np.diff(ladders.offsets) > 0).all()
-    plain = ladders.empty_bins()
-    for first in range(0, 500, 170):
-        piece = gallery[first : first + 170]
-        counting.tally_plain(query, piece, begin - first, end - first, ladders, plain, torch.device("cpu"))
-    np.testing.assert_array_equal(fused(query, gallery, begin, end, ladders, 64), plain)
+    np.testing.assert_array_equal(
+        fused(query, known, begin, end, ladders, 64), plain(query, known, begin, end, ladders, 170)
+    )
 
 
 def test_many_equal_positives_and_a_single_one_are_bucketed_safely():
@@ -95,19 +110,30 @@ def test_many_equal_positives_and_a_single_one_are_bucketed_safely():
     rng = np.random.default_rng(4)
     query = directions(rng.standard_normal((2, 16)), "row")
     others = directions(query[:1] + 1e-4 * rng.standard_normal((400, 16)), "row")
-    gallery = np.concatenate([np.repeat(query[:1], 5, axis=0), query[1:], others])
-    identity = np.concatenate([np.zeros(5, dtype=int), [1], np.full(400, 9)])
+    check_equal(query, np.concatenate([np.repeat(query[:1], 5, axis=0), query[1:], others]))
+
+
+def test_a_gallery_in_one_point_is_counted_as_ties():
+    """No range, no rests, no rounding: the narrowest cone that there is."""
+    query = directions(np.ones((2, 16)), "row")
+    assert check_equal(query, np.repeat(query[:1], 406, axis=0)).tolist() == [0] * 5 + [401, 0, 405]
+
+
+def check_equal(query, gallery):
+    """Counts of two queries with five positives and one, first in the gallery."""
+    identity = np.concatenate([np.zeros(5, dtype=int), [1], np.full(len(gallery) - 6, 9)])
     begin, end = spans(identity, 2)
     zeros = np.zeros(len(gallery), dtype=np.int64)
-    ladders = counting.Ladders.build(query, gallery, begin, end, zeros[:2] + 1, zeros)
-    plain = ladders.empty_bins()
-    counting.tally_plain(query, gallery, begin, end, ladders, plain, torch.device("cpu"))
-    np.testing.assert_array_equal(fused(query, gallery, begin, end, ladders, 100), plain)
+    known = Centred.take(gallery)
+    ladders = Ladders.build(query, known, begin, end, zeros[:2] + 1, zeros)
+    expected = plain(query, known, begin, end, ladders, 1000)
+    np.testing.assert_array_equal(fused(query, known, begin, end, ladders, 100), expected)
+    return expected
 
 
-@pytest.mark.parametrize("width", [16, 512, 4096])
+@pytest.mark.parametrize("width", [16, 128, 200, 512, 4096])
 def test_the_rounding_bound_holds_with_room(width):
     rng = np.random.default_rng(width)
     left, right = (directions(np.abs(rng.standard_normal((64, width))), "row") for _ in range(2))
     exact = left.astype(np.float64) @ right.astype(np.float64).T
-    assert np.abs(left @ right.T - exact).max() < counting.rounding_bound(width) < 1e-3
+    assert np.abs(counting.product(left, right) - exact).max() < rounding_bound(width) < 1e-4

@@ -2,7 +2,7 @@
 
 The arithmetic of the Market-1501 protocol (Zheng et al., ICCV 2015): every query ranks the gallery by cosine
 similarity; gallery rows of its own identity *and* camera are junk and removed, as are rows of identity -1; identity 0
-(distractors) stays. `counting` says how ranks are found and why they are the same for every block size.
+(distractors) stays. `ladders` says how ranks are found and why they are the same for every block size.
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +14,9 @@ from jaxtyping import Float32, Float64, Int64
 
 from ogreid.errors import UserError
 from ogreid.retrieval import counting
+from ogreid.retrieval.centred import Centred
 from ogreid.retrieval.directions import check_rows, directions, same_width
+from ogreid.retrieval.ladders import Ladders
 
 __all__ = ["AveragePrecision", "Judgement", "Unanswerable", "integers", "judge", "summed_up"]
 
@@ -22,7 +24,7 @@ Array = np.ndarray | torch.Tensor
 AveragePrecision = Literal["trapezoid", "step"]
 Unanswerable = Literal["skip", "zero"]
 
-_QUERIES, _TILE = 512, 8192  # a product of 16 MB: fast on two cores, small beside the embeddings
+_QUERIES, _TILE = 512, 2048  # a product of 4 MB, which the caches still hold when it is read
 
 
 class Judgement(NamedTuple):
@@ -168,43 +170,42 @@ def _measure(
     end = np.searchsorted(gallery.identity, queries.identity, side="right")
     measures = np.full((len(queries.identity), 4), np.nan)
     precision = np.zeros(counting.RECALL_LEVELS)
+    known = Centred.take(gallery.embedding)
     threads = max(1, torch.get_num_threads())
     with ThreadPoolExecutor(threads) as pool:
         for first in range(0, len(measures), block[0]):
             part = slice(first, first + block[0])
-            spans = (begin[part], end[part])
-            offsets, bins = _count(
-                queries.embedding[part], queries.camera[part], gallery, spans, block[1], device, pool, threads
+            ladders = Ladders.build(
+                queries.embedding[part], known, begin[part], end[part], queries.camera[part], gallery.camera
             )
-            counting.measure(offsets, bins, measures[part], precision)
+            spans = (begin[part], end[part])
+            bins = _count(queries.embedding[part], known, ladders, spans, block[1], device, pool, threads)
+            counting.measure(ladders.offsets, bins, measures[part], precision)
     return measures, precision
 
 
 def _count(
     query: Float32[np.ndarray, "B D"],
-    camera: Int64[np.ndarray, " B"],
-    gallery: _Rows,
+    gallery: Centred,
+    ladders: Ladders,
     spans: tuple[np.ndarray, np.ndarray],
     tile: int,
     device: torch.device,
     pool: ThreadPoolExecutor,
     threads: int,
-) -> tuple[Int64[np.ndarray, " B+1"], Int64[np.ndarray, " bins"]]:
-    """Offsets of the positives of B queries, and the counts of the negatives above them over the whole gallery."""
+) -> Int64[np.ndarray, " bins"]:
+    """How many negatives of the whole gallery climb how far on the ladders of B queries."""
     begin, end = spans
-    ladders = counting.Ladders.build(query, gallery.embedding, begin, end, camera, gallery.camera)
     bins = ladders.empty_bins()
-    product = np.empty((len(query), min(tile, len(gallery.embedding))), dtype=np.float32)
-    for first in range(0, len(gallery.embedding), tile):
-        piece = gallery.embedding[first : first + tile]
+    rest = query - gallery.centre
+    for first in range(0, len(gallery.rest), tile):
+        piece = gallery.tile(first, tile)
         here = (begin - first, end - first)
         if device.type != "cuda":
-            # numpy's product, not torch's: torch.set_float32_matmul_precision may turn that into bfloat16.
-            scores = np.matmul(query, piece.T, out=product[:, : len(piece)])
-            counting.tally(query, piece, scores, *here, ladders, bins, pool, threads)
+            counting.tally(query, piece, counting.product(rest, piece.rest), *here, ladders, bins, pool, threads)
         else:
             counting.tally_plain(query, piece, *here, ladders, bins, device)
-    return ladders.offsets, bins
+    return bins
 
 
 def summed_up(
