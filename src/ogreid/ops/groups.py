@@ -46,8 +46,8 @@ def group_perceptron(
     """A two-layer perceptron over the members of each group, then the maximum and a ReLU.
 
     :func:`group_members`, the gate, :func:`group_max`, one after another: that is the definition. The first layer was
-    applied to points and centres before. The fused form keeps one group at a time in the cache: no tensor of members
-    exists in either direction.
+    applied to points and centres before. The fused form keeps a few groups at a time in the cache: no tensor of members
+    exists in either direction; and a member that only fills up a ball is worked out once.
 
     Args:
         points: the first layer's map of each point.
@@ -211,7 +211,7 @@ class _GroupPerceptron(torch.autograd.Function):
         found = passes.backward(
             (points, centres, index, affine, gate),
             weight,
-            (wide.T @ (slope.unsqueeze(1) * wide)).to(kind),
+            weight.T @ (slope.to(kind).unsqueeze(1) * weight),
             (constant @ wide).to(kind),
             (to_largest, slot),
         )

@@ -1,4 +1,4 @@
-"""Compiled loops over groups: members, gate, second map and maximum while a group's few rows are in the cache.
+"""Compiled loops over groups: members, gate, second map and maximum while a few groups' rows are in the cache.
 
 Letters: S members of a group, C channels of a member, H hidden channels of the gate, D channels of the result.
 """
@@ -12,6 +12,9 @@ from numba import njit
 from ogreid.ops.kernels.products import FAST, add_moments, add_product, dots, sigmoid
 
 __all__ = ["group_backward", "group_forward", "spread_moments", "sum_members"]
+
+TILE = 64
+"""Rows worked on together: members of one or of several groups, few enough to stay in the cache."""
 
 # Arrays are copied in loops: `a[:] = b` compiles numba's error message for unequal shapes, seconds for each place.
 _jit = njit(nogil=True, cache=True, fastmath=FAST, error_model="numpy")
@@ -40,28 +43,72 @@ def sum_members(points, centres, index, start, stop, sums):
 
 
 @_jit
-def _workspace(members, channels, inner, kind):
-    """Buffers of one group: raw and normal members, hidden swish with a column of ones, its slope, door, passed, bits.
+def _workspace(rows, channels, inner, kind):
+    """Buffers of one tile: raw and normal members, hidden swish with a column of ones, its slope, door, passed, bits.
 
     The ones make the bias of the gate's second layer one more row of its weight.
     """
-    rows = (members, channels)
-    raw, normal = np.empty(rows, kind), np.empty(rows, kind)
-    door, passed = np.empty(rows, kind), np.empty(rows, kind)
-    hidden, slope = np.ones((members, inner + 1), kind), np.empty((members, inner), kind)
-    return raw, normal, hidden, slope, door, passed, np.empty(members * max(channels, inner), np.int32)
+    shape = (rows, channels)
+    raw, normal = np.empty(shape, kind), np.empty(shape, kind)
+    door, passed = np.empty(shape, kind), np.empty(shape, kind)
+    hidden, slope = np.ones((rows, inner + 1), kind), np.empty((rows, inner), kind)
+    return raw, normal, hidden, slope, door, passed, np.empty(rows * max(channels, inner), np.int32)
 
 
 @_jit
-def _open(points, middle, members, factor, shift, gate, space):
-    """One group as far as what passes the gate: fills ``space`` (see :func:`_workspace`)."""
+def _room_for_tile(members, kind):
+    """Point and multiplicity of each row of a tile, and the first row of each of its groups, the end behind them."""
+    rows = max(TILE, members)
+    return np.empty(rows, np.int64), np.empty(rows, kind), np.empty(rows + 1, np.int64)
+
+
+@_jit
+def _fill_tile(index, group, stop, tile):
+    """Take the members of whole groups from ``group`` on, each once; how many groups, and how many rows.
+
+    A ball that is not full repeats its first member, so what ends a group and equals its first member is that member
+    once more.
+    """
+    points, times, begins = tile
+    rows, taken = 0, 0
+    while group + taken < stop:
+        near = index[group + taken]
+        distinct = len(near)
+        while distinct > 1 and near[distinct - 1] == near[0]:
+            distinct -= 1
+        if rows > 0 and rows + distinct > len(points):
+            break
+        for s in range(distinct):
+            points[rows + s] = near[s]
+            times[rows + s] = 1
+        times[rows] = len(near) - distinct + 1
+        begins[taken] = rows
+        rows += distinct
+        taken += 1
+    begins[taken] = rows
+    return taken, rows
+
+
+@_jit
+def _first_rows(space, rows):
+    """What :func:`_workspace` made, as far as ``rows``."""
     raw, normal, hidden, slope, door, passed, bits = space
+    return raw[:rows], normal[:rows], hidden[:rows], slope[:rows], door[:rows], passed[:rows], bits
+
+
+@_jit
+def _open(points, centres, tile, factor, shift, gate, space):
+    """One tile as far as what passes the gate: fills ``space`` (see :func:`_first_rows`); ``centres`` are its own."""
+    raw, normal, hidden, slope, door, passed, bits = space
+    near, _, begins = tile
     reduce, reduce_bias, expand = gate
-    for s in range(len(members)):
-        row, y, x = points[members[s]], raw[s], normal[s]
-        for c in range(len(middle)):
-            y[c] = row[c] - middle[c]
-            x[c] = factor[c] * y[c] + shift[c]
+    for m in range(len(centres)):
+        middle = centres[m]
+        for s in range(begins[m], begins[m + 1]):
+            row, y, x = points[near[s]], raw[s], normal[s]
+            for c in range(len(middle)):
+                y[c] = row[c] - middle[c]
+                x[c] = factor[c] * y[c] + shift[c]
     # Loops over all members at once, where the order allows: a few channels are too short to be vectorised well.
     x, out = normal.ravel(), passed.ravel()
     if len(reduce) == 0:
@@ -69,12 +116,12 @@ def _open(points, middle, members, factor, shift, gate, space):
             out[i] = x[i]
         return
     dots(normal, reduce, slope)
-    for s in range(len(members)):
+    for s in range(len(raw)):
         for h in range(len(reduce)):
             slope[s, h] += reduce_bias[h]
             hidden[s, h] = slope[s, h]
     sigmoid(slope.ravel(), bits)
-    for s in range(len(members)):
+    for s in range(len(raw)):
         for h in range(len(reduce)):
             value, share = hidden[s, h], slope[s, h]
             hidden[s, h] = value * share
@@ -95,37 +142,35 @@ def group_forward(points, centres, index, factor, shift, gate, weight, counted, 
     (C, C) and ``first`` (C,) become, in double precision, the moments of what passed the gate; the moments of
     ``weight`` times it follow from them; they stay 0 unless ``counted``, and of ``second`` the upper triangle counts.
     """
-    members, channels, results = index.shape[1], points.shape[1], weight.shape[1]
-    space = _workspace(members, channels, len(gate[0]), points.dtype)
-    passed = space[5]
-    mapped = np.empty((members, results), points.dtype)
+    channels, results = weight.shape
+    tile = _room_for_tile(index.shape[1], points.dtype)
+    _, times, begins = tile
+    space = _workspace(len(times), channels, len(gate[0]), points.dtype)
+    mapped = np.empty((len(times), results), points.dtype)
     squares = np.zeros((channels, channels), points.dtype)
     sums = np.zeros(channels, points.dtype)
     where = np.empty(results, np.int32)
     second[:] = 0
     first[:] = 0
-    for m in range(start, stop):
-        _open(points, centres[m], index[m], factor, shift, gate, space)
-        if counted:
-            for s in range(members):
-                row = passed[s]
-                for c in range(channels):
-                    sums[c] += row[c]
-            add_moments(passed, squares)
-        mapped.ravel()[:] = 0
-        add_product(passed, weight, mapped)
-        best, chosen, row = most[m], slot[m], mapped[0]
-        for d in range(results):
-            best[d] = row[d]
-            where[d] = 0
-        for s in range(1, members):
-            row = mapped[s]
-            for d in range(results):
-                where[d] = s if row[d] > best[d] else where[d]
-                best[d] = max(row[d], best[d])
-        for d in range(results):
-            chosen[d] = where[d]
-        if m % 8 == 7 or m == stop - 1:  # in single precision for the rows of eight groups only
+    m, tiles = start, 0
+    while m < stop:
+        taken, rows = _fill_tile(index, m, stop, tile)
+        here, last = _first_rows(space, rows), m + taken
+        _open(points, centres[m:last], tile, factor, shift, gate, here)
+        passed, result = here[5], mapped[:rows]
+        result.ravel()[:] = 0
+        add_product(passed, weight, result)
+        _largest_of_groups(result, begins, where, most[m:last], slot[m:last])
+        m = last
+        if not counted:
+            continue
+        for s in range(rows):
+            row, often = passed[s], times[s]
+            for c in range(channels):
+                sums[c] += often * row[c]
+        add_moments(passed, times, squares)
+        tiles += 1
+        if tiles % 4 == 0 or m == stop:  # in single precision for the rows of four tiles only
             for c in range(channels):
                 first[c] += sums[c]
                 into, row = second[c], squares[c]
@@ -133,6 +178,24 @@ def group_forward(points, centres, index, factor, shift, gate, weight, counted, 
                     into[d] += row[d]
             sums[:] = 0
             squares[:] = 0
+
+
+@_jit
+def _largest_of_groups(mapped, begins, where, most, slot):
+    """The largest row of each group of a tile, channel by channel, and which of the group's members it is."""
+    for m in range(len(most)):
+        begin = begins[m]
+        best, chosen, row = most[m], slot[m], mapped[begin]
+        for d in range(len(best)):
+            best[d] = row[d]
+            where[d] = 0
+        for s in range(begin + 1, begins[m + 1]):
+            row, number = mapped[s], s - begin
+            for d in range(len(best)):
+                where[d] = number if row[d] > best[d] else where[d]
+                best[d] = max(row[d], best[d])
+        for d in range(len(best)):
+            chosen[d] = where[d]
 
 
 @_jit
@@ -150,48 +213,78 @@ def group_backward(points, centres, index, factor, shift, gate, weight, kernel, 
     for output in (to_points, around, to_centres, summed, to_weight, to_reduce, to_expand, sums):
         output[:] = 0
     to_reduce_bias[:] = 0
-    (groups, members), channels = index.shape, points.shape[1]
-    space = _workspace(members, channels, len(gate[0]), points.dtype)
-    raw, passed = space[0], space[5]
-    back, turned = np.empty((members, channels), points.dtype), np.empty((members, channels), points.dtype)
-    arrived = np.empty((members, len(gate[0])), points.dtype)
-    alone, times = sums[0], sums[1]
-    for m in range(groups):
-        middle = centres[m]
-        _open(points, middle, index[m], factor, shift, gate, space)
-        for s in range(members):
-            row = back[s]
-            for c in range(channels):
-                row[c] = constant[c]
-        add_product(passed, kernel, back)
-        _to_largest(gradient[m], slot[m], weight, passed, back, to_weight)
-        if len(arrived[0]) > 0:
-            _through_gate(back, space, gate, turned, arrived, to_reduce, to_reduce_bias, to_expand)
-        to_centre, total = to_centres[m], summed[m]
-        for s in range(members):
-            row, y, out, near = back[s], raw[s], to_points[index[m, s]], around[index[m, s]]
-            for c in range(channels):
-                value = row[c]
-                to_centre[c] += value
-                times[c] += value * y[c]
-                total[c] += y[c]
-                out[c] += factor[c] * value
-                near[c] += middle[c]
-        for c in range(channels):
-            alone[c] += to_centre[c]
-            to_centre[c] *= -factor[c]
+    channels, total = points.shape[1], len(index)
+    tile = _room_for_tile(index.shape[1], points.dtype)
+    times = tile[1]
+    space = _workspace(len(times), channels, len(gate[0]), points.dtype)
+    whole_back, turned = np.empty((len(times), channels), points.dtype), np.empty((len(times), channels), points.dtype)
+    arrived = np.empty((len(times), len(gate[0])), points.dtype)
+    m = 0
+    while m < total:
+        taken, rows = _fill_tile(index, m, total, tile)
+        here, back, last = _first_rows(space, rows), whole_back[:rows], m + taken
+        _open(points, centres[m:last], tile, factor, shift, gate, here)
+        _to_all(here[5], times, kernel, constant, back)
+        _to_largest(gradient[m:last], slot[m:last], tile[2], weight, here[5], back, to_weight)
+        if len(to_reduce) > 0:
+            _through_gate(back, here, gate, turned[:rows], arrived[:rows], to_reduce, to_reduce_bias, to_expand)
+        _deal_out(back, here[0], centres[m:last], tile, factor, to_points, around, to_centres[m:], summed[m:], sums)
+        m = last
 
 
 @_jit
-def _to_largest(gradient, slot, weight, passed, back, to_weight):
-    """The gradient of a maximum goes to one member for each result, and so does the weight's."""
-    for d in range(len(gradient)):
-        value = gradient[d]
-        if value != 0:
-            row, out, w, x = back[slot[d]], to_weight[d], weight[d], passed[slot[d]]
-            for c in range(len(w)):
-                row[c] += value * w[c]
-                out[c] += value * x[c]
+def _to_all(passed, times, kernel, constant, back):
+    """What every member gets, as often as it is there."""
+    for s in range(len(back)):
+        row = back[s]
+        for c in range(len(row)):
+            row[c] = constant[c]
+    add_product(passed, kernel, back)
+    for s in range(len(back)):
+        if times[s] != 1:
+            row = back[s]
+            for c in range(len(row)):
+                row[c] *= times[s]
+
+
+@_jit
+def _to_largest(gradient, slot, begins, weight, passed, back, to_weight):
+    """The gradient of a maximum goes to one member for each result, and so does the weight's.
+
+    Result by result, so that all groups of a tile meet one row of the weights while it is in the cache.
+    """
+    for d in range(len(weight)):
+        w, out = weight[d], to_weight[d]
+        for m in range(len(gradient)):
+            value = gradient[m, d]
+            if value != 0:
+                place = begins[m] + slot[m, d]
+                row, x = back[place], passed[place]
+                for c in range(len(w)):
+                    row[c] += value * w[c]
+                    out[c] += value * x[c]
+
+
+@_jit
+def _deal_out(back, raw, centres, tile, factor, to_points, around, to_centres, summed, sums):
+    """A tile's gradients, and its members as often as they are there, to all that they reach."""
+    near, times, begins = tile
+    alone, weighed = sums[0], sums[1]
+    for m in range(len(centres)):
+        middle, to_centre, total = centres[m], to_centres[m], summed[m]
+        for s in range(begins[m], begins[m + 1]):
+            row, y, out, beside, often = back[s], raw[s], to_points[near[s]], around[near[s]], times[s]
+            for c in range(len(middle)):
+                value = row[c]
+                to_centre[c] += value
+                weighed[c] += value * y[c]
+                out[c] += factor[c] * value
+            for c in range(len(middle)):
+                total[c] += often * y[c]
+                beside[c] += often * middle[c]
+        for c in range(len(middle)):
+            alone[c] += to_centre[c]
+            to_centre[c] *= -factor[c]
 
 
 @_jit

@@ -94,18 +94,19 @@ def add_product(left, right, out):
 
 
 @_jit
-def add_moments(rows, out):
-    """The upper triangle of ``out += rows.T @ rows`` for (S, C), four by four; what is below it is left undefined."""
+def add_moments(rows, times, out):
+    """The upper triangle of ``out += rows.T @ (times * rows)`` for (S, C) and (S,); the rest is left undefined."""
     members, channels = rows.shape
     whole, whole_channels = members - members % 4, channels - channels % 4
     for i in range(0, whole_channels, 4):
         o0, o1, o2, o3 = out[i, i:], out[i + 1, i:], out[i + 2, i:], out[i + 3, i:]
         for s in range(0, whole, 4):
             r0, r1, r2, r3 = rows[s, i:], rows[s + 1, i:], rows[s + 2, i:], rows[s + 3, i:]
-            a0, a1, a2, a3 = r0[0], r1[0], r2[0], r3[0]
-            b0, b1, b2, b3 = r0[1], r1[1], r2[1], r3[1]
-            c0, c1, c2, c3 = r0[2], r1[2], r2[2], r3[2]
-            d0, d1, d2, d3 = r0[3], r1[3], r2[3], r3[3]
+            t0, t1, t2, t3 = times[s], times[s + 1], times[s + 2], times[s + 3]
+            a0, a1, a2, a3 = t0 * r0[0], t1 * r1[0], t2 * r2[0], t3 * r3[0]
+            b0, b1, b2, b3 = t0 * r0[1], t1 * r1[1], t2 * r2[1], t3 * r3[1]
+            c0, c1, c2, c3 = t0 * r0[2], t1 * r1[2], t2 * r2[2], t3 * r3[2]
+            d0, d1, d2, d3 = t0 * r0[3], t1 * r1[3], t2 * r2[3], t3 * r3[3]
             for j in range(len(o0)):
                 v0, v1, v2, v3 = r0[j], r1[j], r2[j], r3[j]
                 o0[j] += a0 * v0 + a1 * v1 + a2 * v2 + a3 * v3
@@ -113,8 +114,8 @@ def add_moments(rows, out):
                 o2[j] += c0 * v0 + c1 * v1 + c2 * v2 + c3 * v3
                 o3[j] += d0 * v0 + d1 * v1 + d2 * v2 + d3 * v3
         for s in range(whole, members):
-            r0 = rows[s, i:]
-            a0, b0, c0, d0 = r0[0], r0[1], r0[2], r0[3]
+            r0, t0 = rows[s, i:], times[s]
+            a0, b0, c0, d0 = t0 * r0[0], t0 * r0[1], t0 * r0[2], t0 * r0[3]
             for j in range(len(o0)):
                 o0[j] += a0 * r0[j]
                 o1[j] += b0 * r0[j]
@@ -123,7 +124,7 @@ def add_moments(rows, out):
     for i in range(whole_channels, channels):
         for s in range(members):
             for j in range(i, channels):
-                out[i, j] += rows[s, i] * rows[s, j]
+                out[i, j] += times[s] * rows[s, i] * rows[s, j]
 
 
 @_jit
