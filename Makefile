@@ -48,11 +48,12 @@ $(VENV)/.ready: $(VENV)/.torch pyproject.toml
 	@$(PIP) -c constraints.txt --editable .
 	@touch $@
 
-# open-metric-learning is what the judge is compared with; its own requirements (torchvision, numpy < 2) stay out.
+# What is compared with, without what it asks for: open-metric-learning (torchvision, numpy < 2) judges retrieval, sweeps
+# (numpy < 2) is W&B's own sweep engine.
 $(VENV)/.test: $(VENV)/.ready
 	@echo "set-up: test tools (once)"
 	@$(PIP) -c constraints.txt --editable ".[dev]"
-	@$(PIP) --no-deps open-metric-learning==4.0.0
+	@$(PIP) --no-deps open-metric-learning==4.0.0 sweeps==0.3.0
 	@touch $@
 
 # Parallel compilation without debug symbols: 5 minutes instead of 12 on two cores; pip keeps the wheel.

@@ -30,16 +30,28 @@ def parser() -> doors.Parser:
     return made
 
 
+def named_experiment(given: str | None, overrides: Sequence[str]) -> tuple[str | None, list[str]]:
+    """The experiment's name and the settings; ``experiment=NAME`` among them is ``--experiment NAME``.
+
+    W&B's sweep agent can hand over nothing but ``key=value``, and a sweep over whole experiments is a fair question.
+    """
+    names = [word.partition("=")[2] for word in overrides if word.startswith("experiment=")]
+    if len(names) + (given is not None) > 1:
+        raise UserError(f"two experiments: {', '.join(filter(None, [given, *names]))}; name one")
+    settings = [word for word in overrides if not word.startswith("experiment=")]
+    return (names[0] if names else given), settings
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse, compose, train."""
     asked = parser().parse_intermixed_args(argv)
-    if (asked.experiment is None) == (asked.resume is None):
+    name, settings = named_experiment(asked.experiment, asked.overrides)
+    if (name is None) == (asked.resume is None):
         raise UserError("give --experiment NAME, or --resume RUN; --help lists the names")
     from ogreid import runs
 
     old = runs.open_run(asked.resume) if asked.resume else None
-    overrides = tuple(asked.overrides)
-    experiment = old.experiment(overrides) if old else config.load(asked.experiment, overrides)
+    experiment = old.experiment(tuple(settings)) if old else config.load(str(name), settings)
     if asked.print_config:
         import sys
 

@@ -1,11 +1,13 @@
 """Line charts as inline SVG, drawn by hand: no script, no library, readable in the dark."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
-__all__ = ["Line", "line_chart", "scatter_chart", "thin_out"]
+from ogreid.reporting.drawings import Drawing
+
+__all__ = ["Line", "line_chart", "line_drawing", "scatter_chart", "thin_out"]
 
 WIDTH, HEIGHT = 420, 270
 LEFT, RIGHT, TOP, BOTTOM = 46, 12, 12, 40
@@ -21,12 +23,14 @@ class Line:
         points: (x, y), ascending in x.
         level: a horizontal reference instead of data: dashed, across the chart, without marks.
         colour: number of the colour; the lines' order where it is not given.
+        spread: of each point, drawn as a whisker to both sides; none where it is 0.
     """
 
     name: str
     points: Sequence[tuple[float, float]]
     level: bool = False
     colour: int | None = None
+    spread: Sequence[float] = ()
 
 
 def line_chart(
@@ -39,26 +43,52 @@ def line_chart(
     y_range: tuple[float, float] | None = None,
 ) -> str:
     """A figure with a chart, its legend, and the last values as its description for those who do not see it."""
-    drawn = [line for line in lines if line.points]
-    if not drawn:
+    if not any(line.points for line in lines):
         return ""
-    values = [y for line in drawn for _, y in line.points]
-    low, high = y_range or _padded(min(values), max(values))
+    drawn = line_drawing(lines, title=title, x_label=x_label, y_label=y_label, x_range=x_range, y_range=y_range)
+    return drawn.figure()
+
+
+def line_drawing(
+    lines: Sequence[Line],
+    *,
+    title: str,
+    x_label: str,
+    y_label: str,
+    x_range: tuple[float, float] | None = None,
+    y_range: tuple[float, float] | None = None,
+    ticks: Mapping[float, str] | None = None,
+    upright: float | None = None,
+) -> Drawing:
+    """The chart as a drawing; one line at least has points.
+
+    Args:
+        lines: in the order of the legend.
+        title: above it.
+        x_label: below.
+        y_label: to the left.
+        x_range: from, to; from 0 where it is not given.
+        y_range: likewise; by the values where it is not given.
+        ticks: x -> what stands there, instead of round numbers.
+        upright: an x that a dashed line marks.
+    """
+    drawn = [line for line in lines if line.points]
+    reach = [y + side for line in drawn for (_, y), way in _spreads(line) for side in (-way, way)]
+    low, high = y_range or _padded(min(reach), max(reach))
     places = [x for line in drawn if not line.level for x, _ in line.points] or [0.0, 1.0]
     left, right = x_range or (min(0.0, *places), max(places))
     frame = _Frame(left, right if right > left else left + 1, low, high)
-    body = [_grid(frame, x_label, y_label)]
-    number = 0
+    body = [_grid(frame, x_label, y_label, ticks)]
+    if upright is not None:
+        body.append(f'<path class="level" d="M{frame.x(upright):.1f} {TOP}V{HEIGHT - BOTTOM}"/>')
+    number, legend = 0, []
     for line in drawn:
         colour = number if line.colour is None else line.colour
         number += not line.level
         body.append(_draw(line, frame, colour))
+        legend.append(("level" if line.level else f"c{colour % COLOURS}", line.name, _short(line.points[-1][1])))
     told = "; ".join(f"{line.name} {_short(line.points[-1][1])}" for line in drawn)
-    return (
-        f'<figure class="chart"><figcaption>{escape(title)}</figcaption>'
-        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(title)}. At the end: {escape(told)}.">'
-        f"{''.join(body)}</svg>{_legend(drawn)}</figure>"
-    )
+    return Drawing(title, f"At the end: {told}.", "".join(body), (WIDTH, HEIGHT), legend)
 
 
 def scatter_chart(
@@ -118,15 +148,16 @@ class _Frame:
         return HEIGHT - BOTTOM - (value - self.low) / (self.high - self.low) * (HEIGHT - TOP - BOTTOM)
 
 
-def _grid(frame: _Frame, x_label: str, y_label: str) -> str:
+def _grid(frame: _Frame, x_label: str, y_label: str, ticks: Mapping[float, str] | None = None) -> str:
     parts = []
     for tick in _ticks(frame.low, frame.high):
         y = frame.y(tick)
         parts.append(f'<path class="grid" d="M{LEFT} {y:.1f}H{WIDTH - RIGHT}"/>')
         parts.append(f'<text class="tick" x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{_short(tick)}</text>')
-    for tick in _ticks(frame.left, frame.right):
+    named = {tick: _short(tick) for tick in _ticks(frame.left, frame.right)} if ticks is None else ticks
+    for tick, name in named.items():
         text = f'<text class="tick" x="{frame.x(tick):.1f}" y="{HEIGHT - BOTTOM + 16}" text-anchor="middle">'
-        parts.append(f"{text}{_short(tick)}</text>")
+        parts.append(f"{text}{escape(name)}</text>")
     middle = LEFT + (WIDTH - LEFT - RIGHT) / 2
     parts.append(f'<text class="axis" x="{middle}" y="{HEIGHT - 6}" text-anchor="middle">{escape(x_label)}</text>')
     turned = f"translate(11 {TOP + (HEIGHT - TOP - BOTTOM) / 2}) rotate(-90)"
@@ -146,24 +177,23 @@ def _draw(line: Line, frame: _Frame, colour: int) -> str:
             f'<circle cx="{x:.1f}" cy="{y:.1f}" r="2.6"><title>{_title(line, point)}</title></circle>'
             for (x, y), point in zip(places, line.points, strict=True)
         )
-    return f'<g class="line c{colour % COLOURS}"><path d="{path}"/>{marks}</g>'
+    whiskers = "".join(
+        f'<path class="whisker" d="M{frame.x(x):.1f} {frame.y(y - way):.1f}V{frame.y(y + way):.1f}"/>'
+        for (x, y), way in _spreads(line)
+        if way
+    )
+    return f'<g class="line c{colour % COLOURS}"><path d="{path}"/>{whiskers}{marks}</g>'
+
+
+def _spreads(line: Line) -> list[tuple[tuple[float, float], float]]:
+    """Each point and its spread."""
+    return list(zip(line.points, line.spread or [0.0] * len(line.points), strict=True))
 
 
 def _title(line: Line, point: tuple[float, float] | None) -> str:
     x, y = point or line.points[-1]
     at = "" if point is None else f" at {_short(x)}"
     return f"{escape(line.name)}{at}: {_short(y)}"
-
-
-def _legend(lines: Sequence[Line]) -> str:
-    items, number = [], 0
-    for line in lines:
-        colour = number if line.colour is None else line.colour
-        number += not line.level
-        mark = "level" if line.level else f"c{colour % COLOURS}"
-        value = _short(line.points[-1][1])
-        items.append(f'<li class="{mark}">{escape(line.name)} <b>{value}</b></li>')
-    return f'<ul class="legend">{"".join(items)}</ul>'
 
 
 def _padded(low: float, high: float) -> tuple[float, float]:

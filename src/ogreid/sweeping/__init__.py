@@ -1,0 +1,1 @@
+"""Sweeps: W&B's own sweep files, run without its server."""
