@@ -2,21 +2,24 @@
 
 The arithmetic of the Market-1501 protocol (Zheng et al., ICCV 2015): every query ranks the gallery by cosine
 similarity; gallery rows of its own identity *and* camera are junk and removed, as are rows of identity -1; identity 0
-(distractors) stays. `ladders` says how ranks are found and why they are the same for every block size.
+(distractors) stays. `counting` says how ranks are found and why they are the same for every block size.
 """
 
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
 from jaxtyping import Float32, Float64, Int64
+from threadpoolctl import ThreadpoolController
 
 from ogreid.errors import UserError
 from ogreid.retrieval import counting
 from ogreid.retrieval.centred import Centred
+from ogreid.retrieval.counting import Ladders
 from ogreid.retrieval.directions import check_rows, directions, same_width
-from ogreid.retrieval.ladders import Ladders
+from ogreid.retrieval.measures import RECALL_LEVELS, measure
 
 __all__ = ["AveragePrecision", "Judgement", "Unanswerable", "integers", "judge", "summed_up"]
 
@@ -169,42 +172,57 @@ def _measure(
     begin = np.searchsorted(gallery.identity, queries.identity, side="left")
     end = np.searchsorted(gallery.identity, queries.identity, side="right")
     measures = np.full((len(queries.identity), 4), np.nan)
-    precision = np.zeros(counting.RECALL_LEVELS)
+    precision = np.zeros(RECALL_LEVELS)
     known = Centred.take(gallery.embedding)
-    threads = max(1, torch.get_num_threads())
-    with ThreadPoolExecutor(threads) as pool:
-        for first in range(0, len(measures), block[0]):
-            part = slice(first, first + block[0])
-            ladders = Ladders.build(
-                queries.embedding[part], known, begin[part], end[part], queries.camera[part], gallery.camera
-            )
-            spans = (begin[part], end[part])
-            bins = _count(queries.embedding[part], known, ladders, spans, block[1], device, pool, threads)
-            counting.measure(ladders.offsets, bins, measures[part], precision)
+
+    def count(part: slice) -> tuple[Ladders, np.ndarray]:
+        sides = queries.embedding[part], known, begin[part], end[part]
+        ladders = Ladders.build(*sides, queries.camera[part], gallery.camera)
+        return ladders, _count(*sides, ladders, block[1], device)
+
+    threads = 1 if device.type == "cuda" else torch.get_num_threads()
+    parts = _parts(len(measures), block[0], threads)
+    # Threads of a pool: numba's own would not survive the forks of a data loader, and those of the product would go on
+    # spinning where others count.
+    with _libraries().limit(limits=1, user_api="blas"), ThreadPoolExecutor(threads) as pool:
+        for part, (ladders, bins) in zip(parts, pool.map(count, parts), strict=True):
+            measure(ladders.offsets, bins, measures[part], precision)
     return measures, precision
+
+
+@cache
+def _libraries() -> ThreadpoolController:
+    return ThreadpoolController()
+
+
+def _parts(rows: int, block: int, threads: int) -> list[slice]:
+    """``rows`` in equal parts of at most ``block``, as many for each thread."""
+    each = -(-rows // (block * threads))
+    size = max(1, -(-rows // (each * threads)))
+    return [slice(first, first + size) for first in range(0, rows, size)]
 
 
 def _count(
     query: Float32[np.ndarray, "B D"],
     gallery: Centred,
+    begin: Int64[np.ndarray, " B"],
+    end: Int64[np.ndarray, " B"],
     ladders: Ladders,
-    spans: tuple[np.ndarray, np.ndarray],
     tile: int,
     device: torch.device,
-    pool: ThreadPoolExecutor,
-    threads: int,
 ) -> Int64[np.ndarray, " bins"]:
     """How many negatives of the whole gallery climb how far on the ladders of B queries."""
-    begin, end = spans
     bins = ladders.empty_bins()
     rest = query - gallery.centre
+    held = np.empty((2, len(query) * min(tile, len(gallery.rest))), dtype=np.float32)
     for first in range(0, len(gallery.rest), tile):
         piece = gallery.tile(first, tile)
-        here = (begin - first, end - first)
-        if device.type != "cuda":
-            counting.tally(query, piece, counting.product(rest, piece.rest), *here, ladders, bins, pool, threads)
-        else:
-            counting.tally_plain(query, piece, *here, ladders, bins, device)
+        if device.type == "cuda":
+            counting.tally_plain(query, piece, begin - first, end - first, ladders, bins, device)
+            continue
+        scores, spare = held[:, : len(query) * len(piece.rest)].reshape(2, len(query), len(piece.rest))
+        counting.product(rest, piece.rest, scores, spare)
+        counting.tally(query, piece, scores, begin - first, end - first, ladders, bins)
     return bins
 
 
@@ -215,7 +233,7 @@ def summed_up(
     average_precision: AveragePrecision,
     unanswerable: Unanswerable,
 ) -> Judgement:
-    """The judgement from per-query measures (NaN where unanswerable) and the summed precision of `counting.measure`."""
+    """The judgement from per-query measures (NaN where unanswerable) and the summed precision of `measures.measure`."""
     answerable = ~np.isnan(measures[:, 0])
     count = int(answerable.sum())
     if count == 0:

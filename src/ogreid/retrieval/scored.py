@@ -3,9 +3,11 @@
 from collections.abc import Iterable
 
 import numpy as np
+from numba import njit
 
 from ogreid.errors import UserError
-from ogreid.retrieval import counting
+from ogreid.retrieval.counting import count_positives
+from ogreid.retrieval.measures import RECALL_LEVELS, measure
 from ogreid.retrieval.ranking import AveragePrecision, Judgement, Unanswerable, integers, summed_up
 
 __all__ = ["judge_scores"]
@@ -41,7 +43,7 @@ def judge_scores(
     gallery_identity = integers("gallery identities", gallery_identity)
     gallery_camera = integers("gallery cameras", gallery_camera, len(gallery_identity))
     measures = np.full((len(query_identity), 4), np.nan)
-    precision = np.zeros(counting.RECALL_LEVELS)
+    precision = np.zeros(RECALL_LEVELS)
     order = np.argsort(gallery_identity, kind="stable")
     order = order[gallery_identity[order] != -1]
     identity, camera = gallery_identity[order], gallery_camera[order]
@@ -57,9 +59,30 @@ def judge_scores(
         if np.isnan(block).any():
             raise UserError(f"scores of the queries {first} to {part.stop - 1} hold NaN, which has no rank")
         sides = begin[part], end[part], query_camera[part]
-        offsets, bins = counting.tally_scores(np.ascontiguousarray(block[:, order]), *sides, camera)
-        counting.measure(offsets, bins, measures[part], precision)
+        offsets = np.concatenate([[0], np.cumsum(count_positives(*sides, camera))])
+        bins = _tally(np.ascontiguousarray(block[:, order]), *sides, camera, offsets)
+        measure(offsets, bins, measures[part], precision)
         first = part.stop
     if first != len(query_identity):
         raise UserError(f"scores of {first} queries, expected {len(query_identity)}")
     return summed_up(measures, precision, len(gallery_identity), average_precision, unanswerable)
+
+
+@njit(nogil=True, cache=True)
+def _tally(
+    scores: np.ndarray,
+    begin: np.ndarray,
+    end: np.ndarray,
+    camera: np.ndarray,
+    gallery_camera: np.ndarray,
+    offsets: np.ndarray,
+) -> np.ndarray:
+    """Complete counts for scores (B, G) of any kind; the gallery sorted by identity, without junk."""
+    bins = np.zeros(offsets[-1] + len(scores), dtype=np.int64)
+    for q in range(len(scores)):
+        rungs = np.sort(scores[q, begin[q] : end[q]][gallery_camera[begin[q] : end[q]] != camera[q]])
+        if len(rungs) > 0:
+            for g in range(scores.shape[1]):
+                if not begin[q] <= g < end[q]:
+                    bins[offsets[q] + q + np.searchsorted(rungs, scores[q, g], side="right")] += 1
+    return bins
