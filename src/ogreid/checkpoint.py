@@ -11,10 +11,11 @@ from ogreid import config, runs
 from ogreid.config import Experiment
 from ogreid.errors import UserError
 from ogreid.losses import build_loss
+from ogreid.memory import free_memory, readable_size
 from ogreid.models import build_model
 from ogreid.module import ReidModule
 
-__all__ = ["Restored", "build_module", "restore"]
+__all__ = ["Restored", "build_module", "check_classifier", "read", "restore"]
 
 
 @dataclass(frozen=True)
@@ -26,20 +27,46 @@ class Restored:
     path: Path
 
 
-def build_module(experiment: Experiment, identities: int) -> ReidModule:
+def build_module(experiment: Experiment, identities: int, *, training: bool = True) -> ReidModule:
     """The untrained network and its loss, as the experiment says.
 
     Args:
         experiment: resolved.
         identities: classes of the classifier; 0 for a network that is only judged.
+        training: whether there must be memory for a gradient and the optimiser's states, too.
+
+    Raises:
+        UserError: a name that is unknown, or a classifier that does not fit into memory.
     """
     backend = {} if experiment.ops.backend == "auto" else {"backend": experiment.ops.backend}
     network = build_model(experiment.model.name, **experiment.model.overrides(), **backend)
     loss = None
     if identities:
         width = int(network.width)  # type: ignore[arg-type]  # nn.Module types every attribute as Tensor | Module
+        check_classifier(width, identities, _device(experiment), copies=5 if training else 1)
         loss = build_loss(experiment.loss.name, width, identities, **experiment.loss.options())
     return ReidModule(network, loss, experiment.optimiser, experiment.validation.views)
+
+
+def check_classifier(width: int, identities: int, device: str, copies: int = 5) -> None:
+    """Refuse a classifier that does not fit, before anything is allocated.
+
+    Args:
+        width: of the embedding.
+        identities: classes.
+        device: ``cpu`` or ``cuda``.
+        copies: of its weights; in training there are the gradient and Adam's three states (with amsgrad) beside them.
+
+    Raises:
+        UserError: with its size and what is free.
+    """
+    needed, free = copies * 4 * (width + 1) * identities, free_memory(device)
+    if free is not None and needed > free:
+        raise UserError(
+            f"a classifier of {identities} identities x {width} takes {readable_size(needed)} (its weights"
+            f"{', gradient and Adam states' * (copies > 1)}), and {readable_size(free)} are free ({device}); set "
+            f"model.embedding lower, or train on fewer identities"
+        )
 
 
 def restore(path: str | Path) -> Restored:
@@ -52,9 +79,9 @@ def restore(path: str | Path) -> Restored:
         UserError: nothing there, unreadable, not ours, or of another network.
     """
     file = Path(path) if str(path).endswith(".ckpt") else runs.open_run(path).best
-    content = _read(file)
+    content = read(file)
     experiment = config.from_dict(content["ogreid"]["experiment"], where=str(file))
-    module = build_module(experiment, int(content["ogreid"]["identities"]))
+    module = build_module(experiment, int(content["ogreid"]["identities"]), training=False)
     try:
         module.load_state_dict(content["state_dict"])
     except RuntimeError as error:
@@ -63,7 +90,19 @@ def restore(path: str | Path) -> Restored:
     return Restored(module.eval(), experiment, file)
 
 
-def _read(file: Path) -> dict[str, Any]:
+def _device(experiment: Experiment) -> str:
+    """Where the classifier will be trained."""
+    on_gpu = experiment.trainer.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
+    return "cuda" if on_gpu else "cpu"
+
+
+def read(path: str | Path) -> dict[str, Any]:
+    """The content of a checkpoint of ours: plain tensors, numbers and text.
+
+    Raises:
+        UserError: nothing there, unreadable, or not ours.
+    """
+    file = Path(path)
     if not file.is_file():
         raise UserError(f"{file}: no checkpoint there; give a run folder or a .ckpt file")
     try:

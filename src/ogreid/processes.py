@@ -10,7 +10,7 @@ from torch import Tensor, distributed
 from torch.autograd.function import once_differentiable
 from torch.distributed.rendezvous import rendezvous
 
-__all__ = ["agree", "all_rows", "connected", "rank", "share_buffers", "total", "world"]
+__all__ = ["agree", "all_rows", "connected", "everyone", "largest", "rank", "share_buffers", "total", "world"]
 
 
 def rank() -> int:
@@ -61,6 +61,23 @@ def connected() -> bool:
 def total(tensor: Tensor) -> Tensor:
     """The sum of the tensors of all processes, which must have one shape; the gradient is summed likewise."""
     return _Total.apply(tensor) if connected() else tensor  # type: ignore[no-untyped-call]
+
+
+def largest(number: int, device: torch.device) -> int:
+    """The largest of the numbers of all processes; ``device`` is where they talk."""
+    if not connected():
+        return number
+    held = torch.tensor(number, device=device)
+    distributed.all_reduce(held, distributed.ReduceOp.MAX)
+    return int(held)
+
+
+def everyone(value: Any) -> list[Any]:  # noqa: ANN401 - plain data
+    """The values of all processes in the order of their ranks; for plain data, and for what is rare."""
+    values = [value] * world()
+    if connected():
+        distributed.all_gather_object(values, value)
+    return values
 
 
 def all_rows(rows: Tensor) -> Tensor:

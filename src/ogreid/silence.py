@@ -14,6 +14,8 @@ def silence() -> None:
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     # A resumed run writes to the folder that it is resumed from; a new run never finds one that exists.
     warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")
+    # A loader of ours goes on at the batch where a run was stopped (data/datamodule.py); Lightning knows its own only.
+    warnings.filterwarnings("ignore", message="You're resuming from a checkpoint that ended before the epoch ended")
     # Which accelerators are absent, and tips for other products of Lightning's makers.
     for name in ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.rank_zero"):
         logging.getLogger(name).setLevel(logging.WARNING)

@@ -1,9 +1,15 @@
 """Lightning's Trainer from an experiment, checked early."""
 
+import contextlib
+import io
+import os
 import warnings
+from pathlib import Path
 from typing import Any
 
 import lightning as L
+import torch
+from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback
 
@@ -11,7 +17,51 @@ from ogreid.errors import UserError
 from ogreid.parallel import SharedNorms
 from ogreid.settings import Experiment
 
-__all__ = ["check_trainer", "make_trainer"]
+__all__ = ["WholeFiles", "check_trainer", "make_trainer"]
+
+
+class WholeFiles(TorchCheckpointIO):
+    """Checkpoints that are written beside, then renamed: there is the old one or the new one, never half of one.
+
+    Lightning's own writes to the system's temporary folder and moves the file, which is a copy wherever that folder is
+    on another disk.
+    """
+
+    def save_checkpoint(
+        self,
+        checkpoint: dict[str, Any],
+        path: str | os.PathLike[str],
+        storage_options: Any | None = None,  # noqa: ANN401 - Lightning's own signature
+    ) -> None:
+        """Called by Lightning on the first process.
+
+        Raises:
+            UserError: the file cannot be written; what was there stays as it was.
+        """
+        whole = Path(path)
+        part = whole.with_name(f"{whole.name}.part")
+        content = io.BytesIO()
+        torch.save(checkpoint, content)
+        try:
+            whole.parent.mkdir(parents=True, exist_ok=True)
+            with part.open("wb") as file:
+                file.write(content.getbuffer())
+                file.flush()
+                os.fsync(file.fileno())  # else a machine that goes down may have renamed a file without its content
+            part.replace(whole)
+        except OSError as error:
+            _forget(part)
+            stays = "the one before it stays" if whole.is_file() else "there is none before it"
+            size = f"{content.tell() / 2**20:.1f} MiB"
+            raise UserError(
+                f"{whole}: the checkpoint cannot be written ({error.strerror}, {size}); {stays}; make room, then go on "
+                f"with python -m ogreid.fit --resume {whole.parent.parent}"
+            ) from error
+
+
+def _forget(part: Path) -> None:
+    with contextlib.suppress(OSError):  # the disk that did not take it may not answer either
+        part.unlink(missing_ok=True)
 
 
 def make_trainer(experiment: Experiment, callbacks: list[Callback], **more: Any) -> L.Trainer:  # noqa: ANN401
@@ -48,7 +98,7 @@ def make_trainer(experiment: Experiment, callbacks: list[Callback], **more: Any)
         enable_progress_bar=how.enable_progress_bar,
         enable_model_summary=False,
         callbacks=callbacks,
-        plugins=[SharedNorms()] if how.sync_batchnorm else None,
+        plugins=[WholeFiles(), *([SharedNorms()] if how.sync_batchnorm else [])],
         use_distributed_sampler=False,
     )
     try:

@@ -1,5 +1,6 @@
 """From an experiment to a finished run: the one place that puts data, module, callbacks and Trainer together."""
 
+import errno
 import logging
 import os
 import shutil
@@ -11,14 +12,18 @@ from typing import Any, cast
 
 import lightning as L
 import numpy as np
-from lightning.pytorch.callbacks import Callback, LearningRateMonitor, ModelCheckpoint
+from lightning.pytorch.callbacks import Callback, LearningRateMonitor
 from rich.console import Console
 
 from ogreid import processes, runs
 from ogreid.callbacks.averaging import TailAveraging
 from ogreid.callbacks.embeddings import KeepEmbeddings
+from ogreid.callbacks.keeping import KeepBest, KeepLast
+from ogreid.callbacks.numbers import NotFinite, WatchNumbers
 from ogreid.callbacks.pictures import Pictures
+from ogreid.callbacks.preemption import Stopped, StopWhenAsked
 from ogreid.callbacks.progress import Making, ReidProgress
+from ogreid.callbacks.randomness import SeedEachStep
 from ogreid.callbacks.record import Record
 from ogreid.callbacks.throughput import Throughput
 from ogreid.callbacks.transfer import TransferValidation
@@ -32,10 +37,11 @@ from ogreid.module import ReidModule
 from ogreid.parallel import SameNetwork
 from ogreid.reporting import write_report
 from ogreid.results import network_table, results_table, summaries
+from ogreid.resuming import place_to_start
 from ogreid.retrieval.ranking import AveragePrecision
 from ogreid.runs import Run
 from ogreid.silence import silence
-from ogreid.tracking import KeepPlace, RunCSVLogger, loggers_for
+from ogreid.tracking import KeepPlace, RunCSVLogger, keep_files, tracked
 from ogreid.trainers import check_trainer, make_trainer
 
 __all__ = ["train"]
@@ -52,6 +58,10 @@ def train(experiment: Experiment, resume: str | None = None) -> Run:
 
     Returns:
         The run; its ``summary.json`` and ``report.html`` are written.
+
+    Raises:
+        UserError: whatever the user can put right.
+        Stopped: SIGTERM or Ctrl-C asked for it, and everything is saved; leaves the program if nobody catches it.
     """
     silence()
     check_trainer(experiment)
@@ -59,7 +69,18 @@ def train(experiment: Experiment, resume: str | None = None) -> Run:
     try:
         with _log_to(run.folder / "log.txt") if processes.rank() == 0 else nullcontext():
             log.debug("%s: %s", "resumed" if resume else "started", experiment.name)
-            _train(experiment, run, _resume_from(run, resume))
+            with _told_in_one_line(experiment, run):
+                _train(experiment, run, place_to_start(run, resume, experiment))
+    except Stopped:
+        # Lightning's launcher kills everything where one of its processes leaves with another status than 0.
+        if processes.rank():
+            raise SystemExit(0) from None
+        log.warning("stopped, and saved in %s; go on with: python -m ogreid.fit --resume %s", run.last, run.folder)
+        raise
+    except NotFinite:
+        if processes.rank():
+            raise SystemExit(0) from None  # the first process says it for all
+        raise
     except UserError:
         if resume is None and processes.rank() == 0 and not run.checkpoints.exists():
             shutil.rmtree(run.folder, ignore_errors=True)  # nothing came of it
@@ -81,17 +102,23 @@ def _train(experiment: Experiment, run: Run, start: Path | None) -> None:
     if experiment.trainer.compile:
         module.network.compile()
     callbacks = _callbacks(experiment, run, data.identities)
-    loggers = loggers_for(experiment, run)
-    callbacks += [KeepPlace(logger) for logger in loggers if isinstance(logger, RunCSVLogger)]
-    trainer = make_trainer(experiment, callbacks, logger=loggers, default_root_dir=run.folder)
-    trainer.fit(module, datamodule=data, ckpt_path=start)
-    last = _judged(callbacks)
-    if experiment.optimiser.average and not experiment.trainer.fast_dev_run:
-        trainer.validate(module, datamodule=data, verbose=False)
-        trainer.save_checkpoint(run.average)
-    if trainer.is_global_zero:
-        summary = _summary(experiment, module, callbacks) | {"baselines": baselines, "last": last}
-        _finish(experiment, run, summary | {"seconds": round(time.perf_counter() - started, 1)})
+    with tracked(experiment, run) as loggers:
+        callbacks += [KeepPlace(logger) for logger in loggers if isinstance(logger, RunCSVLogger)]
+        trainer = make_trainer(experiment, callbacks, logger=loggers, default_root_dir=run.folder)
+        trainer.fit(module, datamodule=data, ckpt_path=start)
+        if trainer.enable_validation and _judges_of(callbacks)[0].step != trainer.global_step:
+            # The last validation was of earlier weights, or of a process that was killed after it.
+            trainer.validate(module, datamodule=data, verbose=False)
+        last = _judged(callbacks)
+        for averaging in (c for c in callbacks if isinstance(c, TailAveraging) and not experiment.trainer.fast_dev_run):
+            averaging.take_over(trainer, module)
+            trainer.validate(module, datamodule=data, verbose=False)
+            trainer.save_checkpoint(run.average, weights_only=False)
+        if trainer.is_global_zero:
+            summary = _summary(experiment, module, callbacks) | {"baselines": baselines, "last": last}
+            summary |= {"seconds": round(time.perf_counter() - started, 1)}
+            _finish(experiment, run, summary)
+            keep_files(trainer.loggers, experiment, run, summary)
 
 
 def _prepare(data: ReidDataModule) -> None:
@@ -149,17 +176,21 @@ def _progress(experiment: Experiment) -> list[Callback]:
 
 
 def _callbacks(experiment: Experiment, run: Run, identities: int) -> list[Callback]:
+    keep = KeepLast(run.last, experiment.trainer.save_every_n_steps)
     chosen: list[Callback] = [
         SameNetwork(),
         *_judges(experiment),
-        *_checkpoints(experiment, run),
+        SeedEachStep(experiment.seed),
+        WatchNumbers(run.checkpoints, experiment.seed, experiment.trainer.skip_bad_steps),
+        StopWhenAsked(keep),
+        *_best(experiment, run),
+        keep,
         Throughput(),
         Record(experiment, identities),
     ]
     if experiment.optimiser.average:
         chosen.append(TailAveraging(experiment.optimiser.average))
-    if experiment.runs.pictures:
-        chosen.append(Pictures(run.folder / "pictures"))
+    chosen.append(Pictures(run.folder / "pictures", people=experiment.runs.pictures))
     if experiment.validation.embeddings:
         chosen.append(KeepEmbeddings(run.folder / "embeddings"))
     if not experiment.trainer.fast_dev_run:
@@ -167,33 +198,30 @@ def _callbacks(experiment: Experiment, run: Run, identities: int) -> list[Callba
     return [*chosen, *_progress(experiment)]
 
 
-def _checkpoints(experiment: Experiment, run: Run) -> list[ModelCheckpoint]:
-    """``best`` and ``last``; no ``best`` by numbers of a part of the set.
+def _best(experiment: Experiment, run: Run) -> list[Callback]:
+    """What keeps the best; nothing where the numbers are of a part of the set."""
+    if not _partial(experiment):
+        return [KeepBest(run.checkpoints)]
+    if processes.rank() == 0 and not experiment.trainer.fast_dev_run:
+        log.warning("limit_val_batches: mAP is of a part of each set, so no checkpoint is called the best")
+    return []
 
-    Two callbacks, because Lightning's ``save_last`` is the last one that was the *best*: a run that gets no better
-    would be resumed from where it stopped improving.
-    """
-    last = ModelCheckpoint(dirpath=run.checkpoints, filename="last", enable_version_counter=False)
-    if _partial(experiment):
-        if processes.rank() == 0 and not experiment.trainer.fast_dev_run:
-            log.warning("limit_val_batches: mAP is of a part of each set, so no checkpoint is called the best")
-        return [last]
-    best = ModelCheckpoint(
-        dirpath=run.checkpoints, filename="best", monitor="val/mAP", mode="max", enable_version_counter=False
-    )
-    return [best, last]
+
+def _judges_of(callbacks: list[Callback]) -> list[RetrievalValidation]:
+    return [c for c in callbacks if isinstance(c, RetrievalValidation)]
 
 
 def _judged(callbacks: list[Callback]) -> dict[str, Any]:
     """What the last validation found, on every set."""
-    return {k: v for c in callbacks if isinstance(c, RetrievalValidation) for k, v in summaries(c.judgements).items()}
+    return {k: v for judge in _judges_of(callbacks) for k, v in summaries(judge.judgements).items()}
 
 
 def _summary(experiment: Experiment, module: ReidModule, callbacks: list[Callback]) -> dict[str, Any]:
     """What ``summary.json`` says of the finished network: averaged where the experiment averages, else the last."""
-    validation, transfer = (c for c in callbacks if isinstance(c, RetrievalValidation))
+    validation, transfer = _judges_of(callbacks)
     throughput = next(c for c in callbacks if isinstance(c, Throughput))
-    best = next(c for c in callbacks if isinstance(c, ModelCheckpoint))
+    numbers = next(c for c in callbacks if isinstance(c, WatchNumbers))
+    scores = [c.best_model_score for c in callbacks if isinstance(c, KeepBest)]
     found = validation.judgements | transfer.judgements
     return {
         "experiment": experiment.name,
@@ -203,7 +231,8 @@ def _summary(experiment: Experiment, module: ReidModule, callbacks: list[Callbac
         "clouds_per_second": throughput.clouds_per_second,
         "retrieval": summaries(validation.judgements),
         "transfer": summaries(transfer.judgements),
-        "best_mAP": None if best.best_model_score is None else float(best.best_model_score),
+        "best_mAP": next((float(score) for score in scores if score is not None), None),
+        "skipped_steps": numbers.skipped,
         "cmc": {name: _percentages(judged.cmc[:50]) for name, judged in found.items()},
         "precision": {name: _percentages(judged.precision) for name, judged in found.items()},
         "provenance": runs.provenance(),
@@ -226,10 +255,26 @@ def _finish(experiment: Experiment, run: Run, summary: dict[str, Any]) -> None:
     console.print(f"run     {run.folder}\nreport  {report}", soft_wrap=True, highlight=False)
 
 
-def _resume_from(run: Run, resume: str | None) -> Path | None:
-    if resume is None:
-        return None
-    return Path(resume) if resume.endswith(".ckpt") else run.last
+@contextmanager
+def _told_in_one_line(experiment: Experiment, run: Run) -> Iterator[None]:
+    """A disk that is full, and an operation that cannot be deterministic, are no faults of ours."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise UserError(
+            f"{error.filename or run.folder}: cannot be written ({error.strerror}); make room, then go on with "
+            f"python -m ogreid.fit --resume {run.folder}"
+        ) from error
+    except RuntimeError as error:
+        operation, said, _ = str(error).partition(" does not have a deterministic implementation")
+        if not said:
+            raise
+        raise UserError(
+            f"trainer.deterministic=true: {operation} has no deterministic form on this device; leave the setting out, "
+            f"or train with trainer.accelerator=cpu"
+        ) from error
 
 
 @contextmanager

@@ -20,8 +20,8 @@ class TailAveraging(WeightAveraging):
     """Equal average of the weights at the end of each of the last epochs (the released ``--wa``).
 
     While training goes on, validation and checkpoints see the *current* weights: Lightning's own callback would show
-    the untouched initial ones until the first average exists. When training ends, the averaged weights take over and
-    one pass over the training clouds re-estimates the statistics of every BatchNorm.
+    the untouched initial ones until the first average exists. After the training :meth:`take_over` puts the average in
+    their place, and one pass over the training clouds re-estimates the statistics of every BatchNorm.
 
     Args:
         fraction: of the epochs, at the end.
@@ -48,14 +48,20 @@ class TailAveraging(WeightAveraging):
         """Nothing was swapped."""
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """The average takes over, with statistics of its own."""
+        """The last weights are still to be judged; and a run that is resumed after its last step never comes here."""
+
+    def take_over(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """The average takes the place of the weights, with statistics of its own; after ``trainer.fit``."""
         if self._average_model is None or not int(self._average_model.n_averaged):
             return
-        super().on_train_end(trainer, pl_module)
+        pl_module.to(trainer.strategy.root_device)
+        self._copy_average_to_current(pl_module)
         data = trainer.datamodule  # type: ignore[attr-defined]  # set by Lightning where a data module is given
         assert isinstance(data, ReidDataModule)
         batches = islice(_batches(data, pl_module.device), int(trainer.num_training_batches))
+        trainer.training = True  # augmented, as the statistics of training are
         update_bn(batches, _Embed(pl_module))
+        trainer.training = False
 
     def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
         """``state_dict`` stays the current weights; the average travels beside it."""

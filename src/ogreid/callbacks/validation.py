@@ -34,6 +34,7 @@ class RetrievalValidation(L.Callback):
         self.partial, self.average_precision = partial, average_precision
         self.metrics: dict[int, RetrievalMetric] = {}
         self.judgements: dict[str, Judgement] = {}
+        self.step: int | None = None  # of the optimiser, at which the judgements were made
 
     def wants(self, judged: RetrievalSet, data: ReidDataModule) -> bool:
         """Whether this callback judges that set now."""
@@ -85,7 +86,7 @@ class RetrievalValidation(L.Callback):
                 raise UserError(f"{judged.name}: {error}") from error
             if trainer.sanity_checking:
                 continue
-            self.judgements[judged.name] = judgement
+            self.judgements[judged.name], self.step = judgement, trainer.global_step
             summary, label = judgement.summary(), self.label(judged, data)
             self._log(pl_module, {f"{label}/{key}": summary[key] for key in LOGGED if key in summary}, bar=False)
             if i == 0:

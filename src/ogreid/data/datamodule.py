@@ -1,6 +1,7 @@
 """Packed clouds as Lightning wants them: loaders, stage and device are its business and nobody else's."""
 
 import os
+import signal
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -144,7 +145,7 @@ class ReidDataModule(L.LightningDataModule):
         return wanted
 
     def train_dataloader(self) -> DataLoader[CloudBatch]:
-        """Whole batches only; the next epoch differs from the last."""
+        """Whole batches only; the next epoch differs from the last. A resumed run goes on where its checkpoint was."""
         assert self.train_set is not None
         data = self.data
         if len(self.train_set) < data.batch * self._world:
@@ -160,6 +161,7 @@ class ReidDataModule(L.LightningDataModule):
             seed=self.seed,
             rank=self._rank,
             world=self._world,
+            **self._place(),
         )
         return self._loader(self.train_set, data.batch, sampler, drop_last=True)
 
@@ -202,6 +204,18 @@ class ReidDataModule(L.LightningDataModule):
             raise UserError(f"{store.path}: published clouds hold no crops; pack the crops: python -m ogreid.pack NAME")
         return torch.from_numpy(np.argsort(scattered(store.points))), store.manifest.width
 
+    def _place(self) -> dict[str, int]:
+        """Epoch, and steps done in it, from which Lightning's loops go on.
+
+        Not left to ``set_epoch``: Lightning calls that after the loader's workers have begun to fetch.
+        """
+        if self.trainer is None:
+            return {}
+        loop = self.trainer.fit_loop
+        done = loop.epoch_loop.batch_progress.current.completed if loop.restarting else 0
+        # Lightning declares the counter without the epochs that were processed.
+        return {"epoch": loop.epoch_progress.current.processed, "done": done}  # type: ignore[attr-defined]
+
     def _training_set(self) -> tuple[CloudDataset, int]:
         stores = [Store.open(store_path(name, Path(self.data.root))) for name in self.data.train]
         number, row, identity = [], [], []
@@ -240,6 +254,7 @@ class ReidDataModule(L.LightningDataModule):
             drop_last=drop_last,
             num_workers=self.data.workers,
             collate_fn=_as_read,
+            worker_init_fn=_leave_signals_to_the_parent,
             pin_memory=torch.cuda.is_available(),
             persistent_workers=self.data.workers > 0,
         )
@@ -256,6 +271,15 @@ class ReidDataModule(L.LightningDataModule):
 def _as_read(batch: Any) -> Any:  # noqa: ANN401 - torch types a batch as a list of samples
     """The dataset hands over whole batches; there is nothing to collate."""
     return batch
+
+
+def _leave_signals_to_the_parent(worker: int) -> None:
+    """A terminal's Ctrl-C and SLURM's SIGTERM reach every process, and the parent still needs batches to finish a step.
+
+    torch ends its workers by a message through their queue, and they leave by themselves where the parent is gone.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _in_order(parts: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:

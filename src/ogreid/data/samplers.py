@@ -71,6 +71,8 @@ class TrainingSampler(Sampler[int]):
         seed: of the run.
         rank: this process.
         world: number of processes.
+        epoch: the first one.
+        done: steps of the first epoch that were made before a resume; its first pass leaves them out.
     """
 
     def __init__(
@@ -83,17 +85,19 @@ class TrainingSampler(Sampler[int]):
         seed: int,
         rank: int = 0,
         world: int = 1,
+        epoch: int = 0,
+        done: int = 0,
     ) -> None:
         self.identity, self.order, self.per_identity = identity, order, per_identity
         self.batch, self.seed, self.rank, self.world = batch, seed, rank, world
-        self.epoch = 0
+        self.epoch, self.done = epoch, done
 
     def set_epoch(self, epoch: int) -> None:
         """Called by Lightning before each epoch, on resume too."""
         self.epoch = epoch
 
     def __len__(self) -> int:
-        """Rows of this process in an epoch."""
+        """Rows of this process in a whole epoch."""
         return len(self.identity) // (self.batch * self.world) * self.batch
 
     def __iter__(self) -> Iterator[int]:
@@ -102,7 +106,8 @@ class TrainingSampler(Sampler[int]):
         rows = self.order(self.identity, self.per_identity, generator)
         steps = len(self) // self.batch
         share = rows[: steps * self.world * self.batch].reshape(steps, self.world, self.batch)[:, self.rank]
-        return iter(share.ravel().tolist())
+        done, self.done = self.done, 0
+        return iter(share[done:].ravel().tolist())
 
 
 class EvaluationSampler(Sampler[int]):

@@ -1,0 +1,50 @@
+"""Meet a step again whose numbers were not finite: ``python -m ogreid.repeat runs/.../checkpoints/bad-step-N.ckpt``."""
+
+import sys
+from collections.abc import Sequence
+
+from ogreid import doors
+from ogreid.errors import UserError
+
+
+def parser() -> doors.Parser:
+    """The command line of this door."""
+    made = doors.Parser(
+        prog="python -m ogreid.repeat",
+        description="Repeat a training step whose loss or gradient was not finite, and name the module that began it.",
+    )
+    made.add_argument("file", metavar="FILE", help="bad-step-N.ckpt, which the run kept when it stopped")
+    return made
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Restore the network as it was before the step, give it the batch, say what comes out."""
+    asked = parser().parse_args(argv)
+    import torch
+
+    from ogreid import checkpoint
+    from ogreid.batch import CloudBatch
+    from ogreid.callbacks.numbers import first_not_finite
+    from ogreid.callbacks.randomness import seed_step
+
+    bad = checkpoint.read(asked.file).get("bad")
+    if bad is None:
+        raise UserError(f"{asked.file}: holds no batch; give a bad-step-N.ckpt, which a run keeps when its loss is nan")
+    module = checkpoint.restore(asked.file).module.train()
+    parts = zip(*(bad[name].chunk(bad["processes"]) for name in CloudBatch._fields), strict=True)
+    for rank, part in enumerate(parts):
+        batch = CloudBatch(*part)
+        seed_step(bad["seed"], bad["epoch"], bad["batch"], rank)
+        first = first_not_finite(module, batch)
+        seed_step(bad["seed"], bad["epoch"], bad["batch"], rank)
+        assert module.loss is not None
+        with torch.no_grad():
+            terms = module.loss(module(batch.xyz, batch.rgb), batch.identity)
+        told = ", ".join(f"{name} {float(value):.6g}" for name, value in terms.items())
+        sys.stdout.write(f"process {rank}, epoch {bad['epoch']}, batch {bad['batch']}: {told}\nfirst: {first}\n")
+    sys.stdout.write("".join(f"  {cloud}\n" for cloud in bad["clouds"]))
+    return 0
+
+
+if __name__ == "__main__":
+    doors.run(main)

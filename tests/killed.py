@@ -1,0 +1,121 @@
+"""Runs of the fit door that are killed, asked to stop, or meet a full disk or a bad number where a test wants it.
+
+One process imports everything once; each run is a fork of it, so that a real SIGKILL costs no new start.
+"""
+
+import errno
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import traceback
+from pathlib import Path
+
+
+class Runs:
+    """Starts runs in a folder and waits for them."""
+
+    def __init__(self, place: Path):
+        self.place = place
+        known = ("RANK", "LOCAL_RANK", "NODE_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "OGREID_STAMP")
+        kept = {name: value for name, value in os.environ.items() if name not in known}
+        kept |= {"OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "COLUMNS": "140"}
+        self.server = subprocess.Popen(
+            [sys.executable, __file__], env=kept, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+
+    def fit(self, *arguments, faults=(), processes=1, **environment):
+        """Call the door; ``faults`` are (kind, when) as in `plant`. Returns (the exit status, what was said).
+
+        A process that was killed has a negative status, the number of the signal; several processes have a list.
+        """
+        said = self.place / "said.txt"
+        job = {"arguments": arguments, "faults": faults, "processes": processes, "environment": environment}
+        self.server.stdin.write(json.dumps(job | {"place": str(self.place), "said": str(said)}) + "\n")
+        self.server.stdin.flush()
+        statuses = json.loads(self.server.stdout.readline())
+        return statuses if processes > 1 else statuses[0], said.read_text()
+
+    def close(self):
+        self.server.stdin.close()
+        self.server.wait()
+
+
+def plant(kind, when):
+    """Let something happen in the ``when``-th call (from 0) of a step, a validation step or a writing to the disk."""
+    from ogreid.module import ReidModule
+
+    place, name = (ReidModule, "validation_step") if "validation" in kind else (ReidModule, "training_step")
+    if "writing" in kind:
+        place, name = os, "fsync"
+    original, count = getattr(place, name), 0
+
+    def planted(*arguments):
+        nonlocal count
+        count += 1
+        if count - 1 != when:
+            return original(*arguments)
+        if kind.startswith("full disk"):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        if kind == "nan":
+            return original(*arguments) * float("nan")
+        # In the middle of a step: its forward is done, its gradient is not; of a writing: the file is not renamed.
+        done = original(*arguments)
+        for number in {"kill": [signal.SIGKILL], "term": [signal.SIGTERM], "interrupt": [signal.SIGINT]}.get(
+            kind.split(" in ")[0], [signal.SIGINT] * 2
+        ):
+            os.kill(os.getpid(), number)
+        return done
+
+    setattr(place, name, planted)
+
+
+def _fork(job, rank, port):
+    child = os.fork()
+    if child:
+        return child
+    os.setpgid(0, 0)
+    os.chdir(job["place"])
+    said = os.open(job["said"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(said, 1)
+    os.dup2(said, 2)
+    os.environ |= job["environment"]
+    if job["processes"] > 1:
+        world = str(job["processes"])
+        os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "GROUP_RANK": "0", "TORCHELASTIC_RUN_ID": "here"}
+        os.environ |= {"WORLD_SIZE": world, "LOCAL_WORLD_SIZE": world, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    status = 1
+    try:
+        from ogreid import doors, fit
+
+        for kind, when in job["faults"]:
+            plant(kind, when)
+        doors.run(lambda _: fit.main(job["arguments"]))
+    except SystemExit as left:
+        status = int(left.code or 0)
+    except BaseException:
+        traceback.print_exc()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
+
+
+def _serve():
+    import ogreid.fit
+    import ogreid.training  # noqa: F401 - what takes seconds
+
+    for line in sys.stdin:
+        job = json.loads(line)
+        Path(job["said"]).write_text("")
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = str(free.getsockname()[1])
+        children = [_fork(job, rank, port) for rank in range(job["processes"])]
+        statuses = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+        print(json.dumps(statuses), flush=True)
+
+
+if __name__ == "__main__":
+    _serve()

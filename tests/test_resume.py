@@ -1,0 +1,130 @@
+"""A run that was killed, stopped, or met a full disk or a bad number, goes on to the same bits as one that was not."""
+
+import csv
+import signal
+
+import pytest
+import torch
+
+from conftest import write_tiny_store
+from killed import Runs
+from ogreid import runs
+from test_training import TINY
+
+SMALL = [
+    *(setting for setting in TINY if not setting.startswith(("data.batch", "loss.dropout", "trainer.devices"))),
+    "ops.backend=plain",
+    "data.batch=4",
+    "loss.dropout=0.5",
+    "optimiser.average=0.5",
+    "optimiser.loss_warmup=2",
+    "validation.every=2",
+    "trainer.max_epochs=5",
+    "trainer.save_every_n_steps=2",
+    "trainer.devices=1",
+]
+STEPS = 20
+"""16 clouds, 4 a step, 5 epochs; the 2nd and the 4th are validated, and the network of the 5th is judged at its end."""
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("resume")
+    write_tiny_store(folder / "data" / "tiny")
+    (folder / "experiments").mkdir()
+    (folder / "experiments" / "small.yaml").write_text("description: tiny\n")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def start(place):
+    """Calls the door in a process of its own."""
+    made = Runs(place)
+    yield made.fit
+    made.close()
+
+
+def only(place, root):
+    (folder,) = (place / root / "small").iterdir()
+    return runs.open_run(folder)
+
+
+def begin(start, root, *more, **how):
+    return start("--experiment", "small", *SMALL, f"runs.root={root}", *more, **how)
+
+
+@pytest.fixture(scope="module")
+def whole(place, start):
+    """Nothing happened to this run."""
+    status, said = begin(start, "whole")
+    assert status == 0, said
+    return only(place, "whole")
+
+
+def same(one, other):
+    if isinstance(one, torch.Tensor):
+        return isinstance(other, torch.Tensor) and torch.equal(one, other)
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
+    if isinstance(one, list | tuple):
+        return len(one) == len(other) and all(map(same, one, other))
+    return one == other
+
+
+def rows(run):
+    """Of metrics.csv, without what a clock said."""
+    with (run.folder / "metrics.csv").open() as file:
+        return [{k: v for k, v in row.items() if k != "train/clouds_per_second"} for row in csv.DictReader(file)]
+
+
+def assert_same_end(run, whole):
+    for name in ("last.ckpt", "best.ckpt", "average.ckpt"):
+        one, other = (torch.load(folder.checkpoints / name, weights_only=True) for folder in (run, whole))
+        for part in ("state_dict", "optimizer_states", "lr_schedulers", "epoch", "global_step"):
+            assert same(one[part], other[part]), (name, part)
+        assert same(one.get("average"), other.get("average")), name
+        best = [next(v for k, v in each["callbacks"].items() if k.startswith("KeepBest")) for each in (one, other)]
+        assert same(best[0]["best_model_score"], best[1]["best_model_score"])
+    clocks = ("seconds", "clouds_per_second", "provenance")
+    one, other = ({k: v for k, v in each.summary().items() if k not in clocks} for each in (run, whole))
+    assert one == other
+    assert rows(run) == rows(whole)
+
+
+def go_on(start, run, *more, **how):
+    status, said = start("--resume", str(run.folder.relative_to(run.folder.parents[2])), *more, **how)
+    assert status in (0, [0] * how.get("processes", 1)), said
+    return said
+
+
+def test_a_run_killed_inside_an_epoch_goes_on_to_the_same_bits(place, start, whole):
+    """Workers prefetch, and the kill comes twice: the second time after a resume."""
+    status, said = begin(start, "twice", faults=[("kill", 7)])
+    assert status == -signal.SIGKILL, said
+    run = only(place, "twice")
+    held = torch.load(run.last, weights_only=True)
+    assert held["global_step"] == 7  # before the step that a validation follows
+    status, said = start("--resume", str(run.folder), "data.workers=2", faults=[("kill", 4)])
+    assert status == -signal.SIGKILL, said
+    assert torch.load(run.last, weights_only=True)["global_step"] == 10
+    go_on(start, run, "data.workers=1")
+    assert_same_end(run, whole)
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize(
+    ("fault", "when"),
+    [("kill", 0), ("kill in validation", 1), ("kill in writing", 3), ("kill in writing", 9), ("kill in validation", 5)],
+)
+def test_a_kill_before_the_first_checkpoint_in_a_validation_or_while_writing_loses_nothing(
+    place, start, whole, fault, when
+):
+    root = f"{fault}-{when}".replace(" ", "-")
+    status, said = begin(start, root, faults=[(fault, when)])
+    assert status == -signal.SIGKILL, said
+    run = only(place, root)
+    for kept in run.checkpoints.glob("*.ckpt"):
+        assert torch.load(kept, weights_only=True)["state_dict"]
+    go_on(start, run)
+    assert not list(run.checkpoints.glob("*.part"))
+    assert_same_end(run, whole)
