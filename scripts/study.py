@@ -1,0 +1,90 @@
+"""Run the study at one of its sizes: stores, sweeps, the judging of finished networks.
+
+python scripts/study.py quick --processes 2    on two CPU cores; started again, it goes on where it was
+python scripts/study.py full                   on one GPU
+python scripts/study_page.py quick             then: the tables and figures of docs/study.md
+
+``runs/study/<size>/`` keeps what was judged, and ``cost.json``: wall and processor seconds of every command.
+"""
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+SWEEPS = Path(__file__).resolve().parents[1] / "experiments" / "study" / "sweeps"
+STORES = {
+    "quick": ("plaza-160", "winter-128", "transit-96", "platform-240"),
+    "full": ("plaza-1502", "winter-1404", "transit-2082", "platform-1534"),
+}
+POINTS = {"quick": "512", "full": "4096"}
+# The order in which they are trained: what carries most of the study comes first.
+NAMES = ("table3", "table2_ce", "figure7", "table4", "table5", "table1", "figure8", "table2_circle")
+NAMES += ("table2_winter", "table2_transit", "table2_platform")
+DENSITIES = ("0.03", "0.0625", "0.125", "0.25", "0.5", "0.75", "1.0")
+
+
+def results(size: str) -> Path:
+    return Path("runs") / "study" / size
+
+
+def training(size: str, processes: int) -> Iterator[list[str]]:
+    """Pack what is not packed, train what is not trained; runs that two sweeps share are trained once."""
+    plaza = STORES[size][0]
+    for name in STORES[size]:
+        yield ["ogreid.pack", name]
+    yield ["ogreid.pack", plaza, "--no-background", "--name", f"{plaza}-visible"]
+    for name in NAMES:
+        yield ["ogreid.sweep", str(SWEEPS / f"{size}_{name}.yaml"), "--processes", str(processes)]
+
+
+def judging(size: str) -> Iterator[list[str]]:
+    """The colour histogram on every domain, and the networks of Figure 8 at every density."""
+    histogram = ["--model", "histogram", "--points", POINTS[size], "--on", *STORES[size]]
+    yield ["ogreid.evaluate", *histogram, "--json", str(results(size) / "histogram.json")]
+    record = json.loads((Path("runs") / "sweeps" / f"{size}_figure8" / "sweep.json").read_text())
+    for run in record["runs"]:
+        target = results(size) / f"density-{run['experiment']}-{run['parameters']['seed']}.json"
+        at = ["--on", STORES[size][0], "--density", *DENSITIES, "--json", str(target)]
+        yield ["ogreid.evaluate", "--checkpoint", run["folder"], *at]
+
+
+def call(command: list[str], size: str) -> None:
+    """Run a door to its end, and note what it cost.
+
+    Raises:
+        SystemExit: it failed; with its exit status.
+    """
+    sys.stdout.write(f"$ python -m {' '.join(command)}\n")
+    sys.stdout.flush()
+    started, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
+    status = subprocess.run([sys.executable, "-m", *command], check=False).returncode
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    processor = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    kept = results(size) / "cost.json"
+    costs = json.loads(kept.read_text()) if kept.is_file() else []
+    wall = time.perf_counter() - started
+    costs.append({"command": command, "wall": round(wall, 1), "processor": round(processor, 1), "status": status})
+    kept.write_text(json.dumps(costs, indent=1) + "\n")
+    if status:
+        raise SystemExit(status)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Run the study; docs/study.md says what it is.")
+    parser.add_argument("size", choices=sorted(STORES))
+    parser.add_argument("--processes", type=int, default=1, help="runs at once (%(default)s)")
+    asked = parser.parse_args()
+    results(asked.size).mkdir(parents=True, exist_ok=True)
+    for command in training(asked.size, asked.processes):
+        call(command, asked.size)
+    for command in judging(asked.size):
+        call(command, asked.size)
+
+
+if __name__ == "__main__":
+    main()
