@@ -20,8 +20,6 @@ ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
 BLOCK = re.compile(r"^```(diff|python|yaml)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
-pytestmark = pytest.mark.thorough
-
 QUICK = [
     "data.points=64",
     "data.batch=8",
@@ -62,21 +60,25 @@ def add(tree: Path, kind: str, content: str) -> str:
 
 @pytest.fixture
 def extended(tmp_path):
-    """Makes a copy of the repository with one section's additions; its folder."""
+    """Makes a copy of the repository with one section's additions; its folder, and the files that were changed."""
 
-    def make(title: str) -> Path:
+    def make(title: str) -> tuple[Path, set[str]]:
         tree = tmp_path / "tree"
         # The compiled kernels come along: numba knows them by the times of their sources.
         shutil.copytree(ROOT / "src", tree / "src")
         shutil.copytree(ROOT / "experiments", tree / "experiments")
-        changed = [add(tree, kind, content) for kind, content in section(title)]
-        assert 0 < len(set(changed)) <= 3
-        sources = [name for name in changed if name.endswith(".py")]
-        for check in (["check"], ["format", "--check"]):
-            call(tree, "ruff", *check, "--quiet", "--config", str(ROOT / "pyproject.toml"), *sources)
-        return tree
+        return tree, {add(tree, kind, content) for kind, content in section(title)}
 
     return make
+
+
+@pytest.mark.parametrize("title", ["A data set", "A loss", "A network"])
+def test_an_addition_of_the_page_fits_the_sources_and_the_house_in_three_files_at_most(extended, title):
+    tree, changed = extended(title)
+    assert 0 < len(changed) <= 3
+    sources = [name for name in changed if name.endswith(".py")]
+    for check in (["check"], ["format", "--check"]):
+        call(tree, "ruff", *check, "--quiet", "--config", str(ROOT / "pyproject.toml"), *sources)
 
 
 def call(tree: Path, *command: str) -> None:
@@ -98,8 +100,9 @@ def summary_of(run: Path) -> dict:
     return json.loads((run / "summary.json").read_text())
 
 
+@pytest.mark.thorough
 def test_the_data_set_of_the_page_is_packed_and_trained_on(extended):
-    tree = extended("A data set")
+    tree, _ = extended("A data set")
     crops = tree / "crops"
     make_domain("plaza", crops, identities=4)
     with (crops / "index.csv").open("w", newline="") as file:
@@ -111,8 +114,9 @@ def test_the_data_set_of_the_page_is_packed_and_trained_on(extended):
     assert summary_of(only_run(tree, "campus"))["retrieval"]["campus"]["queries"] > 0
 
 
+@pytest.mark.thorough
 def test_the_loss_of_the_page_trains(extended):
-    tree = extended("A loss")
+    tree, _ = extended("A loss")
     write_tiny_store(tree / "data" / "tiny")
     chosen = ["loss.name=contrast", "loss.temperature=0.05", "data.train=[tiny]", "data.retrieval=[tiny]"]
     settings = [one for one in QUICK if "fast_dev_run" not in one] + ["trainer.max_epochs=1", "validation.baselines=[]"]
@@ -123,8 +127,9 @@ def test_the_loss_of_the_page_trains(extended):
     assert len(logged) == 2 and min(logged) > 0  # 16 clouds in batches of 8
 
 
+@pytest.mark.thorough
 def test_the_network_of_the_page_trains(extended):
-    tree = extended("A network")
+    tree, _ = extended("A network")
     write_tiny_store(tree / "data" / "tiny")
     chosen = ["model.name=pointnet", "model.embedding=256", "data.train=[tiny]", "data.retrieval=[tiny]"]
     call(tree, "ogreid.fit", "--experiment", "market_circle", *QUICK, *chosen, "data.transfer=[]")
