@@ -219,9 +219,23 @@ def test_a_compiled_network_agrees_and_our_kernels_are_passed_by_silently():
     assert "dynamo" not in done.stderr.lower()
 
 
-def test_too_few_points_are_refused_in_one_line():
-    with pytest.raises(UserError, match=r"24 asked of 20 points"):
-        tiny()(*clouds(points=20, dtype=torch.float64))
+def test_a_sparse_cloud_is_kept_whole_where_it_has_fewer_points_than_are_kept():
+    sparse = clouds(points=20, dtype=torch.float64)
+    network = tiny().eval()
+    torch.testing.assert_close(network(*sparse), _with_kept(network, (20, 12))(*sparse), rtol=0, atol=0)
+    fewer = clouds(points=10, dtype=torch.float64)
+    torch.testing.assert_close(network(*fewer), _with_kept(network, (10, 10))(*fewer), rtol=0, atol=0)
+
+
+def _with_kept(network, kept):
+    other = tiny(kept=kept).eval()
+    other.load_state_dict(network.state_dict())
+    return other
+
+
+def test_too_few_points_for_the_neighbours_are_refused_in_one_line():
+    with pytest.raises(UserError, match=r"k = 5 asked of 4 points"):
+        tiny()(*clouds(points=4, dtype=torch.float64))
 
 
 @pytest.mark.parametrize(

@@ -190,7 +190,8 @@ class OGNet(nn.Module):
         widths: channels of each module; a module reduces the points where it is wider than the one before.
         k: neighbours, the point itself among them; 1 means no graph, each convolution one linear map.
         convolutions: graph convolutions in each module.
-        kept: points left by each reduction.
+        kept: points left by each reduction. A cloud that has fewer is kept whole: networks are tested at low densities.
+            Differs from the reference: its operator repeats points until there are enough.
         radii: of the three groups around a kept point, in metres.
         samples: members of the three groups.
         gate: whether a point-wise gate follows the first layer of each group's branch.
@@ -258,9 +259,10 @@ class OGNet(nn.Module):
 
     def forward(self, xyz: Points, rgb: Points) -> Float[Tensor, "B D"]:
         """Embed a batch of clouds."""
-        sampled = farthest_points(xyz, self.kept[0], skip_origin=True, backend=self.backend)
+        kept = [min(count, xyz.shape[1]) for count in self.kept]
+        sampled = farthest_points(xyz, kept[0], skip_origin=True, backend=self.backend)
         level = Level(xyz, sampled, self.k, self.backend)
-        counts = iter((*self.kept[1:], 1))
+        counts = iter((*kept[1:], 1))
         features = rgb
         for stage in self.stages:
             features = stage(level, features)
