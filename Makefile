@@ -2,11 +2,16 @@
 PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
-PIP := $(PY) -m pip --disable-pip-version-check install --quiet
+INSTALL := python -m pip --disable-pip-version-check install --quiet
+PIP := $(VENV)/bin/$(INSTALL)
+OLDEST := .venv-minimum
+MINIMAL_TOOLS := pytest hypothesis beartype scikit-learn pytorch-metric-learning
+MINIMAL_TESTS := tests/test_journey.py tests/test_losses.py tests/test_tracking.py tests/test_config.py \
+	tests/models/test_published.py tests/data/test_datamodule.py tests/data/test_store.py tests/retrieval/test_metric.py
 JOBS := $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test thorough lint cluster bench soak clean
+.PHONY: help setup demo test thorough minimum audit lint cluster bench soak clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | awk -F'\t' '{printf "make %-8s %s\n", $$1, $$2}'
@@ -22,6 +27,12 @@ test: $(VENV)/.test $(VENV)/.cluster lint ## ruff, types and the test suite
 thorough: $(VENV)/.test $(VENV)/.cluster ## what CI runs beside the test suite (10 minutes)
 	@$(PY) -m pytest -n $(JOBS) -m "thorough and not slow and not gpu"
 
+minimum: $(OLDEST)/.ready ## the built wheel in an environment of its own, with the oldest versions it allows
+	@$(OLDEST)/bin/python -m pytest -m "not slow and not gpu" $(MINIMAL_TESTS)
+
+audit: $(VENV)/.test ## known faults of what is installed, as far as the package index tells
+	@$(PY) -m pip_audit --local --skip-editable
+
 lint: $(VENV)/.test
 	@$(PY) -m ruff check . && $(PY) -m ruff format --check . && $(PY) -m mypy
 
@@ -34,7 +45,7 @@ soak: $(VENV)/.test $(VENV)/.cluster ## the slow proofs
 	@$(PY) -m pytest -n $(JOBS) -m "slow and not gpu"
 
 clean: ## remove the environment (data and runs stay)
-	rm -rf $(VENV)
+	rm -rf $(VENV) $(OLDEST)
 
 # torch first and alone: anything that depends on it would otherwise bring the newest CUDA build.
 $(VENV)/.torch: constraints.txt
@@ -54,6 +65,15 @@ $(VENV)/.test: $(VENV)/.ready
 	@echo "set-up: test tools (once)"
 	@$(PIP) -c constraints.txt --editable ".[dev]"
 	@$(PIP) --no-deps open-metric-learning==4.0.0 sweeps==0.3.0
+	@touch $@
+
+# What is tested here is the wheel as it would be published, not the source beside it.
+$(OLDEST)/.ready: $(VENV)/.test constraints-minimum.txt pyproject.toml
+	@echo "set-up: the oldest versions, with the built wheel (once)"
+	@rm -rf $(OLDEST) && $(PYTHON) -m venv $(OLDEST)
+	@$(PY) -m build --no-isolation --outdir $(OLDEST)/dist . >/dev/null
+	@$(OLDEST)/bin/$(INSTALL) -c constraints-minimum.txt torch
+	@$(OLDEST)/bin/$(INSTALL) -c constraints-minimum.txt $(OLDEST)/dist/*.whl $(MINIMAL_TOOLS)
 	@touch $@
 
 # Parallel compilation without debug symbols: 5 minutes instead of 12 on two cores; pip keeps the wheel.
