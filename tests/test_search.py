@@ -49,6 +49,12 @@ def test_a_picture_finds_itself_and_the_same_person_first(people, capsys):
     assert capsys.readouterr().out.strip().endswith("found.html")
 
 
+def test_a_page_without_pictures_names_the_sightings(people):
+    page = ask(people, "--top", "3", "--no-pictures")
+    assert "rank 1, score 1.000, identity 3, camera 1" in page
+    assert "data:image" not in page and "data:image" in ask(people, "--top", "3")
+
+
 def test_embeddings_are_kept_and_used_again(people, monkeypatch):
     kept = people / "kept.npz"
     first = ask(people, "--embeddings", str(kept))

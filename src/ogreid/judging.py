@@ -31,18 +31,21 @@ class Judged:
         name: for the table.
         module: embeds.
         data: how its clouds are prepared.
+        people: whether what is made with it may show people (``runs.pictures``).
     """
 
     name: str
     module: ReidModule
     data: Data
+    people: bool = True
 
 
 def network_for(run: str | None, published: str | None, model: str | None, weights: str = "model_last.pth") -> Judged:
     """Exactly one of a run or checkpoint of ours, a released folder, or the name of a model."""
     if run is not None:
         restored = checkpoint.restore(run)
-        return Judged(restored.experiment.name, restored.module, restored.experiment.data)
+        experiment = restored.experiment
+        return Judged(experiment.name, restored.module, experiment.data, experiment.runs.pictures)
     if published is not None:
         network, _ = load_published(published, weights)
         return Judged("published", ReidModule(network.eval()), Data())

@@ -37,6 +37,9 @@ def parser() -> doors.Parser:
     made.add_argument("--to", type=Path, default=Path("sightings.html"), metavar="FILE", help="the page (%(default)s)")
     made.add_argument("--embeddings", type=Path, metavar="FILE", help="keep them in this .npz, for the next time")
     made.add_argument("--export", nargs="+", default=[], type=Path, metavar="FILE", help=".npz, .parquet or .faiss")
+    made.add_argument(
+        "--no-pictures", action="store_true", help="a page of names and scores, without pictures of people"
+    )
     made.add_argument("--open", action="store_true", help="show the page in the browser")
     made.add_argument("--data", metavar="DIR", help="data root (OGREID_DATA, else data)")
     return made
@@ -66,7 +69,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.write(f"{embeddings.write(file, store, embedded)}\n")
     if asked.query:
         findings = searching.find(network.module, network.data, store, embedded, asked.query, asked.top)
-        _show(write_sightings(asked.to, network.name, store, findings), asked.open)
+        people = network.people and not asked.no_pictures
+        _show(write_sightings(asked.to, network.name, store, findings, people=people), asked.open)
     return 0
 
 

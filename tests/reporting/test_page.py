@@ -1,6 +1,7 @@
 """The report: everything a run says is on the page, the page needs nothing else, and what is missing stays away."""
 
 import base64
+import json
 import re
 from html.parser import HTMLParser
 
@@ -9,7 +10,7 @@ import pytest
 
 from fabricated import make_run
 from ogreid.errors import UserError
-from ogreid.reporting import write_comparison, write_report
+from ogreid.reporting import write_comparison, write_report, write_sweep
 
 VOID = {"meta", "link", "img", "br", "input", "hr", "path", "circle"}
 
@@ -173,7 +174,8 @@ def test_repetitions_have_a_mean_and_a_spread(tmp_path):
     runs = [make_run(tmp_path / f"made/s{i}", level=40.0 + 2 * i, pictures=False) for i in range(3)]
     runs.append(make_run(tmp_path / "made/other", k=4, level=90, pictures=False))
     text = " ".join(outline(write_comparison(runs, tmp_path / "all.html")).text)
-    assert "made, mean of 3" in text
+    assert "made, model.k=8, mean of 3" in text
+    assert "untrained, mean of 3" in text
     assert "42.00 \N{PLUS-MINUS SIGN} 2.00" in text
     assert "mean of 4" not in text
     assert "mean of 1" not in text
@@ -206,3 +208,55 @@ def test_a_broken_file_is_named(tmp_path, file, content, message):
 def test_what_is_no_run_is_refused(tmp_path):
     with pytest.raises(UserError, match="no run"):
         write_report(tmp_path)
+
+
+def test_a_long_run_stays_a_light_page(tmp_path):
+    """1500 epochs of 360 steps, logged every tenth step and judged every tenth epoch."""
+    run = make_run(tmp_path / "run", pictures=False)
+    rows = ["epoch,step,train/loss,train/clouds_per_second,val/plaza-8/mAP,val/plaza-8/rank1"]
+    for step in range(9, 1500 * 360, 10):
+        judged = f"{step / 20000},{step / 15000}" if step % 3600 == 3599 else ","
+        rows.append(f"{step // 360},{step},{5 / (1 + step)},70.5,{judged}")
+    (run / "metrics.csv").write_text("\n".join(rows) + "\n")
+    assert write_report(run).stat().st_size < 300_000
+
+
+@pytest.mark.parametrize("how", ["asked", "the experiment says so"])
+def test_a_page_without_people_keeps_its_numbers_and_its_map(tmp_path, how):
+    run = make_run(tmp_path / "run")
+    if how != "asked":
+        settings = (run / "experiment.yaml").read_text()
+        (run / "experiment.yaml").write_text(f"{settings}runs: {{pictures: false}}\n")
+    page = write_report(run, people=how != "asked")
+    read = outline(page)
+    assert not {"img", "canvas"} & {tag for tag, _ in read.elements}
+    assert "data:image" not in page.read_text() and "data-count" not in page.read_text()
+    assert "plaza-8: 5 people, a colour each" in " ".join(read.text) and "40.00" in " ".join(read.text)
+
+
+def test_a_sweep_is_told_with_its_table_its_drawing_and_its_runs(tmp_path):
+    runs = [make_run(tmp_path / "runs" / "made" / f"{k}-3", k=k, level=30 + k, pictures=False) for k in (4, 8)]
+    entries = [
+        {
+            "hash": str(k),
+            "parameters": {"model.k": k},
+            "experiment": "made",
+            "folder": f"moved/made/{k}-3",
+            "status": "finished",
+            "error": None,
+            "retrieval": {"plaza-8": {"mAP": 30.0 + k, "rank1": 50.0}},
+            "transfer": {},
+        }
+        for k in (4, 8)
+    ]
+    entries.append(entries[0] | {"parameters": {"model.k": 16}, "status": "failed", "error": "out of memory"})
+    told = {"name": "k", "description": "how many", "parameters": ["model.k"], "runs": entries}
+    (tmp_path / "runs" / "sweeps" / "k").mkdir(parents=True)
+    (tmp_path / "runs" / "sweeps" / "k" / "sweep.json").write_text(json.dumps(told))
+    read = outline(write_sweep(tmp_path / "runs" / "sweeps" / "k"))
+    text = " ".join(read.text)
+    assert "Sweep: k" in text and "how many" in text and "out of memory" in text
+    assert [tag for tag, attributes in read.elements if tag == "section"] == ["section"] * 5
+    drawn = [attributes["aria-label"] for tag, attributes in read.elements if tag == "svg"]
+    assert drawn[0].startswith("k: mAP over model.k")
+    assert all(f"--experiment {run}/experiment.yaml" in text for run in runs)

@@ -7,13 +7,18 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
+from ogreid.reporting.ablations import ablation_html
 from ogreid.reporting.charts import Line, line_chart
-from ogreid.reporting.page import judged_lines, render, titled, write
+from ogreid.reporting.page import duration, fit_command, judged_lines, render, titled, write
 from ogreid.reporting.reading import RunRecord, read_run
+from ogreid.reporting.sweep_plots import sweep_html
+from ogreid.reporting.sweeps import read_sweep
 from ogreid.reporting.tables import COLUMNS, Row, beside_paper, html_table, rows_of, scrolling
 from ogreid.reporting.transfer import transfer_map
 
-__all__ = ["comparison_rows", "named_runs", "write_comparison"]
+__all__ = ["comparison_rows", "named_runs", "write_comparison", "write_sweep"]
+
+_MOST_CURVES = 12
 
 
 def write_comparison(folders: Sequence[Path], target: Path) -> Path:
@@ -27,15 +32,44 @@ def write_comparison(folders: Sequence[Path], target: Path) -> Path:
         The file.
     """
     runs = named_runs(folders)
-    rows = comparison_rows(runs)
-    sections = [
-        titled("Results", html_table(rows, "Retrieval and transfer, in percent"), "results"),
+    names = ", ".join(dict.fromkeys(run.name for run in runs.values()))
+    return write(target, render(f"{len(runs)} runs", names, "", compared(runs)))
+
+
+def write_sweep(folder: Path, target: Path | None = None) -> Path:
+    """Write one page of a sweep: its table and drawings, then its finished runs side by side.
+
+    Args:
+        folder: ``runs/sweeps/<name>``.
+        target: the HTML file; ``report.html`` in the folder where it is not given.
+
+    Returns:
+        The file.
+    """
+    sweep = read_sweep(folder)
+    done = [_run_folder(folder, Path(run["folder"])) for run in sweep.content["runs"] if run["status"] == "finished"]
+    runs = named_runs(done)
+    sections = [titled("The sweep", sweep_html(sweep), "sweep"), *(compared(runs) if runs else [])]
+    told = str(sweep.content.get("description", ""))
+    return write(target or folder / "report.html", render(f"Sweep: {sweep.name}", told, "", sections))
+
+
+def _run_folder(sweep: Path, told: Path) -> Path:
+    """Where a run of a sweep lies: as it was written down, or moved with everything under the root of runs."""
+    return told if told.is_dir() else sweep.parent.parent / Path(*told.parts[1:])
+
+
+def compared(runs: Mapping[str, RunRecord]) -> list[str]:
+    """The sections of a page about several runs."""
+    groups = [[runs[name] for name in group] for group in _repetitions(runs)]
+    return [
+        titled("Results", html_table(comparison_rows(runs), "Retrieval and transfer, in percent"), "results"),
+        titled("What a part is worth", ablation_html(groups), "parts"),
         titled("While training", _overlaid(runs), "curves"),
         titled("From benchmark to benchmark", transfer_map(runs, sources=2), "transfer"),
         titled("Where the settings differ", _differences(runs), "settings"),
+        titled("To repeat it", _made_with(runs), "made"),
     ]
-    names = ", ".join(dict.fromkeys(run.name for run in runs.values()))
-    return write(target, render(f"{len(runs)} runs", names, "", sections))
 
 
 def named_runs(folders: Sequence[Path]) -> dict[str, RunRecord]:
@@ -49,18 +83,34 @@ def comparison_rows(runs: Mapping[str, RunRecord]) -> list[Row]:
     Runs whose settings differ in nothing but the seed have a mean, and it is the mean that is laid beside the paper.
     """
     rows: list[Row] = []
-    for group in _repetitions(runs):
-        own = [row for name in group for row in rows_of(runs[name], who=name)]
+    groups = _repetitions(runs)
+    told = _told_apart([runs[group[0]] for group in groups])
+    for group, name in zip(groups, told, strict=True):
+        own = [row for one in group for row in rows_of(runs[one], who=one)]
         if len(group) > 1:
-            run = runs[group[0]]
-            means = _means([runs[name] for name in group])
-            own = [row for row in own if row.kind != "difference"]
-            own += [row for mean_row in means for row in (mean_row, *beside_paper(run, mean_row))]
+            means = _means([row for row in own if row.kind in ("run", "baseline")], name)
+            own = [row for row in own if row.kind in ("run", "paper")]
+            own += [row for mean_row in means for row in (mean_row, *_paper(runs[group[0]], mean_row))]
         for row in own:
             rows += [row] if row not in rows else []
     names = list(dict.fromkeys(row.on for row in rows))
     kinds = ("run", "mean", "baseline", "paper", "difference")
     return sorted(rows, key=lambda row: (names.index(row.on), row.transfer, kinds.index(row.kind)))
+
+
+def _paper(run: RunRecord, row: Row) -> list[Row]:
+    return beside_paper(run, row) if row.kind == "mean" else []
+
+
+def _told_apart(runs: Sequence[RunRecord]) -> list[str]:
+    """The name of each run's experiment, with the settings in which those of one name differ."""
+    told = []
+    for run in runs:
+        others = [dict(_flat(other.experiment)) for other in runs if other.name == run.name]
+        own = [(key, value) for key, value in _flat(run.experiment) if key not in ("name", "description", "seed")]
+        differing = [f"{key}={value}" for key, value in own if any(other.get(key) != value for other in others)]
+        told.append(", ".join([run.name, *differing]))
+    return told
 
 
 def _repetitions(runs: Mapping[str, RunRecord]) -> list[list[str]]:
@@ -72,19 +122,30 @@ def _repetitions(runs: Mapping[str, RunRecord]) -> list[list[str]]:
     return list(alike.values())
 
 
-def _means(group: Sequence[RunRecord]) -> list[Row]:
-    """Per data set the mean and the standard deviation over the runs."""
-    rows = []
-    judged = [run.numbers() for run in group]
-    for on, (numbers, transfer) in judged[0].items():
-        found = [one[on][0] for one in judged if on in one]
-        means = {key: mean(one[key] for one in found) for key in COLUMNS if key in numbers}
-        spread = {f"{key}_spread": stdev(one[key] for one in found) for key in means if len(found) > 1}
-        rows.append(Row(on, transfer, f"{group[0].name}, mean of {len(found)}", "mean", means | spread))
-    return rows
+def _means(rows: Sequence[Row], name: str) -> list[Row]:
+    """Per data set, and per baseline, the mean and the standard deviation over repetitions.
+
+    Args:
+        rows: of the runs and of their baselines.
+        name: of the experiment.
+    """
+    alike: dict[tuple[str, bool, str], list[Row]] = defaultdict(list)
+    for row in rows:
+        alike[row.on, row.transfer, row.who if row.kind == "baseline" else ""].append(row)
+    found = []
+    for (on, transfer, baseline), own in alike.items():
+        known = [key for key in COLUMNS if all(row.numbers.get(key) is not None for row in own)]
+        means = {key: mean(float(row.numbers[key]) for row in own) for key in known}
+        spread = {f"{key}_spread": stdev(float(row.numbers[key]) for row in own) for key in known if len(own) > 1}
+        who = f"{baseline or name}, mean of {len(own)}"
+        found.append(Row(on, transfer, who, "baseline" if baseline else "mean", means | spread))
+    return found
 
 
 def _overlaid(runs: Mapping[str, RunRecord]) -> str:
+    """Curves over each other, of as many runs as can be told apart."""
+    if len(runs) > _MOST_CURVES:
+        return ""
     charts = []
     for number, title in (("mAP", "mAP"), ("rank1", "Rank-1")):
         sets = dict.fromkeys(line.name for run in runs.values() for line in judged_lines(run, number))
@@ -113,6 +174,19 @@ def _differences(runs: Mapping[str, RunRecord]) -> str:
         for key in differing
     )
     return scrolling("plain", f"<thead><tr><td></td>{heads}</tr></thead><tbody>{body}</tbody>")
+
+
+def _made_with(runs: Mapping[str, RunRecord]) -> str:
+    """Per run the revision, the versions, the time and the command."""
+    known = ("git", "python", "torch")
+    heads = "".join(f'<th scope="col">{name}</th>' for name in (*known, "time", "command"))
+    body = "".join(
+        f'<tr><th scope="row">{escape(name)}</th>'
+        + "".join(f"<td>{escape(str(run.summary.get('provenance', {}).get(key, '')))}</td>" for key in known)
+        + f"<td>{duration(run.summary.get('seconds'))}</td><td><code>{escape(fit_command(run))}</code></td></tr>"
+        for name, run in runs.items()
+    )
+    return scrolling("plain made", f"<thead><tr><td></td>{heads}</tr></thead><tbody>{body}</tbody>")
 
 
 def _flat(settings: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:

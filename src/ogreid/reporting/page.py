@@ -16,7 +16,7 @@ from ogreid.reporting.reading import RunRecord, read_run
 from ogreid.reporting.tables import html_table, rows_of
 from ogreid.reporting.transfer import transfer_map
 
-__all__ = ["judged_lines", "render", "titled", "write", "write_report"]
+__all__ = ["duration", "fit_command", "judged_lines", "render", "titled", "write", "write_report"]
 
 _CONVENTION = {
     "trapezoid": "All in percent. mAP is the trapezoid of the paper and of the official Market code; mAP step is what "
@@ -27,17 +27,18 @@ _CONVENTION = {
 DASH, TIMES = "\N{EN DASH}", "\N{MULTIPLICATION SIGN}"
 
 
-def write_report(folder: Path, target: Path | None = None) -> Path:
+def write_report(folder: Path, target: Path | None = None, *, people: bool = True) -> Path:
     """Tell one run on one page.
 
     Args:
         folder: of a run, finished or not.
         target: the HTML file; ``report.html`` in the folder where it is not given.
+        people: whether the page may show pictures and clouds of people.
 
     Returns:
         The file.
     """
-    run = read_run(folder)
+    run = read_run(folder, people=people)
     sections = [
         _results(run),
         _curves(run),
@@ -56,7 +57,7 @@ def _hero(run: RunRecord) -> str:
         "rank-1": percent(next((found.get("rank1") for found, _ in run.numbers().values()), None)),
         "parameters": _millions(run.summary.get("parameters")),
         "clouds per second": _rounded(run.summary.get("clouds_per_second")),
-        "time": _duration(run.summary.get("seconds")),
+        "time": duration(run.summary.get("seconds")),
         "seed": str(run.summary.get("seed", run.setting("seed", DASH))),
     }
     listed = "".join(f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in facts.items() if value)
@@ -151,7 +152,7 @@ def _losses(run: RunRecord) -> list[Line]:
 
 
 def _made_with(run: RunRecord) -> str:
-    again = f"python -m ogreid.fit --experiment {shlex.quote(str(run.folder / 'experiment.yaml'))}"
+    again = fit_command(run)
     judged = " ".join(shlex.quote(name) for name in run.numbers())
     judge = (
         f"python -m ogreid.evaluate --checkpoint {shlex.quote(str(run.folder))}{f' --on {judged}' if judged else ''}"
@@ -172,6 +173,11 @@ def _made_with(run: RunRecord) -> str:
         "</details></div>",
         "made",
     )
+
+
+def fit_command(run: RunRecord) -> str:
+    """Trains the same again."""
+    return f"python -m ogreid.fit --experiment {shlex.quote(str(run.folder / 'experiment.yaml'))}"
 
 
 def _command(told: str, command: str) -> str:
@@ -231,7 +237,8 @@ def _rounded(value: float | None) -> str:
     return "" if value is None else f"{value:,.0f}"
 
 
-def _duration(seconds: float | None) -> str:
+def duration(seconds: float | None) -> str:
+    """In the two largest units; empty where it is not known."""
     if seconds is None:
         return ""
     minutes, rest = divmod(round(seconds), 60)

@@ -4,7 +4,7 @@ import csv
 import json
 import math
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ class RunRecord:
         experiment: ``experiment.yaml``, resolved.
         summary: ``summary.json``; empty while the run is still going.
         curves: every column of ``metrics.csv``.
-        pictures: the files in ``pictures/``, in alphabetical order.
+        pictures: the files in ``pictures/`` that may be shown, in alphabetical order.
         experiment_text: ``experiment.yaml`` as written.
     """
 
@@ -68,8 +68,12 @@ class RunRecord:
         return {name: dict(found[on]) for name, found in held.items() if on in found}
 
 
-def read_run(folder: Path) -> RunRecord:
+def read_run(folder: Path, *, people: bool = True) -> RunRecord:
     """Read a run folder.
+
+    Args:
+        folder: of the run.
+        people: whether its pictures of people may be shown; an experiment with ``runs.pictures=false`` says no itself.
 
     Raises:
         UserError: no run there, or a file of it that cannot be read.
@@ -83,14 +87,15 @@ def read_run(folder: Path) -> RunRecord:
         raise UserError(f"{config}: not readable as YAML; copy the run again") from error
     if not isinstance(experiment, dict):
         raise UserError(f"{config}: expected the settings of an experiment; copy the run again")
-    return RunRecord(
+    run = RunRecord(
         folder=folder,
         experiment={str(key): value for key, value in experiment.items()},
         summary=_summary(folder / "summary.json"),
         curves=_curves(folder / "metrics.csv"),
-        pictures=sorted((folder / "pictures").glob("*.npz")),
         experiment_text=config.read_text(),
     )
+    shown = "*.npz" if people and run.setting("runs.pictures", True) else "*-map.npz"
+    return replace(run, pictures=sorted((folder / "pictures").glob(shown)))
 
 
 def _summary(path: Path) -> dict[str, Any]:

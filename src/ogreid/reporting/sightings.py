@@ -32,7 +32,9 @@ class _Sightings(Protocol):
     def picture(self, index: int) -> np.ndarray | None: ...
 
 
-def write_sightings(target: Path, network: str, store: _Sightings, findings: Sequence[_Finding]) -> Path:
+def write_sightings(
+    target: Path, network: str, store: _Sightings, findings: Sequence[_Finding], *, people: bool = True
+) -> Path:
     """Write the page.
 
     Args:
@@ -40,33 +42,35 @@ def write_sightings(target: Path, network: str, store: _Sightings, findings: Seq
         network: who ranked.
         store: whose rows were ranked.
         findings: one per picture that was asked.
+        people: whether the page shows pictures, or names alone.
 
     Returns:
         The file.
     """
     told = f"ranked by {network} among the {len(store.rows)} clouds of {store.name}; 1.00 is the very same direction"
-    lists = "".join(_ranked_list(store, finding) for finding in findings)
+    lists = "".join(_ranked_list(store, finding, people) for finding in findings)
     return write(target, render("Sightings", told, "", [titled("Most alike first", lists, "ranked")]))
 
 
-def _ranked_list(store: _Sightings, finding: _Finding) -> str:
+def _ranked_list(store: _Sightings, finding: _Finding, people: bool) -> str:
     name = escape(finding.name)
+    asked = crop_html(finding.picture, f"asked: {name}") if people else ""
     seen = "".join(
-        _sighting(store, rank, int(row), float(score))
+        _sighting(store, rank, int(row), float(score), people)
         for rank, (row, score) in enumerate(zip(finding.rows, finding.scores, strict=True), start=1)
     )
     return (
-        f'<div class="ranked"><figure class="query">{crop_html(finding.picture, f"asked: {name}")}'
+        f'<div class="ranked"><figure class="query">{asked}'
         f"<figcaption><b>asked</b> {name}</figcaption></figure>"
         f'<ol class="found" aria-label="sightings like {name}">{seen}</ol></div>'
     )
 
 
-def _sighting(store: _Sightings, rank: int, row: int, score: float) -> str:
+def _sighting(store: _Sightings, rank: int, row: int, score: float, people: bool) -> str:
     told = store.rows[row]
     source = escape(PurePosixPath(str(told["source"])).name)
     title = f"rank {rank}, score {score:.3f}, identity {told['identity']}, camera {told['camera']}, {source}"
-    crop = store.picture(row)
+    crop = store.picture(row) if people else None
     picture = crop_html(crop, title) if crop is not None else source
     label = f"{score:.2f} \N{MIDDLE DOT} {told['identity']} c{told['camera']}"
     return f'<li class="seen" title="{title}">{picture}<span aria-hidden="true">{label}</span></li>'

@@ -21,6 +21,7 @@ __all__ = [
     "models_table",
     "rows_of",
     "scrolling",
+    "signed",
 ]
 
 COLUMNS = {
@@ -148,7 +149,7 @@ def _values(row: Row) -> list[float | None]:
 
 def _cells(row: Row) -> list[str]:
     spreads = [row.numbers.get(f"{key}_spread") for key in COLUMNS]
-    show = _signed if row.kind == "difference" else _cell
+    show = signed if row.kind == "difference" else _cell
     return [
         show(value) + ("" if spread is None else f" \N{PLUS-MINUS SIGN} {spread:.2f}")
         for value, spread in zip(_values(row), spreads, strict=True)
@@ -159,7 +160,7 @@ def _cell(value: float | None) -> str:
     return "\N{EN DASH}" if value is None or math.isnan(value) else f"{value:.2f}"
 
 
-def _signed(value: float | None) -> str:
+def signed(value: float | None) -> str:
     """With its sign; a minus as wide as the plus."""
     return "" if value is None else f"{value:+.2f}".replace("-", "\N{MINUS SIGN}")
 
