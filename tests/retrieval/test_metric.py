@@ -55,6 +55,7 @@ SHARDS = {
     "all on the last": lambda rank, world: range(TOTAL) if rank == world - 1 else (),
     "a hole": lambda rank, world: range(rank, TOTAL - 1, world),
 }
+MIXED = "a rank is wider"
 
 
 def _serve(rank: int, folder: str) -> None:
@@ -63,6 +64,7 @@ def _serve(rank: int, folder: str) -> None:
         if rank < world:
             dist.init_process_group("gloo", init_method=f"file://{folder}/meet-{world}", rank=rank, world_size=world)
             results = {name: _share(rows_of(rank, world)) for name, rows_of in SHARDS.items()}
+            results[MIXED] = _mixed(rank, world)
             Path(folder, f"{world}-{rank}.pkl").write_bytes(pickle.dumps(results))
             dist.destroy_process_group()
 
@@ -76,6 +78,17 @@ def _share(picked):
         whole = str(error)
     metric.reset()
     return whole, feed(RetrievalMetric(QUERIES, GALLERY, partial=True), picked).compute().missing
+
+
+def _mixed(rank, world):
+    """The refusal where the first process has another network than the others."""
+    metric = RetrievalMetric(QUERIES, GALLERY)
+    picked = torch.arange(rank, TOTAL, world)
+    embedding, identity, camera, index = (column[picked] for column in rows(width=24 if rank == 0 else 20))
+    metric.update(embedding, identity, camera, index)
+    with pytest.raises(UserError) as refused:
+        metric.compute()
+    return str(refused.value)
 
 
 @pytest.fixture(scope="module")
@@ -98,6 +111,11 @@ def test_a_hole_is_refused_by_every_rank(served):
         whole, missing = results["a hole"]
         assert whole.startswith(f"1 of {TOTAL} rows never reached the judge")
         assert missing == 1
+
+
+def test_every_rank_refuses_embeddings_of_two_widths(served):
+    for results in served:
+        assert results[MIXED].startswith("embeddings are 20 and 24 wide: widths are mixed")
 
 
 def test_one_process_in_any_order_has_the_judges_bits():
@@ -137,6 +155,37 @@ def test_two_rows_of_one_index_must_agree(changed):
     metric.update(**columns)
     with pytest.raises(UserError, match="row 5 reached the judge twice"):
         metric.compute()
+
+
+@pytest.mark.parametrize("where", [slice(5, 7), slice(6, 7)])
+def test_a_repeated_row_that_is_not_a_number_is_not_dropped(where):
+    metric = feed(RetrievalMetric(QUERIES, GALLERY), range(TOTAL))
+    embedding, identity, camera, index = (column[where] for column in rows())
+    embedding = embedding.clone()
+    embedding[-1, 3] = float("nan")
+    metric.update(embedding, identity, camera, index)
+    with pytest.raises(UserError, match="row 6 reached the judge twice"):
+        metric.compute()
+
+
+def test_a_row_that_is_twice_not_a_number_is_told_so():
+    embedding, identity, camera, index = rows()
+    embedding[6] = float("nan")
+    metric = RetrievalMetric(QUERIES, GALLERY)
+    metric.update(embedding, identity, camera, index)
+    metric.update(embedding[5:7], identity[5:7], camera[5:7], index[5:7])
+    with pytest.raises(UserError, match="query embedding 6 holds a value that is not finite"):
+        metric.compute()
+
+
+@pytest.mark.parametrize(("apart", "collapsed"), [(1e-6, True), (1e-2, False)])
+def test_a_collapse_is_seen_whatever_the_lengths(apart, collapsed):
+    embedding, identity, camera, index = rows()
+    length = torch.linspace(1, 50, TOTAL)[:, None]
+    metric = RetrievalMetric(QUERIES, GALLERY)
+    metric.update(length * (1 + apart * embedding), identity, camera, index)
+    metric.compute()
+    assert metric.collected.collapsed() is collapsed
 
 
 def test_an_index_outside_the_set_is_refused():

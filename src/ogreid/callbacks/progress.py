@@ -14,6 +14,8 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from ogreid.callbacks.validation import RetrievalValidation
+
 __all__ = ["Making", "ReidProgress"]
 
 SHOWN = {"train/loss": "loss", "train/clouds_per_second": "clouds/s", "val/mAP": "mAP"}
@@ -31,9 +33,15 @@ class ReidProgress(RichProgressBar):
     def get_metrics(
         self, trainer: L.Trainer, pl_module: L.LightningModule
     ) -> dict[str, int | str | float | dict[str, float]]:
-        """``loss``, ``clouds/s`` and ``mAP``, as far as they are known."""
+        """``loss``, ``clouds/s`` and ``mAP``, as far as they are known, and a word where the embedding collapsed."""
         known = trainer.callback_metrics
-        return {short: f"{float(known[name]):.4g}" for name, short in SHOWN.items() if name in known}
+        told: dict[str, int | str | float | dict[str, float]] = {
+            short: f"{float(known[name]):.4g}" for name, short in SHOWN.items() if name in known
+        }
+        judges = trainer.callbacks  # type: ignore[attr-defined]  # Lightning sets it without declaring it
+        if any(judge.collapsed for judge in judges if isinstance(judge, RetrievalValidation)):
+            told["embedding"] = "collapsed"
+        return told
 
 
 class Making:

@@ -9,6 +9,7 @@ from torch import Tensor
 from ogreid.batch import CloudBatch
 from ogreid.data.datamodule import ReidDataModule, RetrievalSet
 from ogreid.errors import UserError
+from ogreid.processes import rank
 from ogreid.retrieval.metric import RetrievalMetric
 from ogreid.retrieval.ranking import AveragePrecision, Judgement
 
@@ -16,6 +17,11 @@ __all__ = ["RetrievalValidation"]
 
 log = logging.getLogger(__name__)
 
+COLLAPSED = (
+    "%s: all %d embeddings point the same way, so the network tells nobody apart; likely causes: a learning rate that "
+    "is too high (optimiser.lr), batches with too few identities (data.batch), inputs that are all alike (data.inputs, "
+    "the store), weights that are not the trained ones"
+)
 LOGGED = ("mAP", "mAP_step", "mINP", "rank1", "rank5", "rank10", "unanswerable", "missing")
 
 
@@ -24,6 +30,8 @@ class RetrievalValidation(L.Callback):
 
     The embeddings come from Lightning's own validation loop; the metric brings the processes together. Where rows are
     missing, ``val/<set>/missing`` says how many. Lightning's sanity check before the training is judged and forgotten.
+
+    A network that maps everybody to one point is warned of; ``collapsed`` holds the sets on which it does so now.
 
     Args:
         partial: accept that some rows are missing (``limit_val_batches``, ``fast_dev_run``) and say so.
@@ -34,6 +42,7 @@ class RetrievalValidation(L.Callback):
         self.partial, self.average_precision = partial, average_precision
         self.metrics: dict[int, RetrievalMetric] = {}
         self.judgements: dict[str, Judgement] = {}
+        self.collapsed: set[str] = set()
         self.step: int | None = None  # of the optimiser, at which the judgements were made
 
     def wants(self, judged: RetrievalSet, data: ReidDataModule) -> bool:
@@ -87,10 +96,21 @@ class RetrievalValidation(L.Callback):
             if trainer.sanity_checking:
                 continue
             self.judgements[judged.name], self.step = judgement, trainer.global_step
+            self._note(judged.name, metric)
             summary, label = judgement.summary(), self.label(judged, data)
             self._log(pl_module, {f"{label}/{key}": summary[key] for key in LOGGED if key in summary}, bar=False)
             if i == 0:
                 self._log(pl_module, {"val/mAP": summary["mAP"]}, bar=True)
+
+    def _note(self, name: str, metric: RetrievalMetric) -> None:
+        """Say once that a network tells nobody apart, and again if it does so again."""
+        assert metric.collected is not None
+        if not metric.collected.collapsed():
+            self.collapsed.discard(name)
+        elif name not in self.collapsed:
+            self.collapsed.add(name)
+            if rank() == 0:
+                log.warning(COLLAPSED, name, len(metric.collected.index))
 
     def _log(self, module: L.LightningModule, values: dict[str, Any], *, bar: bool) -> None:
         # Equal on all processes; the largest of equal numbers is exact, their mean over three might not be.

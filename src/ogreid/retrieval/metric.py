@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
+from torch.nn.functional import normalize
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
@@ -42,23 +43,36 @@ class Collected:
         query = embedding[:split], identity[:split], camera[:split]
         return query, (embedding[split:], identity[split:], camera[split:])
 
+    def collapsed(self, within: float = 1e-3) -> bool:
+        """Whether all embeddings point the same way: no two are further apart than about ``within``, as unit vectors.
+
+        An untrained OG-Net maps people some 0.1 apart.
+        """
+        first = normalize(self.embedding[:1], dim=1)
+        for part in torch.split(self.embedding, 4096):  # a copy of all of them would be as large as they are
+            if bool(((normalize(part, dim=1) - first).norm(dim=1) > within).any()):
+                return False
+        return True
+
     def unique(self) -> "Collected":
         """The rows sorted by index, each once.
 
         Raises:
             UserError: two rows of one index disagree. Embeddings may differ by what reduced precision makes of another
-                batch (5 % of their length), not by more.
+                batch (5 % of their length), not by more; one that is not finite equals none but its own bits.
         """
         order = torch.argsort(self.index, stable=True)
         first = torch.ones_like(order, dtype=torch.bool)
         first[1:] = self.index[order][1:] != self.index[order][:-1]
         kept = order[first]
         again, owner = order[~first], kept[torch.cumsum(first, 0) - 1][~first]
-        apart = (self.embedding[again] - self.embedding[owner]).norm(dim=1)
+        copies, originals = self.embedding[again], self.embedding[owner]
+        close = (copies - originals).norm(dim=1) <= 0.05 * originals.norm(dim=1)
+        alike = (copies.view(torch.int32) == originals.view(torch.int32)).all(dim=1)
         clash = (
             (self.identity[again] != self.identity[owner])
             | (self.camera[again] != self.camera[owner])
-            | (apart > 0.05 * self.embedding[owner].norm(dim=1))
+            | ~(close | alike)
         )
         if clash.any():
             doubled = int(self.index[again][clash][0])
