@@ -1,6 +1,9 @@
-"""Triton's kernels, run by its interpreter on the CPU, against the forms they must equal."""
+"""Triton's kernels, run by its interpreter on the CPU, against the forms they must equal; and compiled, not run."""
 
 import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -8,10 +11,13 @@ import torch
 if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"  # read when a kernel is defined
 pytest.importorskip("triton", reason="comes with CUDA builds of torch; `pip install triton` for the interpreter")
-from ogreid.ops import farthest_points, gather_points, nearest
-from ogreid.ops.kernels import edges, edges_triton, points_triton
+from ogreid.ops import GateWeights, Moments, Norm, farthest_points, gather_points, group_perceptron, nearest
+from ogreid.ops.edges import _EdgeBlend
+from ogreid.ops.groups import _GroupPerceptron
+from ogreid.ops.kernels import edges, edges_triton, group_passes_triton, groups_triton, points_triton
 from ogreid.ops.neighbours import balls
 
+pytestmark = pytest.mark.thorough
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
 
@@ -30,13 +36,25 @@ def test_farthest_points(points, count, skip_origin):
     assert torch.equal(found.cpu(), farthest_points(xyz, count, skip_origin=skip_origin, backend="plain"))
 
 
+@pytest.mark.parametrize(("points", "k"), [(9, 9), (70, 20), (128, 1)])
+def test_nearest(points, k):
+    xyz = random(2, points, 3, seed=6)
+    found = points_triton.nearest(xyz.to(DEVICE), k)
+    assert torch.equal(found.cpu(), nearest(xyz, k, backend="plain"))
+
+
+def test_nearest_of_points_in_one_place_are_different_points():
+    found = points_triton.nearest(torch.zeros(1, 6, 3, device=DEVICE), 4)
+    assert all(len(set(row)) == 4 for row in found[0].tolist())
+
+
 @pytest.mark.parametrize("counts", [(3, 8), (1, 40)])
 def test_balls(counts):
     xyz = 0.5 * random(2, 150, 3, seed=1)
     centres = torch.cat([gather_points(xyz, farthest_points(xyz, 7)), torch.full((2, 1, 3), 9.0)], 1)
     radii = (0.3, 0.6)
-    squares = torch.tensor(radii).square()
-    found = points_triton.balls(xyz.to(DEVICE), centres.to(DEVICE), squares.to(DEVICE), counts)
+    squares = torch.tensor(radii).square().tolist()
+    found = points_triton.balls(xyz.to(DEVICE), centres.to(DEVICE), squares, counts)
     for mine, other in zip(found, balls(xyz, centres, radii, counts, backend="plain"), strict=True):
         assert torch.equal(mine.cpu(), other)
 
@@ -64,3 +82,100 @@ def test_edges_forward_and_backward(channels):
     )
     for one, other in pairs:
         torch.testing.assert_close(one.cpu(), other, rtol=1e-5, atol=1e-4)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("running", [False, True])
+@pytest.mark.parametrize("gated", [True, False])
+def test_groups_forward_and_backward(monkeypatch, gated, running, dtype):
+    """The whole operation with Triton's passes in the place of numba's, against the plain form."""
+    batch, points, groups, members, channels, results, hidden = 2, 11, 35, 5, 19, 37, 2
+    index = torch.randint(points, (batch, groups, members), generator=torch.Generator().manual_seed(7)).to(DEVICE)
+    shapes = [(batch, points, channels), (batch, groups, channels), (channels,), (channels,)]
+    shapes += [(hidden, channels), (hidden,), (channels, hidden), (channels,)] * gated
+    shapes += [(results, channels), (results,), (results,)]
+    leaves = [random(*shape, seed=seed, dtype=torch.float64).to(DEVICE, dtype) for seed, shape in enumerate(shapes)]
+    moments = [Moments(random(c, seed=20).to(dtype), random(c).abs().to(dtype) + 0.1) for c in (channels, results)]
+
+    def outcome(backend):
+        given = [leaf.clone().requires_grad_() for leaf in leaves]
+        p, q, scale, shift, *gate, weight, outer_scale, outer_shift = given
+        inner, outer = (Norm(scale, shift), Norm(outer_scale, outer_shift))
+        if running:
+            inner, outer = (
+                norm._replace(moments=Moments(*(m.to(DEVICE) for m in known)))
+                for norm, known in zip((inner, outer), moments, strict=True)
+            )
+        gate = GateWeights(*gate) if gated else None
+        found = group_perceptron(p, q, index, inner, gate, weight, outer, backend=backend)
+        probe = torch.linspace(-1, 2, found.value.numel(), dtype=dtype, device=DEVICE).sin().view_as(found.value)
+        return [
+            found.value.detach(),
+            *found.inner,
+            *found.outer,
+            *torch.autograd.grad((found.value * probe).sum(), given),
+        ]
+
+    expected = outcome("plain")
+    monkeypatch.setattr("ogreid.ops.groups._engine", lambda tensor: group_passes_triton)
+    bound = 1e-10 if dtype == torch.float64 else 1e-5
+    largest = max(float(one.abs().max()) for one in expected)
+    for mine, other in zip(outcome("fused"), expected, strict=True):
+        torch.testing.assert_close(mine, other, rtol=bound, atol=bound * (float(other.abs().max()) + largest / 10))
+
+
+class NotLaunched:
+    """Stands for a kernel, and leaves its outputs as they are."""
+
+    def __getitem__(self, grid):
+        return lambda *inputs, **blocks: None
+
+
+@pytest.fixture
+def unlaunched(monkeypatch):
+    """Everything around the kernels runs; the kernels do not."""
+    for module in (edges_triton, groups_triton, points_triton):
+        for name in [name for name in vars(module) if name.endswith("_kernel")]:
+            monkeypatch.setattr(module, name, NotLaunched())
+    monkeypatch.setattr("ogreid.ops.groups._engine", lambda tensor: group_passes_triton)
+    monkeypatch.setattr("ogreid.ops.edges._engine", lambda tensor: edges_triton)
+
+
+def test_the_host_never_waits_for_a_value(unlaunched):
+    """Tensors without values stand for the device's.
+
+    What asks for a value, or for a size that depends on values, would synchronise, and could not be captured in a CUDA
+    graph.
+    """
+
+    def blank(*shape, dtype=torch.float32):
+        return torch.empty(*shape, dtype=dtype, device="meta", requires_grad=dtype == torch.float32)
+
+    with pytest.raises((RuntimeError, NotImplementedError)):
+        blank(3).sum().item()
+    xyz = blank(2, 50, 3).detach()
+    assert points_triton.farthest(xyz, xyz[..., 0], 7).shape == (2, 7)
+    assert points_triton.nearest(xyz, 7).shape == (2, 50, 7)
+    assert points_triton.balls(xyz, xyz[:, :9], [0.1, 0.2], [4, 8])[1].shape == (2, 9, 8)
+    graph, members = blank(2, 50, 7, dtype=torch.int64), blank(2, 9, 5, dtype=torch.int64)
+    wide, narrow, one = blank(2, 50, 12), blank(12), blank(())
+    _EdgeBlend.apply(wide, wide, narrow, narrow, one, graph, Norm(narrow, narrow))[0].sum().backward()
+    gate = blank(2, 12), blank(2), blank(12, 2), narrow
+    norms = Norm(narrow, narrow), Norm(blank(20), blank(20))
+    given = (wide, blank(2, 9, 12), narrow, narrow, *gate, blank(20, 12), *norms[1][:2])
+    _GroupPerceptron.apply(members, *norms, *given)[0].sum().backward()
+    assert given[-3].grad.shape == (20, 12)
+
+
+@pytest.mark.parametrize("generation", ["80", "90"])
+def test_every_kernel_becomes_a_program_of_the_gpu(generation, tmp_path):
+    """Down to machine code, in another process, because here the interpreter has taken the compiler's place."""
+    script = Path(__file__).parent / "triton_programs.py"
+    kept = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
+    ours = {"TRITON_CACHE_DIR": str(tmp_path), "TRITON_DEFAULT_FP_FUSION": "1"}
+    done = subprocess.run(
+        [sys.executable, script, generation], env=kept | ours, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    programs = [line.split() for line in done.stdout.splitlines()]
+    assert len({name for name, _, _ in programs}) == 12 and all(int(size) > 0 for _, _, size in programs)

@@ -1,5 +1,6 @@
 """A perceptron over the members of groups, without the tensors that need not exist."""
 
+from types import ModuleType
 from typing import Any, NamedTuple
 
 import torch
@@ -59,7 +60,7 @@ def group_perceptron(
         outer: normalises the second layer.
         backend: ``plain``, ``fused`` or ``auto``.
     """
-    form = choose_backend("group perceptron", backend, points, ("plain", "fused"))
+    form = choose_backend("group perceptron", backend, points, ("plain", "fused"), triton=points.dtype != torch.float64)
     if form == "fused":
         return _group_perceptron_fused(points, centres, index, inner, gate, weight, outer)
     members = group_members(points, centres, index, inner)
@@ -120,6 +121,17 @@ def _factor(scale: Tensor, variance: Tensor, eps: float) -> Tensor:
     return scale.double() * torch.rsqrt(variance.double() + eps)
 
 
+def _engine(tensor: Tensor) -> ModuleType:
+    """The passes of the device: numba's on the CPU, Triton's on CUDA."""
+    if tensor.is_cuda:
+        from ogreid.ops.kernels import group_passes_triton
+
+        return group_passes_triton
+    from ogreid.ops.kernels import group_passes
+
+    return group_passes
+
+
 class _GroupPerceptron(torch.autograd.Function):
     """The fused form with its backward written out.
 
@@ -145,14 +157,14 @@ class _GroupPerceptron(torch.autograd.Function):
         shift: Tensor,
         *rest: Tensor,
     ) -> tuple[Tensor, ...]:
-        from ogreid.ops.kernels import group_passes as passes
-
+        passes = _engine(points)
         *gate, weight, outer_scale, outer_shift = rest
         kind, rows = points.dtype, index.numel()
         ctx.norms = inner_norm, outer_norm
-        inner = _fixed(inner_norm) or _batch_moments(
-            inner_norm, *passes.sum_of_members(points, centres, index), rows, kind
-        )
+        inner = _fixed(inner_norm)
+        if inner is None:
+            sums, squares = passes.sum_of_members(points, centres, index)
+            inner = _batch_moments(inner_norm, sums, squares, rows, kind)
         factor = _factor(scale, inner.variance, inner_norm.eps)
         affine = torch.stack([factor, shift - factor * inner.mean]).to(kind)
         sign = torch.where(outer_scale < 0, -1.0, 1.0).to(kind)
@@ -188,9 +200,8 @@ class _GroupPerceptron(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor, *_: object) -> tuple[Tensor | None, ...]:  # noqa: ANN401
-        from ogreid.ops.kernels import group_passes as passes
-
         index, points, centres, scale, *gate, weight, outer_scale, affine = ctx.saved_tensors[:-9]
+        passes = _engine(points)
         inner, outer = Moments(*ctx.saved_tensors[-9:-7]), Moments(*ctx.saved_tensors[-7:-5])
         most, slot, mapped, first, value = ctx.saved_tensors[-5:]
         kind, rows, wide = points.dtype, index.numel(), weight.double()

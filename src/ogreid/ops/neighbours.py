@@ -34,12 +34,13 @@ def nearest(points: Float[Tensor, "B N C"], k: int, *, backend: str = "auto") ->
         raise UserError(f"k nearest: k = {k} asked of {count} points; take k from 1 to {count}, or give more points")
     require_finite("k nearest", points)
     points = _full_precision(points)
-    form = choose_backend("k nearest", backend, points, ("plain", "fused", "cluster"))
+    in_space = points.shape[2] == 3
+    form = choose_backend("k nearest", backend, points, ("plain", "fused", "cluster"), triton=in_space)
     if form == "plain":
         return _nearest_plain(points, points, k)
     if form == "cluster":
         return _nearest_cluster(points, k)
-    return _nearest_fused_3d(points, k) if points.shape[2] == 3 else _nearest_fused(points, k)
+    return _nearest_fused_3d(points, k) if in_space else _nearest_fused(points, k)
 
 
 def nearest_of(points: Float[Tensor, "B N C"], centres: Float[Tensor, "B M C"], k: int) -> Int[Tensor, "B M k"]:
@@ -156,7 +157,11 @@ FAR = 1e18
 
 @outside_graphs
 def _nearest_fused_3d(points: Tensor, k: int) -> Tensor:
-    """Boxes of a few points each, sorted into slabs along the widest axis and cut along the next one."""
+    """On the CPU, boxes of a few points each, sorted into slabs along the widest axis and cut along the next one."""
+    if points.is_cuda:
+        from ogreid.ops.kernels import points_triton
+
+        return points_triton.nearest(points, k)
     from ogreid.ops.kernels.points import LEAF, nearest_of_leaves
     from ogreid.ops.kernels.threads import runs_of_rows, share
 
@@ -205,8 +210,7 @@ def _balls_fused(points: Tensor, centres: Tensor, radii: Sequence[float], counts
     if points.is_cuda:
         from ogreid.ops.kernels import points_triton
 
-        below = torch.tensor(radii, dtype=points.dtype).square().to(points.device, non_blocking=True)
-        return points_triton.balls(points, centres, below, counts)
+        return points_triton.balls(points, centres, [_square(radius, points) for radius in radii], counts)
     from ogreid.ops.kernels.points import balls_of_cloud
     from ogreid.ops.kernels.threads import runs_of_rows, share
 

@@ -1,6 +1,6 @@
-"""Triton kernels over points, for CUDA: farthest points and ball query. Run so far by Triton's interpreter only.
+"""Triton kernels over points, for CUDA: farthest points, k nearest and ball query.
 
-Nothing synchronises with the host.
+Nothing synchronises with the host. Run so far by Triton's interpreter only, never on a GPU.
 """
 
 # ruff: noqa: ANN001, ANN202 - what Triton compiles is typed by Triton
@@ -13,7 +13,10 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-__all__ = ["balls", "farthest"]
+__all__ = ["balls", "farthest", "nearest"]
+
+EXACT = {"enable_fp_fusion": False}
+"""Distances are rounded as the plain form rounds them, so that both agree on which side of a radius a point lies."""
 
 
 @triton.jit
@@ -32,6 +35,23 @@ def _farthest_kernel(axes, distance, kept, points, count, BLOCK: tl.constexpr):
         dx, dy, dz = x - tl.load(here), y - tl.load(here + points), z - tl.load(here + 2 * points)
         near = tl.minimum(near, dx * dx + dy * dy + dz * dz)
         last = tl.min(tl.where(near == tl.max(near, 0), place, BLOCK), 0)
+
+
+@triton.jit
+def _nearest_kernel(axes, found, points, k, BLOCK: tl.constexpr):
+    row = tl.program_id(0)
+    place = tl.arange(0, BLOCK)
+    inside = place < points
+    base = axes + (row // points) * 3 * points
+    here = base + row % points
+    dx = tl.load(base + place, mask=inside, other=0.0) - tl.load(here)
+    dy = tl.load(base + points + place, mask=inside, other=0.0) - tl.load(here + points)
+    dz = tl.load(base + 2 * points + place, mask=inside, other=0.0) - tl.load(here + 2 * points)
+    near = tl.where(inside, dx * dx + dy * dy + dz * dz, float("inf"))
+    for step in range(k):
+        chosen = tl.min(tl.where(near == tl.min(near, 0), place, BLOCK), 0)
+        tl.store(found + row * k + step, chosen.to(tl.int64))
+        near = tl.where(place == chosen, float("inf"), near)
 
 
 @triton.jit
@@ -66,21 +86,32 @@ def farthest(xyz: Tensor, distance: Tensor, count: int) -> Tensor:
     block = triton.next_power_of_2(points)
     warps = min(16, max(1, block // 256))
     axes = xyz.transpose(1, 2).contiguous()
-    _farthest_kernel[(batch,)](axes, distance.contiguous(), kept, points, count, BLOCK=block, num_warps=warps)
+    _farthest_kernel[(batch,)](axes, distance.contiguous(), kept, points, count, BLOCK=block, num_warps=warps, **EXACT)
     return kept
 
 
-def balls(points: Tensor, centres: Tensor, squares: Tensor, counts: Sequence[int]) -> tuple[Tensor, ...]:
-    """First members in index order below each squared radius (a tensor on the device), padded with the first."""
+def nearest(points: Tensor, k: int) -> Tensor:
+    """(B, N, k), nearest first: all distances of a point stay in registers, and k times the least is taken."""
+    batch, total, _ = points.shape
+    found = torch.empty(batch, total, k, dtype=torch.int64, device=points.device)
+    block = triton.next_power_of_2(total)
+    axes = points.transpose(1, 2).contiguous()
+    _nearest_kernel[(batch * total,)](axes, found, total, k, BLOCK=block, num_warps=min(16, max(1, block // 1024)))
+    return found
+
+
+def balls(points: Tensor, centres: Tensor, squares: Sequence[float], counts: Sequence[int]) -> tuple[Tensor, ...]:
+    """First members in index order below each squared radius, padded with the first."""
     batch, total, _ = points.shape
     groups = centres.shape[1]
     axes, around = points.transpose(1, 2).contiguous(), centres.contiguous()
     results = []
-    for place, count in enumerate(counts):
+    for square, count in zip(squares, counts, strict=True):
         found = torch.empty(batch, groups, count, dtype=torch.int64, device=points.device)
+        below = torch.full((1,), square, dtype=points.dtype, device=points.device)  # made there, not copied there
         _ball_kernel[(batch * groups,)](
-            axes, around, squares[place:], found, total, groups, count,
-            BLOCK=128, COUNT=triton.next_power_of_2(count), num_warps=1,
+            axes, around, below, found, total, groups, count,
+            BLOCK=128, COUNT=triton.next_power_of_2(count), num_warps=1, **EXACT,
         )  # fmt: skip
         results.append(found)
     return tuple(results)
