@@ -5,15 +5,20 @@ import json
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ogreid import config, doors
 from ogreid.errors import UserError
+
+if TYPE_CHECKING:
+    from ogreid.judging import Judged
 
 EPILOG = """\
 examples:
   python -m ogreid.evaluate --checkpoint runs/demo/20260101-120000-0 --on plaza-160 winter-40
   python -m ogreid.evaluate --published DOWNLOADED/ognet_circle --on market
   python -m ogreid.evaluate --model histogram --on people-folder
+  python -m ogreid.evaluate --checkpoint RUN --on market --density 0.05 0.25 0.5 1.0
 """
 
 
@@ -39,6 +44,13 @@ def parser() -> doors.Parser:
     made.add_argument(
         "--also", nargs="+", action="extend", default=[], metavar="WAY", help="re-ranked, expanded, multi-query"
     )
+    made.add_argument(
+        "--density",
+        nargs="*",
+        type=float,
+        metavar="SHARE",
+        help="test with these shares of the points instead (none named: 0.05, 0.1, 0.2 ... 1)",
+    )
     made.add_argument("--json", type=Path, metavar="FILE", help="write the numbers there too")
     return made
 
@@ -46,16 +58,20 @@ def parser() -> doors.Parser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse, judge, print."""
     asked = parser().parse_args(argv)
+    _check(asked)
     from ogreid.data.catalogue import check_stores
 
     root = str(config.data_root(asked.data))
     check_stores(config.Data(root=root, train=[], retrieval=asked.on))
+    _check_folder(asked.json)
     from rich.console import Console
 
     from ogreid import judging, processes
     from ogreid.results import results_table
 
     network = judging.network_for(asked.checkpoint, asked.published, asked.model, asked.weights)
+    if asked.density is not None:
+        return _densities(asked, network, root)
     found = judging.judge_stores(network, asked.on, root, points=asked.points, also=asked.also, devices=asked.devices)
     if processes.rank() != 0:
         return 0
@@ -66,6 +82,39 @@ def main(argv: Sequence[str] | None = None) -> int:
         told = [{"source": source, "on": on, **numbers} for (source, on), numbers in paper.items()]
         _write(asked.json, {"network": network.name, "retrieval": found, "published": told})
     sys.stdout.flush()
+    return 0
+
+
+def _check(asked: argparse.Namespace) -> None:
+    """What can be said before torch is loaded."""
+    if asked.devices < 1:
+        raise UserError(f"--devices {asked.devices}: expected 1 or more")
+    if asked.points is not None and asked.points < 1:
+        raise UserError(f"--points {asked.points}: expected 1 or more")
+    _check_folder(asked.json)
+
+
+def _densities(asked: argparse.Namespace, network: "Judged", root: str) -> int:
+    """The same network at several densities: a table, the numbers and a drawing in the run's folder, or at --json."""
+    from rich.console import Console
+
+    from ogreid import densities, processes, runs
+    from ogreid.results import results_table
+
+    if asked.points is not None or asked.also:
+        raise UserError("--density says how many points there are and asks in the plain way; leave --points and --also")
+    found = densities.judge_densities(network, asked.on, root, asked.density, asked.devices)
+    if processes.rank() != 0:
+        return 0
+    rows = {(f"{100 * one['density']:g} %", on): n for one in found for on, n in one["retrieval"].items()}
+    console = Console()
+    console.print(results_table(f"{network.name}, share of the points", rows))
+    run = runs.open_run(asked.checkpoint).folder if asked.checkpoint else None
+    path = asked.json or (run / "density.json" if run else None)
+    if path is not None:
+        trained = None if asked.model else densities.trained_density(network, asked.on[0], root)
+        picture = densities.write_densities(path, network.name, trained, found)
+        console.print(f"numbers  {path}\nplot     {picture}", soft_wrap=True, highlight=False)
     return 0
 
 
@@ -85,9 +134,12 @@ def _published(checkpoint: str | None, judged: Iterable[str]) -> dict[tuple[str,
 def _write(path: Path, content: dict[str, object]) -> None:
     from ogreid.runs import write_atomically
 
-    if not path.parent.is_dir():
-        raise UserError(f"{path}: its folder does not exist; make it or choose another --json")
     write_atomically(path, json.dumps(content, indent=2) + "\n")
+
+
+def _check_folder(path: Path | None) -> None:
+    if path is not None and not path.parent.is_dir():
+        raise UserError(f"{path}: its folder does not exist; make it or choose another --json")
 
 
 if __name__ == "__main__":

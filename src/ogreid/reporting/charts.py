@@ -59,6 +59,7 @@ def line_drawing(
     y_range: tuple[float, float] | None = None,
     ticks: Mapping[float, str] | None = None,
     upright: float | None = None,
+    last: bool = True,
 ) -> Drawing:
     """The chart as a drawing; one line at least has points.
 
@@ -71,6 +72,7 @@ def line_drawing(
         y_range: likewise; by the values where it is not given.
         ticks: x -> what stands there, instead of round numbers.
         upright: an x that a dashed line marks.
+        last: whether the value at the end is what a line comes to, as of a curve over time; else every value is told.
     """
     drawn = [line for line in lines if line.points]
     reach = [y + side for line in drawn for (_, y), way in _spreads(line) for side in (-way, way)]
@@ -86,9 +88,19 @@ def line_drawing(
         colour = number if line.colour is None else line.colour
         number += not line.level
         body.append(_draw(line, frame, colour))
-        legend.append(("level" if line.level else f"c{colour % COLOURS}", line.name, _short(line.points[-1][1])))
-    told = "; ".join(f"{line.name} {_short(line.points[-1][1])}" for line in drawn)
-    return Drawing(title, f"At the end: {told}.", "".join(body), (WIDTH, HEIGHT), legend)
+        value = _short(line.points[-1][1]) if last or line.level else ""
+        legend.append(("level" if line.level else f"c{colour % COLOURS}", line.name, value))
+    return Drawing(title, _told(drawn, last, ticks or {}), "".join(body), (WIDTH, HEIGHT), legend)
+
+
+def _told(lines: Sequence[Line], last: bool, ticks: Mapping[float, str]) -> str:
+    """The chart in words."""
+    if last:
+        return f"At the end: {'; '.join(f'{line.name} {_short(line.points[-1][1])}' for line in lines)}."
+    values = {
+        line.name: ", ".join(f"{_short(y)} at {ticks.get(x, _short(x))}" for x, y in line.points) for line in lines
+    }
+    return "; ".join(f"{name}: {value}" for name, value in values.items()) + "."
 
 
 def scatter_chart(

@@ -31,7 +31,10 @@ class Drawing:
 
     def figure(self) -> str:
         """For a page whose style sheet is ``report.css``."""
-        items = "".join(f'<li class="{kind}">{escape(name)} <b>{value}</b></li>' for kind, name, value in self.legend)
+        items = "".join(
+            f'<li class="{kind}">{escape(name)}{f" <b>{value}</b>" if value else ""}</li>'
+            for kind, name, value in self.legend
+        )
         label = escape(f"{self.title}. {self.told}")
         return (
             f'<figure class="chart"><figcaption>{escape(self.title)}</figcaption>'
@@ -46,7 +49,7 @@ class Drawing:
         rows = "".join(
             f'<g class="{kind}" transform="translate(14 {HEAD + height + 12 + ROW * number})"><path d="M0 0H20"/>'
             f'<text class="name" x="28" y="4">{escape(name)}</text>'
-            f'<text class="value" x="{width - 12}" y="4" text-anchor="end">{value}</text></g>'
+            f'<text class="value" x="{width - 26}" y="4" text-anchor="end">{value}</text></g>'
             for number, (kind, name, value) in enumerate(self.legend)
         )
         return (

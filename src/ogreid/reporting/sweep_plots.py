@@ -80,6 +80,7 @@ def density_drawing(found: Mapping[str, Sequence[Mapping[str, Any]]], trained: f
         x_label=AXES[DENSITY],
         y_label="mAP, %",
         x_range=(0, 100),
+        last=False,
         upright=None if trained is None else 100 * trained,
     )
 
@@ -114,6 +115,7 @@ def _over(record: SweepRecord, axis: str, sets: Mapping[str, bool]) -> Drawing:
         x_label=AXES.get(axis, axis),
         y_label="mAP, %",
         x_range=(place(values[0]), place(values[-1])),
+        last=False,
         ticks={place(value): f"{value * percent:g}" for value in values},
     )
 

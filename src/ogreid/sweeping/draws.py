@@ -30,6 +30,7 @@ DISTRIBUTIONS: dict[str, tuple[tuple[str, ...], Draw]] = {
 }
 """Name -> (keys it needs, how it is drawn); every one but ``int_uniform`` also as ``q_<name>``, in steps of ``q``."""
 
+MOST = 100_000  # values of a parameter in a grid, and runs that nobody counted
 LISTED = ("categorical", "categorical_w_probabilities", "constant")
 
 
@@ -74,6 +75,8 @@ def grid_values(name: str, spec: Spec, where: str) -> list[Any]:
     if "values" in spec:
         return list(spec["values"])
     kind = _kind(spec, where)
+    if {"min", "max"} <= spec.keys() and not 0 <= (spec["max"] - spec["min"]) / spec.get("q", 1) < MOST:
+        raise UserError(f"{where}: parameters.{name}: {spec['min']} to {spec['max']} makes more than {MOST} values")
     if kind == "int_uniform":
         return list(range(spec["min"], spec["max"] + 1))
     if kind == "q_uniform":

@@ -1,6 +1,7 @@
 """A sweep file in W&B's own schema, read and checked, and the runs it stands for."""
 
 import itertools
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -9,9 +10,9 @@ from typing import Any
 import numpy as np
 from omegaconf import OmegaConf
 
-from ogreid import config, fit
+from ogreid import config, fit, foreign
 from ogreid.errors import UserError, nearest_names
-from ogreid.sweeping.draws import check_parameter, draw, grid_values
+from ogreid.sweeping.draws import MOST, check_parameter, draw, grid_values
 
 __all__ = ["EXPERIMENT", "SweepFile", "find_sweep", "points", "read_sweep_file", "sweep_names"]
 
@@ -90,6 +91,13 @@ def read_sweep_file(path: Path) -> SweepFile:
         UserError: not YAML, an unknown key or method, a command that is not ``ogreid.fit``, a parameter without values.
     """
     plain = _plain(path)
+    try:
+        return _checked(path, plain)
+    except (TypeError, ValueError, AttributeError, LookupError, ArithmeticError) as error:
+        raise UserError(f"{path}: {error}; a value of this file has another kind than W&B's sweeps have") from error
+
+
+def _checked(path: Path, plain: Mapping[str, Any]) -> SweepFile:
     for key in plain:
         if key not in (*KEYS, *ELSEWHERE):
             raise UserError(f"{path}: unknown key '{key}'; {nearest_names(key, (*KEYS, *ELSEWHERE))}")
@@ -102,7 +110,10 @@ def read_sweep_file(path: Path) -> SweepFile:
     for name, spec in parameters.items():
         if not isinstance(spec, dict):
             raise UserError(f"{path}: parameters.{name}: expected {{values: [...]}} or {{value: ...}}, found {spec!r}")
-        check_parameter(name, spec, str(path))
+        check_parameter(str(name), spec, str(path))
+    most = plain.get("run_cap")
+    if most is not None and (not isinstance(most, int) or most < 1):
+        raise UserError(f"{path}: run_cap {most!r}; expected a number of runs")
     command, experiment = _command(path, plain, parameters)
     return SweepFile(
         path=path,
@@ -112,8 +123,8 @@ def read_sweep_file(path: Path) -> SweepFile:
         metric={str(key): str(value) for key, value in (plain.get("metric") or {}).items()},
         command=command,
         experiment=experiment,
-        parameters=dict(sorted(parameters.items())),
-        most=plain.get("run_cap"),
+        parameters=dict(sorted((str(name), spec) for name, spec in parameters.items())),
+        most=most,
     )
 
 
@@ -126,11 +137,19 @@ def points(sweep: SweepFile, count: int | None = None, seed: int = 0) -> list[di
         seed: of a random search; its n-th run depends on the seed and n alone.
 
     Raises:
-        UserError: a random search without end.
+        UserError: a random search without end, a grid as good as without, limits that are no numbers.
     """
-    most = count if count is not None else sweep.most
+    try:
+        return _points(sweep, count if count is not None else sweep.most, seed)
+    except (TypeError, ValueError, ArithmeticError) as error:
+        raise UserError(f"{sweep.path}: {error}; expected numbers as limits of parameters") from error
+
+
+def _points(sweep: SweepFile, most: int | None, seed: int) -> list[dict[str, Any]]:
     if sweep.method == "grid":
         values = [grid_values(name, spec, str(sweep.path)) for name, spec in sweep.parameters.items()]
+        if most is None and (size := math.prod(map(len, values))) > MOST:
+            raise UserError(f"{sweep.path}: a grid of {size} runs; say how many of them: --count N")
         grid = (dict(zip(sweep.parameters, chosen, strict=True)) for chosen in itertools.product(*values))
         return list(itertools.islice(grid, most))
     if most is None:
@@ -147,8 +166,8 @@ def _random(sweep: SweepFile, seed: int) -> Iterator[dict[str, Any]]:
 def _plain(path: Path) -> dict[str, Any]:
     try:
         # Unresolved: ${env} and its like are macros of W&B's agent.
-        plain = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
-    except Exception as error:  # PyYAML and OmegaConf raise several unrelated classes here
+        plain = OmegaConf.to_container(foreign.read_yaml(path), resolve=False)
+    except (OSError, ValueError) as error:
         raise UserError(f"{path}: not readable as YAML: {' '.join(str(error).split())[:160]}") from error
     if not isinstance(plain, dict):
         raise UserError(f"{path}: expected a sweep (method, command, parameters), found a list or a single value")
@@ -162,7 +181,10 @@ def _command(path: Path, plain: Mapping[str, Any], parameters: Mapping[str, Any]
     if "ogreid.fit" not in words or MACRO not in words:
         raise UserError(f"{path}: only ogreid.fit is swept here; expected {shape}")
     arguments = [word for word in words[words.index("ogreid.fit") + 1 :] if word != MACRO]
-    asked = fit.parser().parse_intermixed_args(arguments)
+    try:
+        asked = fit.parser().parse_intermixed_args(arguments)
+    except SystemExit as error:  # --help
+        raise UserError(f"{path}: a command that asks for something else than a fit; expected {shape}") from error
     experiment, settings = fit.named_experiment(asked.experiment, asked.overrides)
     if (experiment is None) == (EXPERIMENT not in parameters):
         what = "no experiment" if experiment is None else "two experiments, in the command and in parameters"

@@ -16,8 +16,8 @@ from ogreid.sweeping.jobs import Job
 
 __all__ = ["best", "known_failures", "varying", "write_record", "write_result"]
 
-BESIDE_THE_PAPER = {"experiment", "model.name", "loss.name", "data.inputs", "data.train", "seed"}
-"""What may vary where the paper's tables are laid beside: they hold nothing of another k or another density."""
+BESIDE_THE_PAPER = {"experiment", "loss.name", "data.inputs", "data.train", "seed"}
+"""What may vary, beside the model, where the paper's tables are laid beside: they hold nothing of another density."""
 
 
 def write_record(folder: Path, sweep: SweepFile, jobs: Sequence[Job], errors: Mapping[str, str], command: str) -> None:
@@ -110,8 +110,17 @@ def _entry(job: Job, error: str | None, keys: Sequence[str]) -> dict[str, Any]:
     entry |= {"seconds": summary.get("seconds"), "model": summary.get("model"), "size": summary.get("parameters")}
     entry |= {"retrieval": summary["retrieval"], "transfer": summary["transfer"]}
     entry["git"] = summary.get("provenance", {}).get("git")
-    if set(keys) <= BESIDE_THE_PAPER:
-        run = RunRecord(job.run.folder, config.to_dict(job.experiment), summary, {})
-        paper = {on: published_for(run, on) for on in run.numbers()}
-        entry["published"] = {on: found.numbers() for on, found in paper.items() if found is not None}
+    if all(key in BESIDE_THE_PAPER or key.startswith("model.") for key in keys):
+        entry["published"] = _published(job, summary)
     return entry
+
+
+def _published(job: Job, summary: dict[str, Any]) -> dict[str, dict[str, float]]:
+    """Data set -> the paper's numbers of this very network, or of the ablation that it repeats."""
+    run = RunRecord(job.run.folder, config.to_dict(job.experiment), summary, {})
+    paper = {on: published_for(run, on) for on in run.numbers()}
+    return {
+        on: numbers
+        for on, found in paper.items()
+        if found is not None and "network as published" not in found.source and (numbers := found.numbers())
+    }
