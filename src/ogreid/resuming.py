@@ -18,6 +18,7 @@ FREE = (
     "name",
     "description",
     "data.root",
+    "data.resident",
     "data.workers",
     "validation.embeddings",
     "trainer.enable_progress_bar",

@@ -68,6 +68,30 @@ def test_workers_change_nothing(data, workers):
     assert epoch(data(workers=workers)) == epoch(data(workers=0))
 
 
+@pytest.mark.parametrize(
+    "how", [{"train": ["one", "two"]}, {"inputs": "crop"}, {"sampling": "identity", "points": 256}]
+)
+def test_a_set_held_on_the_device_gives_the_same_bits_as_one_that_is_read(data, how):
+    def batches(module):
+        loaders = [module.train_dataloader(), *module.val_dataloader()]
+        served = [batch for loader in loaders for batch in loader]
+        return served + [module.on_after_batch_transfer(batch, 0) for batch in served]
+
+    held, read = (batches(data(resident=resident, workers=0, **how)) for resident in (True, False))
+    assert len(held) == len(read) > 2
+    for one, other in zip(held, read, strict=True):
+        assert all(a.dtype == b.dtype and torch.equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+def test_a_set_held_on_the_device_is_read_once_and_by_no_worker(data, monkeypatch):
+    module = data(resident=True, workers=2)
+    loader = module.train_dataloader()
+    list(loader)
+    monkeypatch.setattr("ogreid.data.store.Store.raw", None)
+    assert loader.num_workers == 0
+    assert len(list(loader)) == len(loader)
+
+
 def test_crops_are_served_row_by_row_and_mirrored_by_their_columns(data):
     module = data(inputs="crop")
     clouds = module.train_set

@@ -2,7 +2,7 @@
 
 import os
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,63 +11,22 @@ import lightning as L
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
 from ogreid.batch import CloudBatch
 from ogreid.config import Data
 from ogreid.data.catalogue import store_path
+from ogreid.data.clouds import CloudDataset, ResidentClouds
 from ogreid.data.samplers import ORDERS, EvaluationSampler, TrainingSampler
 from ogreid.data.store import Store, scattered
 from ogreid.data.synthetic import ensure_synthetic, parse_synthetic
 from ogreid.data.transforms import draws_for, to_crops, to_network
 from ogreid.errors import UserError
 
-__all__ = ["CloudDataset", "ReidDataModule", "RetrievalSet"]
+__all__ = ["ReidDataModule", "RetrievalSet"]
 
 Progress = Callable[[str, int, int], None]
 """(what is being made, done, total)"""
-
-
-class CloudDataset(Dataset[CloudBatch]):
-    """Rows of one or several stores, read a batch at a time.
-
-    Args:
-        stores: opened stores.
-        store: (R,) which store each row is in.
-        row: (R,) its row there.
-        identity: (R,) what to call it.
-    """
-
-    def __init__(self, stores: Sequence[Store], store: np.ndarray, row: np.ndarray, identity: np.ndarray) -> None:
-        self.stores, self.store, self.row, self.identity = list(stores), store, row, identity
-        self.camera = np.empty(len(row), dtype=np.int64)
-        for number, opened in enumerate(self.stores):
-            mine = store == number
-            self.camera[mine] = opened.rows["camera"][row[mine]]
-
-    def __len__(self) -> int:
-        """Number of rows."""
-        return len(self.row)
-
-    def __getitem__(self, index: int) -> CloudBatch:
-        """One row, as a batch of one."""
-        return self.__getitems__([index])
-
-    def __getitems__(self, indices: list[int]) -> CloudBatch:
-        """A whole batch in one go: the store's memory map is read once per batch, in file order."""
-        wanted = np.asarray(indices)
-        parts = []
-        for number in np.unique(self.store[wanted]):
-            place = np.flatnonzero(self.store[wanted] == number)
-            parts.append((place, *self.stores[number].raw(self.row[wanted[place]])))
-        xyz, rgb = (_in_order([(part[0], part[i]) for part in parts]) for i in (1, 2))
-        return CloudBatch(
-            torch.from_numpy(xyz),
-            torch.from_numpy(rgb),
-            torch.from_numpy(self.identity[wanted].astype(np.int64)),
-            torch.from_numpy(self.camera[wanted]),
-            torch.from_numpy(wanted.astype(np.int64)),
-        )
 
 
 @dataclass(frozen=True)
@@ -247,17 +206,23 @@ class ReidDataModule(L.LightningDataModule):
         sampler: TrainingSampler | EvaluationSampler,
         drop_last: bool = False,
     ) -> DataLoader[CloudBatch]:
+        resident = self.data.resident
+        workers = 0 if resident else self.data.workers
         return DataLoader(
-            clouds,
+            ResidentClouds(clouds, self._device) if resident else clouds,
             batch_size=batch,
             sampler=sampler,
             drop_last=drop_last,
-            num_workers=self.data.workers,
+            num_workers=workers,
             collate_fn=_as_read,
             worker_init_fn=_leave_signals_to_the_parent,
-            pin_memory=torch.cuda.is_available(),
-            persistent_workers=self.data.workers > 0,
+            pin_memory=torch.cuda.is_available() and not resident,
+            persistent_workers=workers > 0,
         )
+
+    @property
+    def _device(self) -> torch.device:
+        return self.trainer.strategy.root_device if self.trainer is not None else torch.device("cpu")
 
     @property
     def _rank(self) -> int:
@@ -280,12 +245,3 @@ def _leave_signals_to_the_parent(worker: int) -> None:
     """
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
-
-
-def _in_order(parts: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
-    if len(parts) == 1:
-        return parts[0][1]
-    whole = np.empty((sum(len(place) for place, _ in parts), *parts[0][1].shape[1:]), dtype=parts[0][1].dtype)
-    for place, values in parts:
-        whole[place] = values
-    return whole
