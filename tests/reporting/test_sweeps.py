@@ -149,5 +149,5 @@ def test_a_folder_without_a_sweep_and_a_torn_one_are_refused(tmp_path):
     with pytest.raises(UserError, match="no sweep"):
         read_sweep(tmp_path)
     (tmp_path / "sweep.json").write_text('{"name": "k", "ru')
-    with pytest.raises(UserError, match="not a whole sweep; start the sweep again"):
+    with pytest.raises(UserError, match="not a whole sweep; delete it and start the sweep again"):
         read_sweep(tmp_path)

@@ -94,7 +94,9 @@ def read_sweep(folder: Path) -> SweepRecord:
         content = json.loads(path.read_text())
         return SweepRecord(folder, content, merged(content["runs"], content["parameters"]))
     except (json.JSONDecodeError, KeyError, TypeError) as error:
-        raise UserError(f"{path}: not a whole sweep; start the sweep again, it repeats no finished run") from error
+        raise UserError(
+            f"{path}: not a whole sweep; delete it and start the sweep again: no finished run is repeated"
+        ) from error
 
 
 def merged(runs: Sequence[Mapping[str, Any]], parameters: Sequence[str]) -> list[Setting]:

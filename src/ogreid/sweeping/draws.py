@@ -32,6 +32,8 @@ DISTRIBUTIONS: dict[str, tuple[tuple[str, ...], Draw]] = {
 
 MOST = 100_000  # values of a parameter in a grid, and runs that nobody counted
 LISTED = ("categorical", "categorical_w_probabilities", "constant")
+NUMBERS = ("min", "max", "mu", "sigma", "q", "a", "b")
+KEYS = ("value", "values", "probabilities", "distribution", *NUMBERS)
 
 
 def check_parameter(name: str, spec: Spec, where: str) -> None:
@@ -48,6 +50,11 @@ def check_parameter(name: str, spec: Spec, where: str) -> None:
     here = f"{where}: parameters.{name}"
     if "parameters" in spec:
         raise UserError(f"{here}: nested parameters are not settings; write {name}.KEY: {{values: [...]}}")
+    for key, value in spec.items():
+        if key not in KEYS:
+            raise UserError(f"{here}: unknown key '{key}'; {nearest_names(str(key), KEYS)}")
+        if key in NUMBERS and (isinstance(value, bool) or not isinstance(value, int | float)):
+            raise UserError(f"{here}: {key} {value!r}: expected a number")
     held = [spec["value"]] if "value" in spec else spec.get("values", [True])
     if not isinstance(held, list) or not held:
         raise UserError(f"{here}: values must be a list with at least one value")
@@ -62,6 +69,8 @@ def check_parameter(name: str, spec: Spec, where: str) -> None:
         raise UserError(f"{here}: {kind} needs {' and '.join(missing)}")
     if "min" in spec and "max" in spec and not spec["min"] < spec["max"]:
         raise UserError(f"{here}: min {spec['min']} is not below max {spec['max']}")
+    if kind.endswith("_values") and spec["min"] <= 0:
+        raise UserError(f"{here}: min {spec['min']}: a logarithm needs limits above 0")
 
 
 def grid_values(name: str, spec: Spec, where: str) -> list[Any]:
@@ -117,7 +126,7 @@ def _check_probabilities(spec: Spec, here: str) -> None:
     shares = spec.get("probabilities")
     if shares is None:
         return
-    if len(shares) != len(spec.get("values", [])) or abs(sum(shares) - 1) > 1e-6:
+    if not isinstance(shares, list) or len(shares) != len(spec.get("values", [])) or abs(sum(shares) - 1) > 1e-6:
         raise UserError(f"{here}: probabilities must be one per value and sum to 1")
 
 

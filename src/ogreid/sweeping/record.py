@@ -68,7 +68,7 @@ def known_failures(folder: Path) -> dict[str, str]:
     path = folder / "sweep.json"
     if not path.is_file():
         return {}
-    return {run["folder"]: run["error"] for run in json.loads(path.read_text())["runs"] if run["status"] == "failed"}
+    return {run["folder"]: str(run["error"]) for run in read_sweep(folder).failed}
 
 
 def best(record: SweepRecord) -> str:

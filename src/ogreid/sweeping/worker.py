@@ -14,6 +14,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from ogreid import runs
+from ogreid.errors import UserError
 from ogreid.sweeping.jobs import Job
 
 __all__ = ["attempt", "own_device", "work"]
@@ -66,9 +67,9 @@ def attempt(job: Job) -> str | None:
             _train(job)
     except Exception as error:  # whatever a run dies of, the sweep goes on and tells
         traceback.print_exc()
+        if isinstance(error, UserError):
+            return str(error)
         return traceback.format_exception_only(error)[-1].strip()
-    finally:
-        _end_tracking()
     return None
 
 
@@ -94,14 +95,6 @@ def _train(job: Job) -> None:
     shutil.rmtree(run.folder, ignore_errors=True)  # it never came to a checkpoint
     os.environ[runs.STAMP] = job.hash
     train(job.experiment)
-
-
-def _end_tracking() -> None:
-    """Close W&B's run; the next one in this process would otherwise be logged into it."""
-    if "wandb" in sys.modules:
-        import wandb
-
-        wandb.finish()
 
 
 def _leave_with_parent() -> None:
