@@ -9,7 +9,7 @@ Letters: S members of a group, C channels of a member, H hidden channels of the 
 import numpy as np
 from numba import njit
 
-from ogreid.ops.kernels.products import FAST, add_moments, add_product, dots, sigmoid
+from ogreid.ops.kernels.products import FAST, add_moments, add_product, add_turned_product, dots, sigmoid
 
 __all__ = ["group_backward", "group_forward", "spread_moments", "sum_members"]
 
@@ -297,13 +297,13 @@ def _through_gate(back, space, gate, turned, arrived, to_reduce, to_reduce_bias,
         passed = flat[i] * share[i]
         around[i] = passed * x[i] * (1 - share[i])
         flat[i] = passed
-    add_product(hidden.T, turned, to_expand)
+    add_turned_product(hidden, turned, to_expand)
     dots(turned, expand, arrived)
     for s in range(len(arrived)):
         for h in range(len(reduce)):
             arrived[s, h] *= slope[s, h]
             to_reduce_bias[h] += arrived[s, h]
-    add_product(arrived.T, normal, to_reduce)
+    add_turned_product(arrived, normal, to_reduce)
     add_product(arrived, reduce, back)
 
 

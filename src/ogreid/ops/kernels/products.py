@@ -10,7 +10,7 @@ import numpy as np
 from numba import njit, types
 from numba.extending import overload
 
-__all__ = ["FAST", "add_moments", "add_product", "dots", "sigmoid"]
+__all__ = ["FAST", "add_moments", "add_product", "add_turned_product", "dots", "sigmoid"]
 
 # `reassoc` lets sums over channels be vectorised; their order is fixed when the loop is compiled, so results repeat.
 FAST = {"nnan", "nsz", "contract", "reassoc"}
@@ -125,6 +125,23 @@ def add_moments(rows, times, out):
         for s in range(members):
             for j in range(i, channels):
                 out[i, j] += times[s] * rows[s, i] * rows[s, j]
+
+
+@_jit
+def add_turned_product(left, right, out):
+    """``out += left.T @ right`` for (S, I) with few I, (S, J): four rows at a time."""
+    whole = len(left) - len(left) % 4
+    for i in range(left.shape[1]):
+        row = out[i]
+        for s in range(0, whole, 4):
+            r0, r1, r2, r3 = right[s], right[s + 1], right[s + 2], right[s + 3]
+            a0, a1, a2, a3 = left[s, i], left[s + 1, i], left[s + 2, i], left[s + 3, i]
+            for j in range(len(row)):
+                row[j] += a0 * r0[j] + a1 * r1[j] + a2 * r2[j] + a3 * r3[j]
+        for s in range(whole, len(left)):
+            r0, a0 = right[s], left[s, i]
+            for j in range(len(row)):
+                row[j] += a0 * r0[j]
 
 
 @_jit
