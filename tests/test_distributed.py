@@ -149,3 +149,27 @@ def test_torchrun_makes_one_run_too_and_a_part_of_a_set_is_called_so(place):
     assert set(summary["baselines"]) == {"histogram"}
     assert [path.name for path in run.checkpoints.iterdir()] == ["last.ckpt"]
     assert isinstance(run.experiment().seed, int) and run.best == Path(run.last)
+
+
+@pytest.mark.thorough
+def test_averaged_weights_and_their_statistics_are_those_of_one_process(place, monkeypatch):
+    """Two epochs, of which the last counts; then the statistics of every BatchNorm are made anew."""
+    monkeypatch.chdir(place)
+    monkeypatch.delenv(runs.STAMP, raising=False)
+    told = ["trainer.max_epochs=2", "validation.every=2", "optimiser.average=0.5", "wandb.mode=disabled"]
+    whole = ["runs.root=averaged1", "data.batch=8", "trainer.devices=1"]
+    assert fit.main(["--experiment", "small", *SMALL, *told, *whole]) == 0
+    halves = ["runs.root=averaged2", "data.batch=4", "trainer.devices=2", "trainer.strategy=ddp"]
+    said = call(place, "ogreid.fit", "--experiment", "small", *SMALL, *told, *halves)
+    one, two = (only_run(place, root) for root in ("averaged1", "averaged2"))
+    assert said.count("judged on") == 1 and two.best == two.average
+    averaged = [torch.load(run.average, weights_only=True)["state_dict"] for run in (one, two)]
+    trained = torch.load(two.last, weights_only=True)["state_dict"]
+    counted = 0
+    for name, value in averaged[0].items():
+        if name.endswith("running_var"):  # means move with biases that Adam moves by rounding, see above
+            torch.testing.assert_close(averaged[1][name], value, rtol=5e-2, atol=5e-3)
+            counted += not torch.equal(averaged[1][name], trained[name])
+    assert counted > 2
+    numbers = [run.summary()["retrieval"]["tiny"]["mAP"] for run in (one, two)]
+    assert abs(numbers[0] - numbers[1]) < 5
