@@ -174,7 +174,7 @@ def test_repetitions_have_a_mean_and_a_spread(tmp_path):
     runs = [make_run(tmp_path / f"made/s{i}", level=40.0 + 2 * i, pictures=False) for i in range(3)]
     runs.append(make_run(tmp_path / "made/other", k=4, level=90, pictures=False))
     text = " ".join(outline(write_comparison(runs, tmp_path / "all.html")).text)
-    assert "made, model.k=8, mean of 3" in text
+    assert "made, k=8, mean of 3" in text
     assert "untrained, mean of 3" in text
     assert "42.00 \N{PLUS-MINUS SIGN} 2.00" in text
     assert "mean of 4" not in text

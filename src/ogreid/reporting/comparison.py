@@ -103,14 +103,19 @@ def _paper(run: RunRecord, row: Row) -> list[Row]:
 
 
 def _told_apart(runs: Sequence[RunRecord]) -> list[str]:
-    """The name of each run's experiment, with the settings in which those of one name differ."""
+    """The name of each run's experiment, with the settings in which those of one name and training set differ."""
     told = []
     for run in runs:
-        others = [dict(_flat(other.experiment)) for other in runs if other.name == run.name]
-        own = [(key, value) for key, value in _flat(run.experiment) if key not in ("name", "description", "seed")]
-        differing = [f"{key}={value}" for key, value in own if any(other.get(key) != value for other in others)]
-        told.append(", ".join([run.name, *differing]))
+        rivals = [other for other in runs if _of(other) == _of(run)]
+        others = [dict(_flat(other.experiment)) for other in rivals]
+        own = [(key, value) for key, value in _flat(run.experiment) if key not in ("description", "seed")]
+        differing = [(key, value) for key, value in own if any(other.get(key) != value for other in others)]
+        told.append(", ".join([run.name, *(f"{key.rpartition('.')[2]}={value}" for key, value in differing)]))
     return told
+
+
+def _of(run: RunRecord) -> tuple[str, Sequence[str]]:
+    return run.name, run.setting("data.train", [])
 
 
 def _repetitions(runs: Mapping[str, RunRecord]) -> list[list[str]]:

@@ -12,8 +12,9 @@ from typing import Any
 from ogreid.errors import UserError
 from ogreid.reporting.charts import Line, line_chart, thin_out
 from ogreid.reporting.pictures import cloud_html, gallery_html, map_html
+from ogreid.reporting.published import published_for
 from ogreid.reporting.reading import RunRecord, read_run
-from ogreid.reporting.tables import html_table, rows_of
+from ogreid.reporting.tables import html_table, rows_of, signed
 from ogreid.reporting.transfer import transfer_map
 
 __all__ = ["duration", "fit_command", "judged_lines", "render", "titled", "write", "write_report"]
@@ -52,7 +53,7 @@ def write_report(folder: Path, target: Path | None = None, *, people: bool = Tru
 
 def _hero(run: RunRecord) -> str:
     """The few numbers that matter first, beside a cloud."""
-    tiles = [_tile(f"mAP on {on}", found, run.baselines(on), transfer) for on, (found, transfer) in _first_sets(run)]
+    tiles = [_tile(run, on, found, transfer) for on, (found, transfer) in _first_sets(run)]
     facts = {
         "rank-1": percent(next((found.get("rank1") for found, _ in run.numbers().values()), None)),
         "parameters": _millions(run.summary.get("parameters")),
@@ -73,15 +74,21 @@ def _first_sets(run: RunRecord) -> list[tuple[str, tuple[dict[str, Any], bool]]]
     return [*own[:1], *transfer[:1]]
 
 
-def _tile(name: str, found: Mapping[str, Any], baselines: Mapping[str, Mapping[str, Any]], transfer: bool) -> str:
+def _tile(run: RunRecord, on: str, found: Mapping[str, Any], transfer: bool) -> str:
+    """One mAP, with how far it is from the baselines and from the paper."""
     value = found.get("mAP")
     against = [
         f"{value / other['mAP']:.1f} {TIMES} {who} ({other['mAP']:.1f})"
-        for who, other in baselines.items()
+        for who, other in run.baselines(on).items()
         if value and other.get("mAP", 0) > 0 and math.isfinite(value)
     ]
-    kind = " transfer" if transfer else ""
+    paper = published_for(run, on)
+    apart = paper.minus(found, str(run.setting("validation.average_precision", "trapezoid"))) if paper else {}
+    if "mAP" in apart:
+        against.append(f"{signed(apart['mAP'])} to the paper")
+    name = f"mAP on {on}{' (transfer)' if transfer else ''}"
     note = f"<p>{escape(', '.join(against))}</p>" if against else ""
+    kind = " transfer" if transfer else ""
     return f'<div class="tile{kind}"><h2>{escape(name)}</h2><strong>{percent(value)}</strong>{note}</div>'
 
 
