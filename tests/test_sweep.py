@@ -67,19 +67,17 @@ def test_a_missing_store_is_found_before_anything_runs(place):
     assert not Path("runs").exists()
 
 
-def test_a_run_is_trained_once_and_gone_on_with_where_it_stopped(place, monkeypatch):
-    """What a worker does with a job: three calls, one finished run; then one that has only a checkpoint."""
-    (job,) = jobs(write_sweep(place / "s.yaml", "{trainer.max_epochs: {value: 1}}"))
-    assert worker.attempt(job) is None
-    assert job.finished
-    written = (job.run.folder / "summary.json").stat().st_mtime_ns
-    assert worker.attempt(job) is None
-    assert (job.run.folder / "summary.json").stat().st_mtime_ns == written
-    (job.run.folder / "summary.json").unlink()
+def test_a_finished_run_is_not_repeated_and_a_half_finished_one_is_gone_on_with(place, monkeypatch):
+    (job,) = jobs(write_sweep(place / "s.yaml", "{seed: {value: 0}}"))
     asked = []
     monkeypatch.setattr("ogreid.training.train", lambda experiment, resume=None: asked.append(resume))
+    job.run.checkpoints.mkdir(parents=True)
+    job.run.last.touch()
     assert worker.attempt(job) is None
     assert asked == [str(job.run.folder)]
+    job.run.write_summary({})
+    assert worker.attempt(job) is None
+    assert asked == [str(job.run.folder)], "not trained again"
 
 
 def test_a_run_that_came_to_no_checkpoint_starts_anew(place, monkeypatch):
