@@ -18,7 +18,7 @@ def test_a_part_is_worth_what_runs_with_it_have_more_than_runs_without():
     narrow = {"widths": [16, 32]}
     groups = [[run(30.0, k=8, **narrow), run(34.0, seed=1, k=8, **narrow)], [run(29.0, k=1, **narrow)]]
     (graph,) = parts_worth(groups)
-    assert (graph.part, graph.table, graph.on) == ("graph (k = 1)", "IV", "plaza-160")
+    assert (graph.part, graph.table, graph.on) == ("graph (k = 1) against k=8", "IV", "plaza-160")
     assert (graph.without, graph.with_it, graph.runs) == (29.0, 32.0, (1, 2))
     assert graph.published == pytest.approx(69.33 - 65.50)
     assert "+3.00" in ablation_html(groups) and "+3.83 (Table IV)" in ablation_html(groups)

@@ -25,7 +25,7 @@ class Worth:
     """One part on one data set.
 
     Attributes:
-        part: that was taken away.
+        part: that was taken away; of which setting, where the network has one of its own there.
         table: of the paper.
         on: the data set of ours.
         without: our mean mAP without it, percent.
@@ -96,10 +96,11 @@ def _worth(entry: Mapping[str, Any], full: Sequence[RunRecord], cut: Sequence[Ru
     published = entry["difference"] if "difference" in entry else entry["with"] - entry["without"]
     with_it, without = (_means(runs) for runs in (full, cut))
     counts = (len(cut), len(full))
+    whole = own_settings(full[0])
+    instead = ", ".join(f"{key}={whole[key]}" for key in entry["settings"].keys() - entry["from"].keys() & whole.keys())
+    part = entry["part"] + (f" against {instead}" if instead else "")
     return [
-        Worth(entry["part"], entry["table"], on, without[on], with_it[on], counts, published)
-        for on in with_it
-        if on in without
+        Worth(part, entry["table"], on, without[on], with_it[on], counts, published) for on in with_it if on in without
     ]
 
 
