@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from ogreid import doors
 from ogreid.errors import UserError
@@ -30,6 +31,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     bad = checkpoint.read(asked.file).get("bad")
     if bad is None:
         raise UserError(f"{asked.file}: holds no batch; give a bad-step-N.ckpt, which a run keeps when its loss is nan")
+    if "xyz" not in bad:
+        again = f"python -m ogreid.fit --resume {Path(asked.file).parent.parent} runs.pictures=true"
+        raise UserError(f"{asked.file}: kept without its clouds (runs.pictures=false); to meet the step again: {again}")
     module = checkpoint.restore(asked.file).module.train()
     parts = zip(*(bad[name].chunk(bad["processes"]) for name in CloudBatch._fields), strict=True)
     for rank, part in enumerate(parts):

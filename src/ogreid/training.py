@@ -181,7 +181,9 @@ def _callbacks(experiment: Experiment, run: Run, identities: int) -> list[Callba
         SameNetwork(),
         *_judges(experiment),
         SeedEachStep(experiment.seed),
-        WatchNumbers(run.checkpoints, experiment.seed, experiment.trainer.skip_bad_steps),
+        WatchNumbers(
+            run.checkpoints, experiment.seed, experiment.trainer.skip_bad_steps, people=experiment.runs.pictures
+        ),
         StopWhenAsked(keep),
         *_best(experiment, run),
         keep,

@@ -39,10 +39,11 @@ class WatchNumbers(L.Callback):
         seed: of the run.
         skip: bad steps that are left out before one stops the run. The network, its running statistics and the
             optimiser stay as they were before such a step.
+        people: whether the clouds may be kept, which are pictures of people.
     """
 
-    def __init__(self, folder: Path, seed: int, skip: int = 0) -> None:
-        self.folder, self.seed, self.skip = folder, seed, skip
+    def __init__(self, folder: Path, seed: int, skip: int = 0, *, people: bool = True) -> None:
+        self.folder, self.seed, self.skip, self.people = folder, seed, skip, people
         self.skipped = 0
         self._seen: list[tuple[int, CloudBatch]] = []
         self._losses: list[Tensor] = []
@@ -100,7 +101,8 @@ class WatchNumbers(L.Callback):
         everyones = everyone((not bad[worst], told, clouds))
         where = {"epoch": trainer.current_epoch, "batch": number, "seed": self.seed, "processes": len(everyones)}
         # Of all processes, in the order of their ranks.
-        tensors = {name: all_rows(value.detach()).cpu() for name, value in batch._asdict().items()}
+        kept = {name: value for name, value in batch._asdict().items() if self.people or name not in ("xyz", "rgb")}
+        tensors = {name: all_rows(value.detach()).cpu() for name, value in kept.items()}
         self._bad = {"clouds": [name for _, _, names in everyones for name in names], **where, **tensors}
         place = f"step {trainer.global_step} (epoch {trainer.current_epoch}, batch {number})"
         return f"{place}: {min(everyones, key=lambda one: one[0])[1]}"
@@ -108,6 +110,9 @@ class WatchNumbers(L.Callback):
     def _kept(self, trainer: L.Trainer, told: str) -> NotFinite:
         path = self.folder / f"bad-step-{trainer.global_step}.ckpt"
         trainer.save_checkpoint(path, weights_only=False)
+        if not self.people:
+            again = f"python -m ogreid.fit --resume {self.folder.parent} runs.pictures=true"
+            return NotFinite(f"{told}; kept in {path} without its clouds (runs.pictures=false); to keep them: {again}")
         return NotFinite(f"{told}; kept with its batch, repeat it: python -m ogreid.repeat {path}")
 
     def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
