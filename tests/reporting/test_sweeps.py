@@ -1,5 +1,6 @@
 """What a sweep found: seeds merged, a table, and drawings whose points lie where the numbers are."""
 
+import json
 import re
 
 import pytest
@@ -32,6 +33,16 @@ def test_runs_that_differ_in_the_seed_alone_are_one_row_with_mean_and_spread(tmp
     assert lines[0].startswith("| model.k | runs | plaza-8 rank-1 | plaza-8 mAP | winter-8 (transfer) rank-1 |")
     assert lines[2].startswith("| 4 | 2 | 31.50 \N{PLUS-MINUS SIGN} 2.12 | 21.00 \N{PLUS-MINUS SIGN} 1.41 |")
     assert len({line.count("|") for line in lines}) == 1
+
+
+def test_a_set_on_which_one_run_was_trained_is_no_transfer_set_of_the_sweep(tmp_path):
+    folder = make_sweep(tmp_path / "t", [{"experiment": "a", "level": 20.0}, {"experiment": "b", "level": 30.0}])
+    content = json.loads((folder / "sweep.json").read_text())
+    own, other = (run["retrieval"]["plaza-8"] for run in content["runs"])
+    content["runs"][0] |= {"retrieval": {"plaza-8": own}, "transfer": {"winter-8": other, "transit-8": other}}
+    content["runs"][1] |= {"retrieval": {"winter-8": own}, "transfer": {"plaza-8": other, "transit-8": other}}
+    (folder / "sweep.json").write_text(json.dumps(content))
+    assert read_sweep(folder).sets == {"plaza-8": False, "winter-8": False, "transit-8": True}
 
 
 def test_a_single_run_has_no_spread_and_the_paper_stands_beside(tmp_path):

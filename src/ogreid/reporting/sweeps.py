@@ -69,10 +69,11 @@ class SweepRecord:
 
     @property
     def sets(self) -> dict[str, bool]:
-        """Data set -> whether it was judged without having been trained on."""
+        """Data set -> whether every run judged it without having been trained on it."""
         found: dict[str, bool] = {}
         for run in self.content["runs"]:
-            found |= dict.fromkeys(run.get("retrieval", {}), False) | dict.fromkeys(run.get("transfer", {}), True)
+            for on in (*run.get("retrieval", {}), *run.get("transfer", {})):
+                found[on] = found.get(on, True) and on in run["transfer"]
         return found
 
     @property
