@@ -56,7 +56,8 @@ def edge_blend(
 def _edge_blend_plain(source: Tensor, centre: Tensor, graph: Tensor, norm: Norm, weight: Tensor) -> Blended:
     edges = gather_points(source, graph) + centre.unsqueeze(2)  # (B, N, k, C)
     normal = norm.rows(edges)
-    return Blended(torch.lerp(normal.value.mean(2), normal.value.amax(2), weight), normal.moments)
+    # Not `amax`, which shares a gradient among equals: the published code gives it to the first of them.
+    return Blended(torch.lerp(normal.value.mean(2), normal.value.max(2).values, weight), normal.moments)
 
 
 @outside_graphs

@@ -79,7 +79,7 @@ def group_members(
 def group_max(members: Float[Tensor, "B M S C"], weight: Float[Tensor, "D C"], norm: Norm) -> Normalised:
     """One row for each group, ``relu(max_s norm(weight members_s))``: (B, M, D)."""
     normal = norm.rows(functional.linear(members, weight))
-    return Normalised(normal.value.amax(2).relu(), normal.moments)
+    return Normalised(normal.value.max(2).values.relu(), normal.moments)
 
 
 def _pass_gate(rows: Tensor, gate: GateWeights) -> Tensor:
