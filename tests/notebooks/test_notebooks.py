@@ -74,7 +74,13 @@ def colours(picture: np.ndarray) -> int:
     return len(np.unique(picture.reshape(-1, 3), axis=0))
 
 
-TINY = ["model.widths=[8,16]", "model.kept=[32,16]", "model.k=4", "data.points=128", "data.workers=0"]
+TINY = [
+    "model.widths=[8,16]",
+    "model.kept=[32,16]",
+    "data.points=128",
+    "data.workers=0",
+    "trainer.log_every_n_steps=1",
+]
 
 
 @pytest.mark.thorough
@@ -99,7 +105,7 @@ def test_a_cloud_goes_through_the_network(run, tmp_path):
 
 @pytest.mark.thorough
 def test_a_network_is_trained_and_judged(run, tmp_path):
-    names, shown = run("03_train_and_judge", people=8, elsewhere=4, epochs=1, model=TINY)
+    names, shown = run("03_train_and_judge", people=8, elsewhere=4, epochs=1, model=[*TINY, "model.k=4"])
     assert min(map(colours, pictures(shown, tmp_path))) > 50
     assert "plaza-8" in shown[-1].data and "&lt;html" in shown[-1].data  # the report, inside a frame
     assert [found["queries"] > 0 for found in names["rows"].values()] == [True, True]
