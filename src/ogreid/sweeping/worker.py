@@ -1,5 +1,6 @@
 """A process that trains one run of a sweep after another: torch and Lightning are imported once for many runs."""
 
+import gc
 import logging
 import multiprocessing
 import os
@@ -48,6 +49,7 @@ def work(pipe: Connection, slot: int, threads: int) -> None:
             return
         with _written_to(log):
             error = attempt(job)
+            gc.collect()  # a Trainer refers to itself; its network and memory maps would stay until chance frees them
         pipe.send(error)
 
 
