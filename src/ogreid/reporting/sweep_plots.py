@@ -73,10 +73,10 @@ def density_drawing(found: Mapping[str, Sequence[Mapping[str, Any]]], trained: f
         )
         for name, rows in found.items()
     ]
-    at = "" if trained is None else f", trained at {100 * trained:g} %"
+    at = "" if trained is None else f", trained at {100 * trained:.3g} %"
     return line_drawing(
         lines,
-        title=f"mAP over the density of testing{at}",
+        title=f"mAP at tested densities{at}",
         x_label=AXES[DENSITY],
         y_label="mAP, %",
         x_range=(0, 100),
