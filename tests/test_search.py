@@ -46,6 +46,7 @@ def test_a_picture_finds_itself_and_the_same_person_first(people, capsys):
     assert page[ranks[0] :].startswith("rank 1, score 1.000, identity 3, camera 1")
     assert "identity 3, camera 2" in page[ranks[1] : ranks[2]]
     assert "rank 4" not in page
+    assert "among 8 sightings of people-folder" in page
     assert capsys.readouterr().out.strip().endswith("found.html")
 
 

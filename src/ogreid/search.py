@@ -70,7 +70,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if asked.query:
         findings = searching.find(network.module, network.data, store, embedded, asked.query, asked.top)
         people = network.people and not asked.no_pictures
-        _show(write_sightings(asked.to, network.name, store, findings, people=people), asked.open)
+        page = write_sightings(asked.to, network.name, store, findings, len(embedded.rows), people=people)
+        _show(page, asked.open)
     return 0
 
 

@@ -33,7 +33,7 @@ class _Sightings(Protocol):
 
 
 def write_sightings(
-    target: Path, network: str, store: _Sightings, findings: Sequence[_Finding], *, people: bool = True
+    target: Path, network: str, store: _Sightings, findings: Sequence[_Finding], ranked: int, *, people: bool = True
 ) -> Path:
     """Write the page.
 
@@ -42,12 +42,13 @@ def write_sightings(
         network: who ranked.
         store: whose rows were ranked.
         findings: one per picture that was asked.
+        ranked: how many of the store's rows were ranked.
         people: whether the page shows pictures, or names alone.
 
     Returns:
         The file.
     """
-    told = f"ranked by {network} among the {len(store.rows)} clouds of {store.name}; 1.00 is the very same direction"
+    told = f"ranked by {network} among {ranked} sightings of {store.name}; 1.00 is the very same direction"
     lists = "".join(_ranked_list(store, finding, people) for finding in findings)
     return write(target, render("Sightings", told, "", [titled("Most alike first", lists, "ranked")]))
 
