@@ -62,6 +62,7 @@ class Range:
 
 
 _COUNT, _SHARE, _POSITIVE, _FROM_ZERO = Range(1), Range(0, 1), Range(0, above=True), Range(0)
+_WIDTH = Range(1, 16_384)  # a product of two such widths is a gigabyte
 
 RANGES: dict[str, Range] = {
     "seed": Range(0, 2**32 - 1),
@@ -79,12 +80,12 @@ RANGES: dict[str, Range] = {
     "data.augmentation.erase": _SHARE,
     "data.augmentation.light": _SHARE,
     "model.k": _COUNT,
-    "model.widths": _COUNT,
+    "model.widths": _WIDTH,
     "model.kept": _COUNT,
     "model.radii": _POSITIVE,
     "model.samples": _COUNT,
-    "model.embedding": _COUNT,
-    "model.convolutions": _COUNT,
+    "model.embedding": _WIDTH,
+    "model.convolutions": Range(1, 64),
     "model.narrow": _COUNT,
     "model.size": _COUNT,
     "loss.dropout": _SHARE,
@@ -113,6 +114,8 @@ RANGES: dict[str, Range] = {
 FILLED: tuple[str, ...] = ("data.train", "data.retrieval", "validation.views", "model.widths", "model.kept")
 """Lists that must not be empty."""
 
+LONGEST = 64  # modules of a network
+
 
 def complaint(key: str, value: object) -> str | None:
     """What is wrong with a setting's value, and what was expected; None where nothing is.
@@ -126,6 +129,8 @@ def complaint(key: str, value: object) -> str | None:
         return f"{key}: '{value}' is none of its values; {nearest_names(str(value), CHOICES[key])}"
     if key in FILLED and value == []:
         return f"{key}: the list is empty; name one at least"
+    if key.startswith("model.") and len(members) > LONGEST:
+        return f"{key}: a list of {len(members)}; expected {LONGEST} at most"
     if key == "data.augmentation.scale" and members and (len(members) != 2 or members[0] > members[1]):
         return f"{key}: {value} is no range; expected [smallest, largest], or [] for no scaling"
     wrong = [one for one in members if key in RANGES and one is not None and not RANGES[key].holds(float(one))]

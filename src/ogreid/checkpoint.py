@@ -1,13 +1,14 @@
 """Reading our own checkpoints back, strictly, without running anything that is in them."""
 
-import pickle
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
-from ogreid import config, runs
+from ogreid import config, foreign, runs
 from ogreid.config import Experiment
 from ogreid.errors import UserError
 from ogreid.losses import build_loss
@@ -80,14 +81,37 @@ def restore(path: str | Path) -> Restored:
     """
     file = Path(path) if str(path).endswith(".ckpt") else runs.open_run(path).best
     content = read(file)
-    experiment = config.from_dict(content["ogreid"]["experiment"], where=str(file))
-    module = build_module(experiment, int(content["ogreid"]["identities"]), training=False)
-    try:
-        module.load_state_dict(content["state_dict"])
-    except RuntimeError as error:
-        first = str(error).split("\n")[1].strip() if "\n" in str(error) else str(error)
-        raise UserError(f"{file}: does not fit the network it names ({experiment.model.name}): {first}") from error
+    experiment, identities = _told(content["ogreid"], file)
+    # It may name a network of any size. Memory is taken only after the weights, which are there, turned out to fit it.
+    with torch.device("meta"):
+        wanted = build_module(experiment, identities, training=False).state_dict()
+    _check_fit(wanted, content["state_dict"], f"{file}: does not fit the network it names ({experiment.model.name})")
+    module = build_module(experiment, identities, training=False)
+    module.load_state_dict(content["state_dict"])
     return Restored(module.eval(), experiment, file)
+
+
+def _told(told: object, file: Path) -> tuple[Experiment, int]:
+    """The experiment and the number of identities, where they are what :func:`restore` needs."""
+    experiment, identities = (
+        (told.get("experiment"), told.get("identities")) if isinstance(told, dict) else (None, None)
+    )
+    if not isinstance(experiment, dict) or not isinstance(identities, int) or identities < 0:
+        raise UserError(f"{file}: names no experiment, or no number of identities; copy it again")
+    return config.from_dict(experiment, where=str(file)), identities
+
+
+def _check_fit(wanted: Mapping[str, Tensor], state: object, what: str) -> None:
+    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise UserError(f"{what}: its state_dict is none")
+    for name in sorted({*wanted, *map(str, state)}):
+        if name not in state or name not in wanted:
+            raise UserError(f"{what}: {name} is {'missing' if name in wanted else 'not part of it'}")
+        ours, theirs = wanted[name], state[name]
+        if ours.shape != theirs.shape or ours.dtype.is_floating_point != theirs.dtype.is_floating_point:
+            raise UserError(
+                f"{what}: {name} is {tuple(theirs.shape)} {theirs.dtype}, not {tuple(ours.shape)} {ours.dtype}"
+            )
 
 
 def _device(experiment: Experiment) -> str:
@@ -106,8 +130,8 @@ def read(path: str | Path) -> dict[str, Any]:
     if not file.is_file():
         raise UserError(f"{file}: no checkpoint there; give a run folder or a .ckpt file")
     try:
-        content = torch.load(file, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
+        content = foreign.read_tensors(file)
+    except (OSError, ValueError) as error:
         why = " ".join(str(error).split())[:120]
         raise UserError(f"{file}: not readable as a checkpoint (truncated, or not plain tensors): {why}") from error
     if not isinstance(content, dict) or "ogreid" not in content or "state_dict" not in content:

@@ -4,6 +4,7 @@ The settings themselves are in :mod:`ogreid.settings`; they are offered here too
 """
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from ogreid import allowed
+from ogreid import allowed, foreign
 from ogreid.errors import UserError, nearest_names
 from ogreid.settings import (
     Augmentation,
@@ -67,7 +68,19 @@ def load(name: str, overrides: Sequence[str] = (), *, start: Path | None = None)
 
 
 def from_dict(plain: Mapping[str, Any], overrides: Sequence[str] = (), *, where: str = "experiment") -> Experiment:
-    """An experiment from what :func:`to_dict` gave (a checkpoint or ``experiment.yaml``), strictly."""
+    """An experiment from what :func:`to_dict` gave (a checkpoint or ``experiment.yaml``), strictly.
+
+    Such a file has everything resolved, and may be a stranger's: ``${oc.env:NAME}`` in it would read out this machine.
+
+    Raises:
+        UserError: as for :func:`load`, and where it holds more than plain, resolved values.
+    """
+    try:
+        foreign.check_plain(plain)
+    except ValueError as error:
+        raise UserError(f"{where}: not the settings of an experiment ({error})") from error
+    if "${" in str(plain):
+        raise UserError(f"{where}: an interpolation (${{...}}) where every value should be resolved; it was not read")
     return _compose([OmegaConf.create(dict(plain))], overrides, where=where)
 
 
@@ -123,6 +136,8 @@ def _chain(path: Path, seen: tuple[Path, ...]) -> list[DictConfig]:
     parent = own.pop("extends", None)
     if parent is None:
         return [own]
+    if not isinstance(parent, str) or not 0 < len(parent) < 200:
+        raise UserError(f"{path}: extends {parent!r:.200}; expected an experiment's name")
     beside = path.parent / f"{parent}.yaml"
     parent_path = beside if beside.is_file() else _path_of(str(parent), path.parent)
     return [*_chain(parent_path, (*seen, path)), own]
@@ -130,8 +145,8 @@ def _chain(path: Path, seen: tuple[Path, ...]) -> list[DictConfig]:
 
 def _read(path: Path) -> DictConfig:
     try:
-        loaded = OmegaConf.load(path)
-    except Exception as error:  # PyYAML and OmegaConf raise several unrelated classes here
+        loaded = foreign.read_yaml(path)
+    except (OSError, ValueError) as error:
         raise UserError(f"{path}: not readable as YAML: {_one_line(error)}") from error
     if not isinstance(loaded, DictConfig):
         raise UserError(f"{path}: expected settings (key: value), found a list or a single value")
@@ -145,12 +160,14 @@ def _compose(layers: Sequence[DictConfig], overrides: Sequence[str], where: str)
         config = _merge(config, layer, where)
     for override in overrides:
         config = _merge(config, _parse(override), f"'{override}'")
-    _check_values(config)
     try:
+        _check_values(config)
         experiment = OmegaConf.to_object(config)
-    except OmegaConfBaseException as error:
+    except (OmegaConfBaseException, RecursionError) as error:  # recursion: an interpolation of itself
         raise UserError(f"{where}: {_one_line(error)}") from error
     assert isinstance(experiment, Experiment)
+    if not re.fullmatch(r"(?!.*(^|/)\.\.?(/|$))[^/\\\x00-\x1f][^\\\x00-\x1f]{0,199}", experiment.name):
+        raise UserError(f"{where}: name {experiment.name!r} cannot name a folder; expected one like market/deep")
     return experiment
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ogreid import foreign
 from ogreid.data import Store
 from ogreid.errors import UserError
 from ogreid.retrieval.directions import directions
@@ -71,9 +72,9 @@ def read_kept(path: Path) -> tuple[np.ndarray, str]:
         UserError: it is no such file.
     """
     try:
-        with np.load(path, allow_pickle=False) as held:
-            return np.asarray(held["embedding"]), str(held["made_of"])
-    except (OSError, ValueError, KeyError, EOFError) as error:
+        held = foreign.read_arrays(path)
+        return np.asarray(held["embedding"]), str(held["made_of"])
+    except (OSError, ValueError, KeyError) as error:
         raise UserError(f"{path}: not embeddings that this program kept ({error}); delete it") from error
 
 

@@ -3,11 +3,28 @@
 import difflib
 from collections.abc import Iterable
 
-__all__ = ["UserError", "nearest_names"]
+__all__ = ["NotFinite", "UserError", "nearest_names"]
+
+
+LONGEST = 1000
 
 
 class UserError(Exception):
     """Something the user can put right. A door prints it as one line and exits with status 2."""
+
+    def __str__(self) -> str:
+        """The message in one line that a terminal can show, however much of a broken file is quoted in it."""
+        whole = super().__str__()
+        text = whole if len(whole) <= LONGEST else f"{whole[: LONGEST // 2]} ... {whole[-LONGEST // 2 :]}"
+        return text if text.isprintable() else "".join(one if one.isprintable() else _escaped(one) for one in text)
+
+
+def _escaped(character: str) -> str:
+    return character.encode("unicode_escape").decode()
+
+
+class NotFinite(UserError):
+    """A NaN or an infinity where there must be numbers."""
 
 
 def nearest_names(name: str, known: Iterable[str], count: int = 3) -> str:

@@ -69,7 +69,7 @@ def read_bytes(path: Path, most: int) -> bytes:
     if size > most:
         raise ValueError(f"{size} bytes; such a file has {most} at most")
     with path.open("rb") as file:
-        return file.read(most)
+        return file.read(size)  # not `most`, for which a buffer would be made at once
 
 
 def _size(path: Path) -> int:

@@ -18,7 +18,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from ogreid import config
+from ogreid import config, foreign
 from ogreid.config import Experiment
 from ogreid.errors import UserError
 
@@ -63,14 +63,23 @@ class Run:
     def experiment(self, overrides: tuple[str, ...] = ()) -> Experiment:
         """The resolved experiment that this folder was started with."""
         path = self.folder / "experiment.yaml"
-        plain = OmegaConf.to_container(OmegaConf.load(path))
-        assert isinstance(plain, dict)
+        try:
+            plain = OmegaConf.to_container(foreign.read_yaml(path))
+        except (OSError, ValueError) as error:
+            raise UserError(f"{path}: not readable as YAML ({error}); copy the run again") from error
+        if not isinstance(plain, dict):
+            raise UserError(f"{path}: expected the settings of an experiment; copy the run again")
         return config.from_dict({str(k): v for k, v in plain.items()}, overrides, where=str(path))
 
     def summary(self) -> dict[str, Any]:
         """``summary.json`` as far as it was written."""
         path = self.folder / "summary.json"
-        return dict(json.loads(path.read_text())) if path.is_file() else {}
+        if not path.is_file():
+            return {}
+        try:
+            return dict(foreign.read_json(path, most=1 << 26))
+        except (OSError, TypeError, ValueError) as error:
+            raise UserError(f"{path}: not a readable summary ({error}); delete it, or copy the run again") from error
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
         """Replace ``summary.json`` in one step."""
@@ -116,9 +125,17 @@ def new_stamp(experiment: Experiment) -> str:
 
 
 def _free_stamp(parent: Path, seed: int) -> str:
+    """A stamp whose folder did not exist; it is made at once, so that two runs of the same second get one each."""
     now = datetime.now().strftime("%Y%m%d-%H%M%S")
-    candidates = (now if i == 0 else f"{now}.{i}" for i in range(1000))
-    return next(stamp for stamp in candidates if not (parent / f"{stamp}-{seed}").exists())
+    for stamp in (now if i == 0 else f"{now}.{i}" for i in range(1000)):
+        try:
+            (parent / f"{stamp}-{seed}").mkdir(parents=True)
+        except FileExistsError:
+            continue
+        except OSError:
+            pass  # start_run tells what is wrong with the place
+        return stamp
+    raise UserError(f"{parent}: 1000 runs were started in one second; wait for the next")
 
 
 def open_run(path: str | Path) -> Run:

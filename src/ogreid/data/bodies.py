@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from ogreid.data.sources import FORMATS, check_pixels
 from ogreid.errors import UserError
 from ogreid.lifting import Mesh
 from ogreid.lifting.archive import read_archive
@@ -91,9 +92,10 @@ class EstimatorFile:
 def crop_size(path: Path) -> tuple[int, int]:
     """Height and width of a crop as it lies on disk; reads its header only."""
     try:
-        with Image.open(path) as picture:
+        with path.open("rb") as file, Image.open(file, formats=FORMATS) as picture:
+            check_pixels(picture)
             return picture.height, picture.width
-    except (OSError, ValueError, SyntaxError) as error:
+    except Exception as error:  # see read_crop
         raise UserError(f"{path}: not a readable picture ({error})") from error
 
 

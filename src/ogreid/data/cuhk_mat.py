@@ -55,7 +55,7 @@ def unpack_mat(root: Path, kind: str, target: Path, progress: Callable[[int, int
                     picture.save(making / place)
                 if progress is not None:
                     progress(done, len(wanted))
-    except (OSError, KeyError, ValueError, IndexError) as error:
+    except Exception as error:  # a damaged HDF5 file makes h5py raise half a dozen unrelated classes
         shutil.rmtree(making, ignore_errors=True)
         raise UserError(f"{pictures}: not the released file ({error}); download it again") from error
     making.rename(target)
@@ -87,15 +87,15 @@ def _protocol(path: Path) -> dict[str, list[str]]:
         names = [str(np.asarray(name).ravel()[0]) for name in told["filelist"].ravel()]
         identities = told["labels"].ravel().astype(int)
         numbers = {folder: told[key].ravel().astype(int) - 1 for key, folder in SPLITS.items()}
-    except (OSError, KeyError, ValueError, NotImplementedError) as error:
+        places: dict[str, list[str]] = {}
+        for folder, rows in numbers.items():
+            for row in rows:
+                _, _, camera, number = names[row].removesuffix(".png").split("_")
+                name = f"{identities[row]:04d}_c{int(camera)}_{int(number)}.png"
+                places.setdefault(names[row], []).append(f"{folder}/{name}")
+        return places
+    except Exception as error:  # a damaged MATLAB file makes scipy raise half a dozen unrelated classes
         raise UserError(f"{path}: not the new protocol's split ({error}); download it again") from error
-    places: dict[str, list[str]] = {}
-    for folder, rows in numbers.items():
-        for row in rows:
-            _, _, camera, number = names[row].removesuffix(".png").split("_")
-            name = f"{identities[row]:04d}_c{int(camera)}_{int(number)}.png"
-            places.setdefault(names[row], []).append(f"{folder}/{name}")
-    return places
 
 
 def _picture(released: Any, kind: str, name: str) -> np.ndarray:  # noqa: ANN401

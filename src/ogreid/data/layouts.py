@@ -8,10 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from ogreid import foreign
+from ogreid.data.manifest import OUTSIDE
 from ogreid.errors import UserError
 
 __all__ = ["Flat", "Folders", "Layout", "Lists", "NameRule", "Row", "Tree", "pictures_in"]
 
+MOST_LISTED = 1 << 28  # bytes of a list; MSMT17's longest has 3 million
 PICTURES = (".jpg", ".jpeg", ".png", ".bmp")
 
 
@@ -56,6 +59,8 @@ class NameRule:
                 f"{path}: the name does not tell identity and camera; expected names like {self.example};"
                 " rename it or take it out of the folder"
             )
+        if max(len(found["identity"]), len(found["camera"])) > 18:
+            raise UserError(f"{path}: identity or camera of more than 18 digits; expected names like {self.example}")
         return int(found["identity"]), int(found["camera"])
 
 
@@ -125,17 +130,23 @@ class Lists:
             listed = folder / f"list_{split}.txt"
             if not listed.is_file():
                 raise UserError(f"{listed}: missing; unpack the archive again, the four lists belong to it")
-            for number, line in enumerate(listed.read_text(encoding="utf-8").splitlines(), start=1):
+            try:
+                lines = foreign.read_bytes(listed, MOST_LISTED).decode("utf-8").splitlines()
+            except (OSError, ValueError) as error:
+                raise UserError(f"{listed}: not a readable list ({error}); unpack the archive again") from error
+            for number, line in enumerate(lines, start=1):
                 if line.strip():
                     yield split, *self._entry(line, f"{listed}:{number}", pictures, rule)
 
     @staticmethod
     def _entry(line: str, place: str, pictures: Path, rule: NameRule) -> tuple[int, int, Path]:
         name, _, label = line.strip().rpartition(" ")
-        if not label.lstrip("-").isdigit():
+        if not re.fullmatch(r"-?[0-9]{1,18}", label):
             raise UserError(f"{place}: {line!r}; expected a picture's path and its label, like {rule.example} 0")
+        if OUTSIDE.search(name):
+            raise UserError(f"{place}: names {name!r}, outside its folder; do not use this copy")
         path = pictures / name
-        if not path.is_file():
+        if max(map(len, path.parts)) > 255 or not path.is_file():
             raise UserError(f"{place}: names {path}, which is not there; unpack the archive again")
         return int(label), rule.read(path)[1], path
 
@@ -234,7 +245,9 @@ def _names(folder: Path) -> list[str]:
         return os.listdir(folder)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise UserError(f"{folder}: no such folder; did the archive unpack whole?") from error
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be read ({error.strerror}); check its rights") from error
 
 
 def _is_identity(path: Path) -> bool:
-    return path.name.lstrip("-").isdigit() and path.is_dir()
+    return re.fullmatch(r"-?[0-9]{1,18}", path.name) is not None and path.is_dir()

@@ -8,6 +8,7 @@ from typing import Any
 import numba
 import numpy as np
 
+from ogreid import foreign
 from ogreid.data.layouts import Row, Tree
 from ogreid.data.manifest import Field
 from ogreid.data.readers import read_benchmark
@@ -15,6 +16,8 @@ from ogreid.errors import UserError
 
 __all__ = ["PublishedClouds", "read_obj", "read_published"]
 
+MOST_BYTES = 1 << 24  # 200 000 points; read line by line they take 30 times as much memory
+FARTHEST = 6e4  # metres; float16 ends at 65 504
 SCENE = 8192  # points of a published cloud with background; without it there is one per vertex of the body
 
 
@@ -31,9 +34,11 @@ def read_obj(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
     """
     path = Path(path)
     try:
-        text = path.read_bytes() + b"\n"
+        text = foreign.read_bytes(path, MOST_BYTES) + b"\n"
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}; expected a cloud of the published tree") from error
+    except ValueError as error:
+        raise UserError(f"{path}: {error}; expected a cloud of the published tree") from error
     values = np.empty((len(text) // _SHORTEST + 1, 6))
     count = _parse(np.frombuffer(text, dtype=np.uint8), values)
     values = values[:count] if count >= 0 else _parse_by_line(text, path)
@@ -43,6 +48,8 @@ def read_obj(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
         raise UserError(f"{path}: no points (no line begins with v); expected lines like v 0.1 -0.6 0.0 0.4 0.3 0.1")
     if not (np.isfinite(values).all() and values[:, 3:].min() >= 0 and values[:, 3:].max() <= 1):
         raise UserError(f"{path}: colours {values[:, 3:].min()} to {values[:, 3:].max()}; expected 0 to 1, all finite")
+    if np.abs(values[:, :3]).max() > FARTHEST:
+        raise UserError(f"{path}: coordinates up to {np.abs(values[:, :3]).max():.3g}; expected metres")
     return values[:, :3].astype(np.float32), np.rint(values[:, 3:] * 255).astype(np.uint8)
 
 

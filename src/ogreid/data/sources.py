@@ -9,14 +9,18 @@ from typing import Any, Protocol, get_args
 import numpy as np
 from PIL import Image
 
+from ogreid import foreign
 from ogreid.data.manifest import Field
 from ogreid.data.store import scattered
 from ogreid.errors import UserError, nearest_names
 from ogreid.lifting import Mesh, Mode, lift, lift_surface, upright_template
 
-__all__ = ["EXTRAS", "CloudSource", "CropClouds", "MeshSource", "read_crop", "upright"]
+__all__ = ["EXTRAS", "FORMATS", "CloudSource", "CropClouds", "MeshSource", "check_pixels", "read_crop", "upright"]
 
 HEIGHT, WIDTH = 128, 64
+FORMATS = ("JPEG", "PNG", "BMP")  # whatever the name says; for others Pillow may start programs (EPS)
+MOST_BYTES, MOST_PIXELS = 1 << 26, 1 << 24
+FARTHEST = 6e4  # metres; float16 ends at 65 504
 EXTRAS = {"foreground": Field("bool", ()), "normal": Field("float16", (3,)), "body": Field("float32", (3,))}
 """What raster lifting can store beside points and colours, per point (:class:`ogreid.lifting.Lifted`)."""
 
@@ -39,6 +43,12 @@ class CloudSource(Protocol):
         """The arrays of these crops, each (len(sources), *shape)."""
 
 
+def check_pixels(picture: Image.Image) -> None:
+    """Refuse a picture whose header claims more than any crop has, before memory is taken for it."""
+    if picture.width * picture.height > MOST_PIXELS:
+        raise ValueError(f"{picture.width} x {picture.height} pixels, far more than a crop has")
+
+
 def upright(source: str) -> Mesh:
     """The mesh source for plain crops: the same standing body for each."""
     return upright_template()
@@ -52,9 +62,10 @@ def read_crop(path: Path) -> np.ndarray:
     """
     try:
         # In one read: Pillow would ask the file system about forty times for each JPEG.
-        with Image.open(io.BytesIO(path.read_bytes())) as opened:
+        with Image.open(io.BytesIO(foreign.read_bytes(path, MOST_BYTES)), formats=FORMATS) as opened:
+            check_pixels(opened)
             picture = opened.convert("RGB")
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except Exception as error:  # damaged pictures make Pillow raise a dozen unrelated classes
         raise UserError(f"{path}: not a readable picture ({error}); replace it or take it out of the folder") from error
     if picture.size != (WIDTH, HEIGHT):
         picture = picture.resize((WIDTH, HEIGHT), Image.Resampling.BILINEAR)
@@ -131,6 +142,8 @@ class CropClouds:
                 points, extra = lift(image, mesh, mode=self.mode, background=self.background), {}
         except UserError as error:
             raise UserError(f"{self.root / source}: {error}") from error
+        if np.abs(points[:, :3]).max() > FARTHEST:
+            raise UserError(f"{self.root / source}: its points lie up to {np.abs(points[:, :3]).max():.3g} m away")
         rgb = np.rint(points[:, 3:] * 255).astype(np.uint8)
         order = np.arange(len(points)) if self.mode == "vertex" else scattered(len(points))
         return {name: values[order] for name, values in {"xyz": points[:, :3], "rgb": rgb, **extra}.items()}

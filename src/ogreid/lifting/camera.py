@@ -15,6 +15,13 @@ from ogreid.errors import UserError
 
 __all__ = ["Camera", "PinholeCamera", "ResizedCamera", "WeakCamera"]
 
+FARTHEST = 1e6  # metres or pixels; products of such numbers and bodies are far from overflowing
+
+
+def _usable(*numbers: float) -> bool:
+    """Whether all are finite and could belong to a camera."""
+    return bool(np.isfinite(numbers).all() and np.abs(numbers).max() < FARTHEST)
+
 
 @dataclass(frozen=True)
 class WeakCamera:
@@ -34,7 +41,7 @@ class WeakCamera:
 
     def __post_init__(self) -> None:
         """Refuse a camera that projects nothing."""
-        if not (np.isfinite(self.scale) and self.scale > 0 and np.all(np.isfinite(self.translation))):
+        if not (_usable(*self.translation) and _usable(self.scale) and self.scale > 1 / FARTHEST):
             raise UserError(f"weak camera: scale {self.scale}, translation {self.translation}; expected scale > 0")
         if self.order not in ("s(x+t)", "sx+t"):
             raise UserError(f"weak camera: order {self.order!r}; known: 's(x+t)' (HMR), 'sx+t' (ROMP)")
@@ -83,8 +90,11 @@ class PinholeCamera:
 
     def __post_init__(self) -> None:
         """Refuse a camera that projects nothing."""
-        if not (np.isfinite(self.focal) and self.focal > 0 and np.all(np.isfinite(self.translation))):
-            raise UserError(f"pinhole camera: focal {self.focal}, translation {self.translation}; expected focal > 0")
+        if not (_usable(*self.translation) and _usable(self.focal, *self.centre) and self.focal > 1 / FARTHEST):
+            raise UserError(
+                f"pinhole camera: focal {self.focal}, translation {self.translation}, centre {self.centre};"
+                " expected focal > 0, all finite"
+            )
 
     def pixels(self, vertices: np.ndarray, height: int, width: int) -> np.ndarray:
         """Continuous pixel coordinates (V, 2) as (column, row) of ``vertices`` (V, 3)."""

@@ -109,6 +109,8 @@ def _checked(image: np.ndarray, mesh: Mesh, mode: str) -> np.ndarray:
         )
     height, width = image.shape[:2]
     pixels = mesh.camera.pixels(mesh.vertices, height, width)
+    if not np.isfinite(pixels).all():
+        raise UserError("lifting: the camera sends vertices to no place in the picture; estimate it again")
     left, top, right, bottom = (float(edge(pixels[:, axis])) for edge in (np.min, np.max) for axis in (0, 1))
     shared = max(min(right, width) - max(left, 0), 0) * max(min(bottom, height) - max(top, 0), 0)
     inside = shared / max((right - left) * (bottom - top), 1e-9)  # nothing, where the body is seen as a line

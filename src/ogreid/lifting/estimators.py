@@ -19,10 +19,11 @@ from typing import Any
 
 import numpy as np
 
+from ogreid import foreign
 from ogreid.errors import UserError
 from ogreid.lifting.archive import read_archive
 from ogreid.lifting.camera import Camera, PinholeCamera, ResizedCamera, WeakCamera
-from ogreid.lifting.mesh import Mesh
+from ogreid.lifting.mesh import Mesh, in_metres
 from ogreid.lifting.mesh_files import read_surface
 
 __all__ = ["Told", "read_body", "read_body_file", "read_faces"]
@@ -54,9 +55,12 @@ def read_body_file(told: Told, path: Path, size: Size, faces: np.ndarray | None 
     """The body in an archive that was read; ``row`` chooses where it holds many, else the surest or only one."""
     for needed, reader in READERS:
         if all(any(one in told for one in names) for names in needed):
-            vertices, camera = reader(told, path, size, row)
-            own = np.asarray(told["faces"]) if "faces" in told else faces
-            return Mesh(np.asarray(vertices, dtype=np.float32), own, camera)
+            try:
+                vertices, camera = reader(told, path, size, row)
+                own = np.asarray(told["faces"]) if "faces" in told else faces
+                return Mesh(in_metres(vertices), own, camera)
+            except (ValueError, TypeError, LookupError, ArithmeticError) as error:
+                raise UserError(f"{path}: not what {needed[-1][0]} should be ({error}); estimate it again") from error
     raise UserError(
         f"{path}: holds {', '.join(sorted(told)) or 'nothing'}, as no known estimator does;"
         " known: HMR, 4D-Humans, ROMP, mmhuman3d, SAM 3D Body, or .obj/.ply with a camera .json"
@@ -72,14 +76,16 @@ def read_faces(path: str | Path) -> np.ndarray:
         faces = read_vertices_and_faces(path)[1]
     elif path.suffix == ".npy":
         try:
-            faces = np.load(path, allow_pickle=False)
+            faces = foreign.read_array(path)
         except (OSError, ValueError) as error:
             raise UserError(f"{path}: no readable array ({error})") from error
     else:
         told = read_archive(path)
         faces = told.get("faces", told.get("f"))
-    if faces is None or faces.ndim != 2 or faces.shape[1] != 3:
+    if faces is None or faces.ndim != 2 or faces.shape[1] != 3 or faces.dtype.kind not in "iuf":
         raise UserError(f"{path}: holds no faces (F, 3); give the body model's faces as .npy, .npz, .obj or .ply")
+    if not len(faces) or not 0 <= faces.min() <= faces.max() < 2**31:  # also where one is no number
+        raise UserError(f"{path}: its faces name vertices that no body has; give the faces as the body model has them")
     return np.asarray(faces).astype(np.int64)
 
 
@@ -156,7 +162,10 @@ def _one(values: Any, axes: int, path: Path, row: int | None) -> np.ndarray:  # 
 
 def _numbers(values: Any, count: int, path: Path, row: int | None) -> np.ndarray:  # noqa: ANN401
     """``count`` numbers of one person, float64."""
-    array = np.asarray(values, dtype=np.float64)
+    array = np.asarray(values)
+    if array.dtype.kind not in "iufO":
+        raise UserError(f"{path}: a camera or box of type {array.dtype}; expected numbers")
+    array = array.astype(np.float64)
     if not array.size or array.size % count:
         raise UserError(f"{path}: a camera or box of shape {array.shape}; expected {count} numbers for each person")
     return _one(array.reshape(-1, count), 1, path, row)

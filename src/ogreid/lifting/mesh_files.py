@@ -1,19 +1,21 @@
 """Bodies as ``.obj`` or ``.ply`` surfaces, with the camera in a ``.json`` file beside them."""
 
-import json
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ogreid import foreign
 from ogreid.errors import UserError, nearest_names
 from ogreid.lifting.camera import Camera, PinholeCamera, ResizedCamera, WeakCamera
-from ogreid.lifting.mesh import Mesh
+from ogreid.lifting.mesh import Mesh, in_metres
 
 __all__ = ["read_surface", "read_vertices_and_faces"]
 
 AXES = {"right-down-away": (1, 1, 1), "right-up-towards": (1, -1, -1)}
 """Directions of x, y, z in the file; ``right-up-towards`` is what 4D-Humans and most viewers write."""
+MOST_BYTES = 1 << 26  # a million vertices with their faces, as text
 EXAMPLE = '{"type": "weak", "scale": 0.9, "translation": [0, 0], "order": "s(x+t)"}'
 PLY_TYPES = {
     **dict.fromkeys(("char", "int8"), "i1"),
@@ -39,18 +41,18 @@ def read_surface(path: Path, size: tuple[int, int], faces: np.ndarray | None = N
     """
     camera, directions = _read_camera(path, size)
     vertices, own = read_vertices_and_faces(path)
-    return Mesh((vertices * directions).astype(np.float32), own if own is not None else faces, camera)
+    return Mesh(in_metres(vertices * directions), own if own is not None else faces, camera)
 
 
 def read_vertices_and_faces(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
     """Vertices (V, 3) float64 and triangles (F, 3) int64 (None without any) of an ``.obj`` or ``.ply`` file."""
     try:
-        content = path.read_bytes()
+        content = foreign.read_bytes(path, MOST_BYTES)
+        with np.errstate(invalid="ignore"):  # NaN is Mesh's to refuse
+            vertices, faces = _parse_ply(content) if path.suffix == ".ply" else _parse_obj(content.decode())
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}") from error
-    try:
-        vertices, faces = _parse_ply(content) if path.suffix == ".ply" else _parse_obj(content.decode())
-    except (ValueError, IndexError, KeyError, UnicodeDecodeError) as error:
+    except (ValueError, LookupError, TypeError, OverflowError) as error:
         raise UserError(f"{path}: not a readable surface ({error}); export it again with triangles") from error
     if not len(vertices):
         raise UserError(f"{path}: no vertices")
@@ -98,7 +100,11 @@ def _read_ascii(body: bytes, elements: list[tuple[str, int, list[list[str]]]], _
     lines = iter(body.decode("ascii").splitlines())
     told = {}
     for name, count, properties in elements:
-        rows = [next(lines, "").split() for _ in range(count)]
+        rows = [line.split() for line in islice(lines, max(count, 0))]
+        if len(rows) < count or count < 0:
+            raise ValueError(f"{len(rows)} of {count} lines for element {name}")
+        if name in told:
+            raise ValueError(f"element {name} twice")
         if name == "vertex":
             places = [[one[-1] for one in properties].index(axis) for axis in "xyz"]
             told[name] = np.array([[float(row[place]) for place in places] for row in rows])
@@ -113,10 +119,15 @@ def _read_binary(body: bytes, elements: list[tuple[str, int, list[list[str]]]], 
     for name, count, properties in elements:
         row: list[Any] = []
         for one in properties:
-            if one[0] == "list":  # triangles, so that every row has the same length
+            if one[0] == "list" and {PLY_TYPES[one[1]][0], PLY_TYPES[one[2]][0]} <= {
+                "i",
+                "u",
+            }:  # triangles, so that every row has the same length
                 row += [("count", order + PLY_TYPES[one[1]]), ("corners", order + PLY_TYPES[one[2]], (3,))]
             else:
                 row.append((one[-1], order + PLY_TYPES[one[0]]))
+        if count < 0 or not row or name in told:
+            raise ValueError(f"element {name} with {count} rows of {len(row)} properties, or twice")
         table = np.frombuffer(body, dtype=row, count=count, offset=start)
         start += table.nbytes
         if name == "vertex":
@@ -139,12 +150,12 @@ def _read_camera(surface: Path, size: tuple[int, int]) -> tuple[Camera, np.ndarr
     if path is None:
         raise UserError(f"{surface}: no camera; write {places[0].name} beside it, like {EXAMPLE}")
     try:
-        told = json.loads(path.read_text(encoding="utf-8"))
-        axes = told.get("axes", "right-down-away")
+        told = foreign.read_json(path)
+        axes = str(told.get("axes", "right-down-away"))
         if axes not in AXES:
-            raise UserError(f"{path}: axes {axes!r}; {nearest_names(str(axes), AXES)}")
+            raise UserError(f"{path}: axes {axes!r}; {nearest_names(axes, AXES)}")
         return ResizedCamera(_camera(told), *size), np.array(AXES[axes])
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
         raise UserError(
             f"{path}: not a camera ({type(error).__name__}: {error}); expected one like {EXAMPLE}"
         ) from error

@@ -1,6 +1,6 @@
 """Networks that the authors released: their options file, and their names for our parameters."""
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ogreid import foreign
 from ogreid.errors import UserError, nearest_names
 from ogreid.losses import IdentityHead
 from ogreid.models.ognet import GraphModule, OGNet
@@ -37,6 +38,9 @@ _FIXED: dict[str, tuple[object, ...]] = {
     "use_dense2": (False,),
 }
 
+_NUMBERS = {"k": 20, "num_conv": 1, "init_points": 512, "stride": 2, "id_skip": 0}
+_MOST = 64  # modules, convolutions in each, and the stride: far beyond any released network
+
 
 def load_published(
     folder: str | Path, weights: str = "model_last.pth", *, backend: str = "auto"
@@ -59,23 +63,39 @@ def load_published(
     """
     folder = Path(folder)
     options = _read_options(folder / "opts.yaml")
-    network = OGNet(**_overrides(options, folder / "opts.yaml"), backend=backend)
-    head = IdentityHead(network.width, int(options["class_num"]), dropout=float(options.get("droprate", 0.5)))
+    overrides = _overrides(options, folder / "opts.yaml")
     state = _read_weights(folder / weights)
-    renamed = from_published_names(state, network)
-    _load_strictly(network, head, renamed, folder / weights)
+    # Options may ask for any size. The network takes memory only after the weights, which are there, turned out to fit.
+    with torch.device("meta"):
+        network, head = _build(overrides, options, folder / "opts.yaml", backend)
+        renamed = from_published_names(state, network)
+        _check_strictly(network, head, renamed, folder / weights)
+    network, head = _build(overrides, options, folder / "opts.yaml", backend)
+    with torch.no_grad():
+        for name, value in _parameters(network, head).items():
+            value.copy_(renamed[name])
     return network.eval(), head.eval()
+
+
+def _build(
+    overrides: Mapping[str, Any], options: Mapping[str, Any], path: Path, backend: str
+) -> tuple[OGNet, IdentityHead]:
+    try:
+        network = OGNet(**overrides, backend=backend)
+        dropout = float(options.get("droprate", 0.5))
+        return network, IdentityHead(network.width, int(options["class_num"]), dropout=dropout)
+    except (TypeError, ValueError, OverflowError, RuntimeError) as error:
+        raise UserError(f"{path}: no network can be built from it ({str(error).splitlines()[0][:120]})") from error
 
 
 def _read_options(path: Path) -> dict[str, Any]:
     from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
 
     if not path.is_file():
         raise UserError(f"{path}: no such file; a published network is a folder with opts.yaml and model_last.pth")
     try:
-        options = OmegaConf.to_container(OmegaConf.load(path))
-    except (OSError, ValueError, OmegaConfBaseException) as error:
+        options = OmegaConf.to_container(foreign.read_yaml(path))
+    except (OSError, ValueError) as error:
         raise UserError(f"{path}: cannot be read as YAML ({str(error).splitlines()[0]})") from error
     if not isinstance(options, dict):
         raise UserError(f"{path}: expected one option on each line, got {type(options).__name__}")
@@ -103,23 +123,29 @@ def _overrides(options: dict[str, Any], path: Path) -> dict[str, Any]:
     for key in ("feature_dims", "k", "class_num"):
         if key not in options:
             raise UserError(f"{path}: {key} is missing; this is no options file of the released code")
-    widths = tuple(int(width) for width in options["feature_dims"])
+    try:
+        widths = tuple(int(width) for width in options["feature_dims"])
+        numbers = {key: int(options.get(key, usual)) for key, usual in _NUMBERS.items()}
+    except (TypeError, ValueError, OverflowError) as error:
+        raise UserError(f"{path}: feature_dims, {' or '.join(_NUMBERS)} is no whole number ({error})") from error
+    if not 0 < len(widths) <= _MOST or min(numbers.values()) < 0 or max(numbers["num_conv"], numbers["stride"]) > _MOST:
+        raise UserError(f"{path}: {len(widths)} feature_dims, {numbers}; expected 1 to {_MOST}")
     skips = {0: "none", 1: "before", 2: "after"}
     graphs = {"xyz": "position", "xyzrgb": "appearance"}
     return {
         "widths": list(widths),
-        "k": int(options["k"]),
-        "convolutions": int(options.get("num_conv", 1)),
-        "kept": list(_kept(widths, int(options.get("init_points", 512)), int(options.get("stride", 2)))),
+        "k": numbers["k"],
+        "convolutions": numbers["num_conv"],
+        "kept": list(_kept(widths, numbers["init_points"], max(numbers["stride"], 1))),
         "gate": not options.get("no_se", False),
-        "short_cut": _translate(path, "id_skip", int(options.get("id_skip", 0)), skips),
+        "short_cut": _translate(path, "id_skip", numbers["id_skip"], skips),
         "blend": "learned" if options.get("gem", False) else "max",
         "last_graph": _translate(path, "cluster", options.get("cluster", "xyz"), graphs),
     }
 
 
 def _translate(path: Path, key: str, value: object, known: Mapping[Any, str]) -> str:
-    if value not in known:
+    if not isinstance(value, Hashable) or value not in known:
         names = ", ".join(map(repr, known))
         raise UserError(f"{path}: {key}: {value!r} is unknown; one of {names}")
     return known[value]
@@ -141,17 +167,22 @@ def _read_weights(path: Path) -> dict[str, Tensor]:
             f"{path}: no such file; {nearest_names(path.name, beside) if beside else 'the folder holds no .pth'}"
         )
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch.load fails in many ways: zip, pickle, end of file, refused globals
+        state = foreign.read_tensors(path)
+    except (OSError, ValueError) as error:
         raise UserError(f"{path}: cannot be read as a state dict ({str(error).splitlines()[0][:120]})") from error
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise UserError(f"{path}: expected a state dict of tensors, as the released training script writes it")
     return {str(key).removeprefix("module."): value for key, value in state.items()}
 
 
-def _load_strictly(network: OGNet, head: IdentityHead, state: dict[str, Tensor], path: Path) -> None:
+def _parameters(network: OGNet, head: IdentityHead) -> dict[str, Tensor]:
+    """Parameters and buffers of both, by our names."""
     ours = {f"network.{name}": value for name, value in network.state_dict().items()}
-    ours |= {f"head.{name}": value for name, value in head.state_dict().items()}
+    return ours | {f"head.{name}": value for name, value in head.state_dict().items()}
+
+
+def _check_strictly(network: OGNet, head: IdentityHead, state: dict[str, Tensor], path: Path) -> None:
+    ours = _parameters(network, head)
     for name in sorted(ours.keys() | state.keys()):
         if name not in state:
             raise UserError(f"{path}: {name} is missing; do opts.yaml and the weights belong together?")
@@ -162,9 +193,6 @@ def _load_strictly(network: OGNet, head: IdentityHead, state: dict[str, Tensor],
             raise UserError(
                 f"{path}: {name} has shape {tuple(state[name].shape)}, opts.yaml asks for {tuple(ours[name].shape)}"
             )
-    with torch.no_grad():
-        for name, value in ours.items():
-            value.copy_(state[name])
 
 
 def from_published_names(state: dict[str, Tensor], network: OGNet) -> dict[str, Tensor]:
@@ -174,15 +202,15 @@ def from_published_names(state: dict[str, Tensor], network: OGNet) -> dict[str, 
     is cut into one scalar for each module. ``logit_scale``, which nothing uses, is dropped.
     """
     theirs = {name: value for name, value in state.items() if name not in ("logit_scale", "p_w")}
-    theirs |= {f"p_w.{stage}": value for stage, value in enumerate(state.get("p_w", ()))}
+    mixed = state.get("p_w", torch.zeros(0))
+    theirs |= {f"p_w.{stage}": value for stage, value in enumerate(mixed.reshape(-1)[: len(network.stages) + 1])}
     names = {released: ours for ours, released in _names(network).items()}
     return {names.get(name, name): _without_unit_axes(name, value) for name, value in theirs.items()}
 
 
 def to_published_names(network: OGNet, head: IdentityHead) -> dict[str, Tensor]:
     """The inverse of :func:`from_published_names`: what the released code's ``load_state_dict`` takes."""
-    ours = {f"network.{name}": value for name, value in network.state_dict().items()}
-    ours |= {f"head.{name}": value for name, value in head.state_dict().items()}
+    ours = _parameters(network, head)
     state = {released: _with_unit_axes(released, ours[name]) for name, released in _names(network).items()}
     mixed = [state.pop(name) for name in sorted(state, key=_stage_number) if name.startswith("p_w.")]
     return {"p_w": torch.stack(mixed), **state} if mixed else state
@@ -232,7 +260,7 @@ def _stage_number(name: str) -> int:
 
 
 def _without_unit_axes(name: str, value: Tensor) -> Tensor:
-    if name.startswith("agg."):
+    if name.startswith("agg.") and value.numel() == 1:
         return value.reshape(())
     return value.flatten(1) if value.dim() == 4 else value
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ogreid import foreign
 from ogreid.errors import UserError
 from ogreid.lifting import Mesh, WeakCamera
 from ogreid.people.body import Array, load_body, rotation, rotation_vector
@@ -117,12 +118,10 @@ def read_estimates(root: str | Path) -> Estimates:
     if not path.is_file():
         raise UserError(f"{path}: no such file; every synthetic tree holds one, make the tree again")
     try:
-        with np.load(path, allow_pickle=False) as stored:
-            found = int(stored["format"])
-            if found != FORMAT:
-                raise UserError(f"{path}: format {found}, this version reads {FORMAT}; make the tree again")
-            return Estimates(
-                [str(name) for name in stored["names"]], stored["shapes"], stored["poses"], stored["cameras"]
-            )
-    except (KeyError, ValueError, OSError) as error:
+        stored = foreign.read_arrays(path)
+        found = int(stored["format"])
+        if found != FORMAT:
+            raise UserError(f"{path}: format {found}, this version reads {FORMAT}; make the tree again")
+        return Estimates([str(name) for name in stored["names"]], stored["shapes"], stored["poses"], stored["cameras"])
+    except (KeyError, TypeError, ValueError, OSError) as error:
         raise UserError(f"{path}: not a file of estimated bodies ({error}); make the tree again") from error

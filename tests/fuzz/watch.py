@@ -1,0 +1,92 @@
+"""A reader of hostile files under watch: what it opens, starts and takes, and how it ends."""
+
+import os
+import re
+import resource
+import signal
+import sys
+import sysconfig
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import ogreid
+from ogreid.errors import UserError
+
+MEMORY = 1 << 30  # bytes that a reader may take beyond what the process has
+SECONDS = 60  # a reader that takes longer hangs
+STARTED = {"os.system", "os.exec", "os.fork", "os.posix_spawn", "os.spawn", "subprocess.Popen", "pty.spawn"}
+STARTED |= {
+    "socket.connect",
+    "os.remove",
+    "os.rename",
+    "os.rmdir",
+    "os.mkdir",
+    "shutil.rmtree",
+    "os.symlink",
+    "os.link",
+}
+OURS = tuple(
+    {*map(str, sysconfig.get_paths().values()), sys.prefix, sys.base_prefix, str(Path(ogreid.__file__).parent)}
+)
+
+
+class Watch:
+    """An audit hook (PEP 578), which sees whatever Python code or an extension opens or starts, while it is looking."""
+
+    def __init__(self) -> None:
+        self.folder: str | None = None
+        self.seen: list[str] = []
+        sys.addaudithook(self._look)
+
+    def _look(self, event: str, told: tuple) -> None:
+        if self.folder is None:
+            return
+        if event in STARTED:
+            self.seen.append(f"{event} {told}")
+        elif event == "open" and isinstance(told[0], str | bytes):
+            path, writes = os.path.abspath(os.fsdecode(told[0])), re.search("[wax+]", told[1] or "r")
+            allowed = (self.folder,) if writes else (self.folder, *OURS)
+            if not path.startswith(allowed) and not path.startswith(("/proc/", "/sys/", "/dev/urandom", "/dev/null")):
+                self.seen.append(f"opened {path} {told[1]}")
+
+    @contextmanager
+    def inside(self, folder: Path) -> Iterator[None]:
+        """Only ``folder`` may be read and written, nothing started; memory and time have an end."""
+        self.folder, self.seen = str(folder.resolve()), []
+        before = resource.getrlimit(resource.RLIMIT_AS)
+        resource.setrlimit(resource.RLIMIT_AS, (_address_space() + MEMORY, before[1]))
+        signal.signal(signal.SIGALRM, _hangs)
+        signal.setitimer(signal.ITIMER_REAL, SECONDS)
+        try:
+            yield
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            resource.setrlimit(resource.RLIMIT_AS, before)
+            self.folder = None
+
+
+def _address_space() -> int:
+    with open("/proc/self/statm") as told:
+        return int(told.read().split()[0]) * resource.getpagesize()
+
+
+def _hangs(*_: object) -> None:
+    raise AssertionError(f"hangs: not done after {SECONDS} s")
+
+
+WATCH = Watch()
+
+
+def survives(read: Callable[[Path, str], object], folder: Path, name: str) -> bool:
+    """Whether a reader accepts; every other way out than one line of ``UserError`` fails the test."""
+    with WATCH.inside(folder):
+        try:
+            read(folder, name)
+            accepted = True
+        except UserError as error:
+            accepted = False
+            assert "\n" not in str(error), f"more than one line: {error}"
+            assert len(str(error)) < 2000, f"{len(str(error))} characters of message"
+    assert not WATCH.seen, f"a file made its reader do more than read: {WATCH.seen[:3]}"
+    return accepted
