@@ -24,7 +24,7 @@ STORES = {
 POINTS = {"quick": "512", "full": "4096"}
 # The order in which they are trained: what carries most of the study comes first.
 NAMES = ("table3", "table2_ce", "figure7", "table4", "table5", "table1", "figure8", "table2_circle")
-NAMES += ("table2_winter", "table2_transit", "table2_platform")
+SWEPT = {"quick": (*NAMES, "longer"), "full": (*NAMES, "table2_winter", "table2_transit", "table2_platform")}
 DENSITIES = ("0.03", "0.0625", "0.125", "0.25", "0.5", "0.75", "1.0")
 
 
@@ -38,7 +38,7 @@ def training(size: str, processes: int) -> Iterator[list[str]]:
     for name in STORES[size]:
         yield ["ogreid.pack", name]
     yield ["ogreid.pack", plaza, "--no-background", "--name", f"{plaza}-visible"]
-    for name in NAMES:
+    for name in SWEPT[size]:
         yield ["ogreid.sweep", str(SWEEPS / f"{size}_{name}.yaml"), "--processes", str(processes)]
 
 

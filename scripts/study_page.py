@@ -1,0 +1,110 @@
+"""The tables and figures of docs/study.md, from what ``scripts/study.py`` left under ``runs/``.
+
+python scripts/study_page.py quick             collect into docs/study/quick.json, then write the page
+python scripts/study_page.py quick --collected the page alone, from docs/study/quick.json
+"""
+
+import argparse
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from study_tables import DOMAINS, blocks, drawings
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGE, PICTURES = ROOT / "docs" / "study.md", ROOT / "docs" / "pictures"
+NUMBERS = ("mAP", "mAP_step", "rank1", "mINP")
+
+
+def collect(size: str, runs: Path) -> dict[str, Any]:
+    """Every finished run of the study once: what it was, its numbers on every domain, what it was made with."""
+    from ogreid import config
+
+    base, found = config.load(f"study/{size}_ognet"), {}
+    for path in sorted((runs / "sweeps").glob(f"{size}_*/sweep.json")):
+        for run in json.loads(path.read_text())["runs"]:
+            if run["status"] != "finished":
+                raise SystemExit(f"{path}: {run['parameters']} is {run['status']}; finish the sweep first")
+            found.setdefault(run["folder"], _run(runs.parent / run["folder"], size))
+    judged = runs / "study" / size
+    return {
+        "size": size,
+        "k": base.model.k,
+        "epochs": base.trainer.max_epochs,
+        "runs": sorted(found.values(), key=lambda run: [str(value) for value in run.values()][:6]),
+        "histogram": _numbers(json.loads((judged / "histogram.json").read_text())["retrieval"]),
+        "densities": [_density(json.loads(path.read_text()), path) for path in sorted(judged.glob("density-*.json"))],
+        "cost": json.loads((judged / "cost.json").read_text()),
+    }
+
+
+def _run(folder: Path, size: str) -> dict[str, Any]:
+    from ogreid.runs import open_run
+
+    run = open_run(folder)
+    experiment, summary = run.experiment(), run.summary()
+    trained, network = _domain(experiment.data.train[0]), experiment.name.removeprefix(f"{size}_")
+    return {
+        "network": "ognet" if network in DOMAINS else network,
+        "loss": experiment.loss.name,
+        "k": experiment.model.k,
+        "epochs": experiment.trainer.max_epochs,
+        "train": trained,
+        "seed": experiment.seed,
+        "parameters": summary["parameters"],
+        "seconds": summary["seconds"],
+        "git": summary["provenance"]["git"],
+        "numbers": _numbers({**summary["retrieval"], **summary["transfer"]}),
+    }
+
+
+def _numbers(judged: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
+    return {_domain(on): {key: round(found[key], 3) for key in NUMBERS} for on, found in judged.items()}
+
+
+def _domain(store: str) -> str:
+    return store.split("-")[0]
+
+
+def _density(told: dict[str, Any], path: Path) -> dict[str, Any]:
+    rows = [[row["density"], round(next(iter(row["retrieval"].values()))["mAP"], 3)] for row in told["densities"]]
+    return {"trained": told["trained"], "seed": int(path.stem.rpartition("-")[2]), "mAP": rows}
+
+
+def fill(page: str, filled: dict[str, str]) -> str:
+    """The page with what stands between ``<!-- name -->`` and ``<!-- /name -->`` replaced.
+
+    Raises:
+        ValueError: the page has no place of that name.
+    """
+    for name, text in filled.items():
+        page, places = re.subn(
+            rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)",
+            lambda found, text=text: f"{found[1]}{text}\n{found[2]}",
+            page,
+            flags=re.S,
+        )
+        if places != 1:
+            raise ValueError(f"{PAGE}: {places} places for {name}; expected one")
+    return page
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Write the tables and figures of docs/study.md.")
+    parser.add_argument("size", choices=("quick", "full"))
+    parser.add_argument("--runs", type=Path, default=Path("runs"), help="where the runs are (%(default)s)")
+    parser.add_argument("--collected", action="store_true", help="from docs/study/<size>.json, without the runs")
+    asked = parser.parse_args()
+    kept = ROOT / "docs" / "study" / f"{asked.size}.json"
+    if not asked.collected:
+        kept.parent.mkdir(exist_ok=True)
+        kept.write_text(json.dumps(collect(asked.size, asked.runs), indent=1) + "\n")
+    study = json.loads(kept.read_text())
+    PAGE.write_text(fill(PAGE.read_text(), blocks(study)))
+    for name, drawing in drawings(study).items():
+        (PICTURES / f"study_{name}.svg").write_text(drawing.picture())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,267 @@
+"""The study's numbers as Markdown tables, verdicts on the paper's claims, and the drawings of Figures 7 and 8."""
+
+from collections.abc import Mapping, Sequence
+from statistics import mean, stdev
+from typing import Any
+
+from ogreid.reporting.charts import Line, line_drawing
+from ogreid.reporting.drawings import Drawing
+
+NETWORKS = {
+    "ognet": "OG-Net",
+    "small": "OG-Net-Small",
+    "deep": "OG-Net-Deep",
+    "dgcnn": "DGCNN",
+    "pointnet2_ssg": "PointNet++ SSG",
+    "pointnet2_msg": "PointNet++ MSG",
+    "shufflenetv2": "ShuffleNetV2",
+    "mobilenetv2": "MobileNetV2",
+    "densenet121": "DenseNet-121",
+    "resnet50": "ResNet-50",
+}
+DOMAINS = ("plaza", "winter", "transit", "platform")
+LOSSES = {"ce": "CE", "circle": "CE + Circle"}
+Values = Sequence[float]
+
+
+class Study:
+    """What one size of the study found, looked up by what was trained."""
+
+    def __init__(self, told: Mapping[str, Any]) -> None:
+        self.told, self.k, self.epochs = told, told["k"], told["epochs"]
+        self.runs = [run for run in told["runs"] if run["epochs"] == self.epochs]
+
+    def found(
+        self,
+        network: str,
+        number: str = "mAP",
+        *,
+        loss: str = "ce",
+        k: int | None = None,
+        train: str = "plaza",
+        on: str = "",
+    ) -> Values:
+        """A value for each seed; empty where nothing of the kind was trained or judged."""
+        chosen = [run for run in self.runs if (run["network"], run["loss"], run["train"]) == (network, loss, train)]
+        if network == "ognet":  # the other networks were trained at one k each
+            chosen = [run for run in chosen if run["k"] == (k or self.k)]
+        return [run["numbers"][on or train][number] for run in chosen if (on or train) in run["numbers"]]
+
+    def parameters(self, network: str) -> int:
+        """Without the classifier."""
+        return int(next(run["parameters"] for run in self.runs if run["network"] == network))
+
+    @property
+    def neighbours(self) -> list[int]:
+        """Every k of Figure 7, ascending."""
+        return sorted({run["k"] for run in self.runs if run["network"] == "ognet"})
+
+
+def blocks(told: Mapping[str, Any]) -> dict[str, str]:
+    """What stands in each marked place of docs/study.md."""
+    study, size = Study(told), told["size"]
+    made = {
+        "table1": _inputs(study),
+        "table2": _rivals(study),
+        "table3": _transfer(study),
+        "table4": _parts(study),
+        "table5": _short_cuts(study),
+        "figure7": _over_k(study),
+        "figure8": _over_density(study),
+        "claims": _claims(study),
+        "cost": _cost(told),
+    }
+    made |= {"longer": _longer(study)} if size == "quick" else {"table2_domains": _domains(study)}
+    return {f"{size} {name}": text for name, text in made.items()}
+
+
+def drawings(told: Mapping[str, Any]) -> dict[str, Drawing]:
+    """Figures 7 and 8, by the name of their file."""
+    study, size = Study(told), told["size"]
+    places = {k: float(number) for number, k in enumerate(study.neighbours)}
+    found = [study.found("ognet", k=k) for k in places]
+    over_k = Line(
+        "plaza", [(x, mean(v)) for x, v in zip(places.values(), found, strict=True)], spread=[_sd(v) for v in found]
+    )
+    lines = []
+    for name, rows in _density_rows(told).items():
+        lines.append(
+            Line(name, [(100 * at, mean(v)) for at, v in rows.items()], spread=[_sd(v) for v in rows.values()])
+        )
+    return {
+        f"{size}_k": line_drawing(
+            [over_k],
+            title="mAP over the neighbours k (1: no graph)",
+            x_label="k",
+            y_label="mAP, %",
+            ticks={place: str(k) for k, place in places.items()},
+        ),
+        f"{size}_density": line_drawing(
+            lines,
+            title="mAP over the density of testing",
+            x_label="points, % of the cloud",
+            y_label="mAP, %",
+            x_range=(0, 100),
+        ),
+    }
+
+
+def _inputs(study: Study) -> str:
+    names = {"visible": "visible part only", "image": "picture as (x, y, 0)", "small": "scene in 3D"}
+    rows = [[told, _cell(study.found(key, "rank1")), _cell(study.found(key))] for key, told in names.items()]
+    return table(["OG-Net-Small sees", "rank-1", "mAP"], rows, 1)
+
+
+def _rivals(study: Study) -> str:
+    rows = []
+    for network, name in NETWORKS.items():
+        for loss, told in LOSSES.items():
+            if values := study.found(network, loss=loss):
+                rank1 = study.found(network, "rank1", loss=loss)
+                rows.append([name, f"{study.parameters(network) / 1e6:.2f}", told, _cell(rank1), _cell(values)])
+    histogram = study.told["histogram"]["plaza"]
+    rows.append(["colour histogram", "0", "untrained", f"{histogram['rank1']:.1f}", f"{histogram['mAP']:.1f}"])
+    return table(["network", "parameters, M", "loss", "rank-1", "mAP"], rows, 1)
+
+
+def _domains(study: Study) -> str:
+    rows = []
+    for network, name in NETWORKS.items():
+        if study.found(network, train="winter"):
+            rows.append([name, *(_cell(study.found(network, train=domain)) for domain in DOMAINS)])
+    rows.append(["colour histogram", *(f"{study.told['histogram'][domain]['mAP']:.1f}" for domain in DOMAINS)])
+    return table(["mAP, CE", *DOMAINS], rows, 1)
+
+
+def _longer(study: Study) -> str:
+    """Who is ahead after more epochs."""
+    longest = max(run["epochs"] for run in study.told["runs"])
+    later = Study({**study.told, "epochs": longest})
+    rows = [
+        [name, _cell(study.found(network)), _cell(later.found(network))]
+        for network, name in NETWORKS.items()
+        if later.found(network)
+    ]
+    return table(["mAP, CE", f"{study.epochs} epochs", f"{longest} epochs"], rows, 1)
+
+
+def _transfer(study: Study) -> str:
+    rows = []
+    for network, name in NETWORKS.items():
+        for train in DOMAINS:
+            cells = [study.found(network, train=train, on=on) for on in DOMAINS]
+            if all(cells):
+                rows.append(
+                    [
+                        name,
+                        train,
+                        *(f"**{_cell(c)}**" if on == train else _cell(c) for on, c in zip(DOMAINS, cells, strict=True)),
+                    ]
+                )
+    return table(["mAP", "trained on", *(f"on {domain}" for domain in DOMAINS)], rows, 2)
+
+
+def _parts(study: Study) -> str:
+    rows = [
+        ["OG-Net", study.found("ognet")],
+        ["last graph on position only", study.found("position_graph")],
+        ["no graph (k = 1)", study.found("ognet", k=1)],
+        ["no graph, no gate", study.found("no_gate")],
+    ]
+    return table(["network", "mAP"], [[name, _cell(values)] for name, values in rows], 1)
+
+
+def _short_cuts(study: Study) -> str:
+    rows = [["with short-cuts", study.found("deep")], ["without", study.found("deep_no_short_cut")]]
+    return table(["OG-Net-Deep", "mAP"], [[name, _cell(values)] for name, values in rows], 1)
+
+
+def _over_k(study: Study) -> str:
+    cells = [_cell(study.found("ognet", k=k)) for k in study.neighbours]
+    return table(["k", *map(str, study.neighbours)], [["mAP", *cells]], 1)
+
+
+def _over_density(study: Study) -> str:
+    found = _density_rows(study.told)
+    at = sorted({density for rows in found.values() for density in rows})
+    rows = [[name, *(_cell(rows[density]) for density in at)] for name, rows in found.items()]
+    return table(["mAP, tested with", *(f"{100 * density:g} %" for density in at)], rows, 1)
+
+
+def _density_rows(told: Mapping[str, Any]) -> dict[str, dict[float, list[float]]]:
+    """Name of a line -> density of testing -> a value for each seed."""
+    found: dict[str, dict[float, list[float]]] = {}
+    for one in sorted(told["densities"], key=lambda one: (one["trained"], one["seed"])):
+        rows = found.setdefault(f"trained with {100 * one['trained']:g} %", {})
+        for density, value in one["mAP"]:
+            rows.setdefault(density, []).append(value)
+    return found
+
+
+def _claims(study: Study) -> str:
+    """The paper's claims, each as a difference of two means here."""
+    found = study.found
+    best_rival = max(("dgcnn", "pointnet2_ssg", "pointnet2_msg"), key=lambda name: mean(found(name) or [0.0]))
+    cnn = max(("shufflenetv2", "mobilenetv2"), key=lambda name: mean(found(name) or [0.0]))
+    pairs = [
+        ("the background helps (Table I)", "+13.4", found("small"), found("visible")),
+        ("depth helps: 3D above (x, y, 0) (Table I)", "+0.6", found("small"), found("image")),
+        (
+            f"OG-Net above the best point network, here {NETWORKS[best_rival]} (Table II)",
+            "+21.8",
+            found("ognet"),
+            found(best_rival),
+        ),
+        (f"OG-Net above the better small CNN, here {NETWORKS[cnn]} (Table II)", "+9.7", found("ognet"), found(cnn)),
+        ("OG-Net-Deep above OG-Net (Table II)", "+2.3", found("deep"), found("ognet")),
+        ("OG-Net above OG-Net-Small (Table II)", "+1.1", found("ognet"), found("small")),
+        ("Circle loss helps OG-Net (Table II)", "+1.5", found("ognet", loss="circle"), found("ognet")),
+        ("the graph helps (Table IV)", "+3.8", found("ognet"), found("ognet", k=1)),
+        ("appearance in the last graph helps (Table IV)", "+1.2", found("ognet"), found("position_graph")),
+        ("the gate helps, without graph (Table IV)", "+0.9", found("ognet", k=1), found("no_gate")),
+        ("short-cuts help OG-Net-Deep (Table V)", "+4.4", found("deep"), found("deep_no_short_cut")),
+        ("too many neighbours hurt (Figure 7)", "", found("ognet"), found("ognet", k=max(study.neighbours))),
+    ]
+    rows = [
+        [claim, paper, f"{mean(a) - mean(b):+.1f} ± {_noise(a, b):.1f}", verdict(a, b)] for claim, paper, a, b in pairs
+    ]
+    return table(["the paper's claim", "mAP there", "mAP here", "here"], rows, 1)
+
+
+def verdict(better: Values, worse: Values) -> str:
+    """Whether the first is above the second by more than two standard errors of the difference."""
+    difference, noise = mean(better) - mean(worse), _noise(better, worse)
+    if abs(difference) <= 2 * noise:
+        return "within the spread"
+    return "holds" if difference > 0 else "**does not hold**"
+
+
+def _noise(a: Values, b: Values) -> float:
+    """Standard error of the difference of two means."""
+    return float((_sd(a) ** 2 / len(a) + _sd(b) ** 2 / len(b)) ** 0.5)
+
+
+def _cost(told: Mapping[str, Any]) -> str:
+    steps: dict[str, list[float]] = {}
+    for one in told["cost"]:
+        if one["status"] == 0:
+            total = steps.setdefault(one["command"][0].removeprefix("ogreid."), [0.0, 0.0])
+            total[0] += one["wall"] / 60
+            total[1] += one["processor"] / 60
+    steps["together"] = [sum(times) for times in zip(*steps.values(), strict=True)]
+    rows = [[name, f"{wall:.1f}", f"{processor:.1f}"] for name, (wall, processor) in steps.items()]
+    return table(["", "wall, minutes", "processor, minutes"], rows, 1)
+
+
+def table(heads: Sequence[str], rows: Sequence[Sequence[str]], left: int) -> str:
+    """Markdown; the first ``left`` columns are text, the others numbers."""
+    lines = [f"| {' | '.join(heads)} |", f"|{'---|' * left}{'---:|' * (len(heads) - left)}"]
+    return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in rows)])
+
+
+def _cell(values: Values) -> str:
+    return f"{mean(values):.1f} ± {_sd(values):.1f}" if values else "\N{EN DASH}"
+
+
+def _sd(values: Values) -> float:
+    return stdev(values) if len(values) > 1 else 0.0

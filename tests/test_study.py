@@ -1,0 +1,171 @@
+"""The study: its experiments run, its sweeps share what they can, its page says what was found and nothing else."""
+
+import json
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+import study
+import study_page
+import study_tables
+from ogreid import config, fit, pack, runs
+from ogreid.sweeping.file import points, read_sweep_file
+from ogreid.sweeping.jobs import jobs_for
+
+HERE = Path(__file__).parents[1]
+NAMES = [name for name in config.experiment_names(HERE) if name.startswith("study/")]
+FILES = sorted((HERE / "experiments" / "study" / "sweeps").glob("*.yaml"))
+KINDS = ["ognet", "deep", "dgcnn", "pointnet2_ssg", "pointnet2_msg", "shufflenetv2", "mobilenetv2", "image", "visible"]
+PAGE = HERE / "docs" / "study.md"
+
+
+@cache
+def jobs(path):
+    """The runs of one seed."""
+    sweep = read_sweep_file(path)
+    return jobs_for(sweep, [point for point in points(sweep) if point["seed"] == 0], [])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_experiment_of_the_study_composes(name):
+    own = config.load(name, start=HERE)
+    size = own.name.split("_")[0]
+    known = {*study.STORES[size], f"{study.STORES[size][0]}-visible"}
+    assert {*own.data.train, *own.data.retrieval, *own.data.transfer} <= known
+    assert own.data.train == own.data.retrieval
+    assert own.data.points == int(study.POINTS[size])
+
+
+@pytest.mark.parametrize("size", study.STORES)
+def test_every_sweep_of_a_size_is_part_of_its_run(size):
+    assert {path.stem for path in FILES if path.stem.startswith(size)} == {
+        f"{size}_{name}" for name in study.SWEPT[size]
+    }
+    called = [command for command in study.training(size, 2) if command[0] == "ogreid.sweep"]
+    assert all(Path(command[1]).is_file() for command in called)
+
+
+def test_rows_of_one_table_get_the_same_number_of_epochs():
+    for path in FILES:
+        assert len({job.experiment.trainer.max_epochs for job in jobs(path)}) == 1, path
+
+
+@pytest.mark.parametrize("size", study.STORES)
+def test_tables_share_the_runs_of_the_base_network(size):
+    def folders(name):
+        return {job.run.folder for job in jobs(study.SWEEPS / f"{size}_{name}.yaml")}
+
+    for name in ("table3", "table4", "figure7", "figure8"):
+        assert len(folders("table2_ce") & folders(name)) == 1, name
+    assert len(folders("table2_ce") & folders("table1")) == 1
+    assert len(folders("table2_ce") & folders("table5")) == 1
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory) -> Path:
+    """A data root with the smallest store of every domain."""
+    made = tmp_path_factory.mktemp("study")
+    for domain in study_tables.DOMAINS:
+        assert pack.main([f"{domain}-4", "--data", str(made), "--workers", "1"]) == 0
+    visible = ["--data", str(made), "--workers", "1", "--no-background", "--name", "plaza-4-visible"]
+    assert pack.main(["plaza-4", *visible]) == 0
+    return made
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize(
+    "name", [f"quick_{kind}" for kind in [*KINDS, "half", "no_gate"]] + ["full_deep", "full_visible"]
+)
+def test_an_experiment_of_the_study_runs(name, root, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv(runs.STAMP, raising=False)
+    data = config.load(f"study/{name}", start=HERE).data
+    stores = {key: [_smallest(store) for store in getattr(data, key)] for key in ("train", "retrieval", "transfer")}
+    settings = [f"data.{key}=[{','.join(names)}]" for key, names in stores.items()]
+    settings += [f"data.root={root}", "data.points=1024", "data.batch=2", "data.evaluation_batch=2", "data.workers=0"]
+    settings += ["trainer.fast_dev_run=true", "trainer.enable_progress_bar=false", "wandb.mode=disabled"]
+    assert fit.main(["--experiment", str(HERE / "experiments" / "study" / f"{name}.yaml"), *settings]) == 0
+    (summary,) = (tmp_path / "runs" / name).glob("*/summary.json")
+    found = json.loads(summary.read_text())
+    assert set(found["retrieval"]) == set(stores["retrieval"])
+    assert set(found["transfer"]) == set(stores["transfer"])
+
+
+def _smallest(store):
+    return "-".join([store.split("-")[0], "4", *store.split("-")[2:]])
+
+
+def test_a_difference_is_a_finding_only_beyond_two_standard_errors():
+    assert study_tables.verdict([30.0, 31.0, 32.0], [20.0, 21.0, 22.0]) == "holds"
+    assert study_tables.verdict([20.0, 21.0, 22.0], [30.0, 31.0, 32.0]) == "**does not hold**"
+    # Means 1 apart, each with a standard deviation of 1: the standard error of the difference is 0.82.
+    assert study_tables.verdict([30.0, 31.0, 32.0], [29.0, 30.0, 31.0]) == "within the spread"
+
+
+def told(**changes):
+    """What a study of two seeds would have found; mAP 10 and 12 wherever ``changes`` gives a network nothing else."""
+    networks = ["ognet", "position_graph", "no_gate", "small", "image", "visible", "deep", "deep_no_short_cut"]
+    networks += ["dgcnn", "pointnet2_ssg", "pointnet2_msg", "shufflenetv2", "mobilenetv2"]
+    wanted = [(name, "ce", 8, "plaza") for name in networks] + [("ognet", "circle", 8, "plaza")]
+    wanted += [("ognet", "ce", k, "plaza") for k in (1, 32)]
+    wanted += [("ognet", "ce", 8, domain) for domain in study_tables.DOMAINS[1:]]
+    made = []
+    for network, loss, k, train in wanted:
+        for seed, value in enumerate(changes.get(network, (10.0, 12.0))):
+            numbers = {domain: {"mAP": value, "rank1": 2 * value} for domain in study_tables.DOMAINS}
+            run = {
+                "network": network,
+                "loss": loss,
+                "k": k,
+                "train": train,
+                "seed": seed,
+                "parameters": 400_000,
+                "epochs": 5,
+            }
+            made.append(run | {"numbers": numbers})
+    made += [run | {"epochs": 20} for run in made if run["network"] == "dgcnn"]
+    return {
+        "size": "quick",
+        "k": 8,
+        "epochs": 5,
+        "runs": made,
+        "histogram": {domain: {"mAP": 5.0, "rank1": 9.0} for domain in study_tables.DOMAINS},
+        "densities": [{"trained": 0.5, "seed": seed, "mAP": [[0.25, 7.0 + seed], [0.5, 9.0]]} for seed in (0, 1)],
+        "cost": [{"command": ["ogreid.sweep", "x"], "wall": 120.0, "processor": 180.0, "status": 0}],
+    }
+
+
+def test_a_table_shows_the_mean_and_the_standard_deviation_of_the_seeds():
+    made = study_tables.blocks(told(dgcnn=(50.0, 52.0)))
+    assert "| DGCNN | 0.40 | CE | 102.0 ± 2.8 | 51.0 ± 1.4 |" in made["quick table2"]
+    assert "| OG-Net | 0.40 | CE + Circle |" in made["quick table2"]
+    assert "| trained with 50 % | 7.5 ± 0.7 | 9.0 ± 0.0 |" in made["quick figure8"]
+    assert made["quick longer"].endswith("| DGCNN | 51.0 ± 1.4 | 51.0 ± 1.4 |")
+    assert "| together | 2.0 | 3.0 |" in made["quick cost"]
+
+
+def test_the_claims_are_held_against_the_best_rival():
+    claims = study_tables.blocks(told(pointnet2_ssg=(60.0, 61.0)))["quick claims"]
+    assert "here PointNet++ SSG (Table II) | +21.8 | -49.5 ± 1.1 | **does not hold** |" in claims
+    assert "| the graph helps (Table IV) | +3.8 | +0.0 ± 1.4 | within the spread |" in claims
+
+
+def test_the_figures_show_every_point():
+    drawn = study_tables.drawings(told())
+    assert set(drawn) == {"quick_k", "quick_density"}
+    assert all(f">{k}</text>" in drawn["quick_k"].picture() for k in (1, 8, 32))
+
+
+def test_a_page_without_a_place_for_a_table_is_refused():
+    with pytest.raises(ValueError, match="0 places for quick table1"):
+        study_page.fill("# Study\n", {"quick table1": "| a |"})
+
+
+@pytest.mark.parametrize("kept", sorted((HERE / "docs" / "study").glob("*.json")), ids=lambda path: path.stem)
+def test_the_page_holds_exactly_the_collected_numbers(kept):
+    collected, page = json.loads(kept.read_text()), PAGE.read_text()
+    again = f"python scripts/study_page.py {kept.stem} --collected"
+    assert study_page.fill(page, study_tables.blocks(collected)) == page, again
+    for name, drawing in study_tables.drawings(collected).items():
+        assert (HERE / "docs" / "pictures" / f"study_{name}.svg").read_text() == drawing.picture(), again
