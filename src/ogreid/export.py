@@ -42,6 +42,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise UserError(f"{target}: already there; choose another place, or remove it first")
     if asked.checkpoint and asked.to:
         raise UserError("--checkpoint is a run already; --to takes a released folder (--published)")
+    if asked.program and not target.parent.is_dir():
+        raise UserError(f"{target}: its folder does not exist; make it or choose another --program")
     if asked.batch < 1:
         raise UserError(f"--batch {asked.batch}: expected 1 or more")
     from ogreid import exporting
