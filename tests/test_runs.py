@@ -1,10 +1,13 @@
 """Run folders: made once, found again, never half-written."""
 
 import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
-from ogreid import config, runs
+from ogreid import config, locks, runs, training
 from ogreid.errors import UserError
 
 
@@ -77,3 +80,29 @@ def test_the_tracking_id_belongs_to_the_folder(experiment):
 def test_provenance_names_versions():
     found = runs.provenance()
     assert found["torch"].split("+")[0].count(".") == 2 and found["git"]
+
+
+def test_two_fits_never_write_to_one_folder(experiment, monkeypatch):
+    run = runs.start_run(experiment, "20260101-120000")
+    lock = runs.hold(run)
+    monkeypatch.setattr(runs, "PATIENCE", 0.1)
+    with pytest.raises(UserError, match="another process trains here; wait for it to end"):
+        training.train(experiment, resume=str(run.folder))
+    monkeypatch.setenv(runs.STAMP, "20260101-120000")  # two steps of one SLURM job
+    with pytest.raises(UserError, match="another process trains here"):
+        training.train(experiment)
+    assert (run.folder / "experiment.yaml").is_file(), "the folder is the other one's"
+    locks.release(run.lock, lock)
+    locks.release(run.lock, runs.hold(run))
+    assert not run.lock.exists()
+
+
+def test_runs_that_start_in_the_same_moment_get_a_folder_each(experiment):
+    start, root = threading.Barrier(8), Path(experiment.runs.root) / experiment.name
+
+    def stamp(_):
+        start.wait()
+        return runs._free_stamp(root, experiment.seed)
+
+    with ThreadPoolExecutor(8) as pool:
+        assert len(set(pool.map(stamp, range(8)))) == 8

@@ -9,21 +9,23 @@ import json
 import os
 import platform
 import subprocess
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from omegaconf import OmegaConf
 
-from ogreid import config, foreign
+from ogreid import config, foreign, locks
 from ogreid.config import Experiment
 from ogreid.errors import UserError
 
 __all__ = ["Run", "open_run", "provenance", "start_run", "write_atomically"]
 
+PATIENCE = 15  # seconds
 STAMP = "OGREID_STAMP"
 """Set by the first process of a run, so that every process of it writes to the same folder."""
 
@@ -38,6 +40,11 @@ class Run:
     def checkpoints(self) -> Path:
         """Folder of ``best.ckpt`` and ``last.ckpt``."""
         return self.folder / "checkpoints"
+
+    @property
+    def lock(self) -> Path:
+        """Held by the process that trains here."""
+        return self.folder / "lock"
 
     @property
     def last(self) -> Path:
@@ -102,6 +109,26 @@ def start_run(experiment: Experiment, stamp: str) -> Run:
     except OSError as error:
         raise UserError(f"{folder}: cannot be written ({error.strerror}); choose another with runs.root=...") from error
     return Run(folder)
+
+
+def hold(run: Run) -> IO[bytes]:
+    """The run's lock, for ``locks.release``: two fits never write to one folder.
+
+    Raises:
+        UserError: another process trains here, or the folder cannot be written.
+    """
+    # The loader's workers inherit the lock, and those of a run that was killed see only after some seconds that it was.
+    for _ in range(int(10 * PATIENCE) + 1):
+        try:
+            file = locks.held(run.lock)
+        except OSError as error:
+            raise UserError(
+                f"{run.folder}: cannot be written ({error.strerror}); copy the run to go on with it"
+            ) from error
+        if file is not None:
+            return file
+        time.sleep(0.1)
+    raise UserError(f"{run.folder}: another process trains here; wait for it to end, or start a run of its own")
 
 
 def new_stamp(experiment: Experiment) -> str:

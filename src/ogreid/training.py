@@ -15,7 +15,7 @@ import numpy as np
 from lightning.pytorch.callbacks import Callback, LearningRateMonitor
 from rich.console import Console
 
-from ogreid import processes, runs
+from ogreid import locks, processes, runs
 from ogreid.callbacks.averaging import TailAveraging
 from ogreid.callbacks.embeddings import KeepEmbeddings
 from ogreid.callbacks.keeping import KeepBest, KeepLast
@@ -66,7 +66,9 @@ def train(experiment: Experiment, resume: str | None = None) -> Run:
     silence()
     check_trainer(experiment)
     run = runs.open_run(resume) if resume else runs.start_run(experiment, runs.new_stamp(experiment))
+    lock = None
     try:
+        lock = runs.hold(run) if processes.rank() == 0 else None
         with _log_to(run.folder / "log.txt") if processes.rank() == 0 else nullcontext():
             log.debug("%s: %s", "resumed" if resume else "started", experiment.name)
             with _told_in_one_line(experiment, run):
@@ -82,10 +84,12 @@ def train(experiment: Experiment, resume: str | None = None) -> Run:
             raise SystemExit(0) from None  # the first process says it for all
         raise
     except UserError:
-        if resume is None and processes.rank() == 0 and not run.checkpoints.exists():
+        if resume is None and lock is not None and not run.checkpoints.exists():
             shutil.rmtree(run.folder, ignore_errors=True)  # nothing came of it
         raise
     finally:
+        if lock is not None:
+            locks.release(run.lock, lock)
         os.environ.pop(runs.STAMP, None)  # it belongs to this run; another one in this process gets its own
     return run
 
