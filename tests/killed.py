@@ -1,9 +1,8 @@
-"""Runs of the fit door that are killed, asked to stop, or meet a full disk or a bad number where a test wants it.
+"""Runs of the fit door that get a signal where a test wants it.
 
 One process imports everything once; each run is a fork of it, so that a real SIGKILL costs no new start.
 """
 
-import errno
 import json
 import os
 import signal
@@ -12,6 +11,14 @@ import subprocess
 import sys
 import traceback
 from pathlib import Path
+
+SIGNALS = {
+    "kill": [signal.SIGKILL],
+    "term": [signal.SIGTERM],
+    "interrupt": [signal.SIGINT],
+    "interrupt twice": [signal.SIGINT, signal.SIGINT],
+    "requeue": [signal.SIGUSR1],
+}
 
 
 class Runs:
@@ -26,25 +33,26 @@ class Runs:
             [sys.executable, __file__], env=kept, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
 
-    def fit(self, *arguments, faults=(), processes=1, **environment):
+    def fit(self, *arguments, faults=(), only_rank=None, processes=1, **environment):
         """Call the door; ``faults`` are (kind, when) as in `plant`. Returns (the exit status, what was said).
 
         A process that was killed has a negative status, the number of the signal; several processes have a list.
         """
         said = self.place / "said.txt"
         job = {"arguments": arguments, "faults": faults, "processes": processes, "environment": environment}
+        job |= {"only_rank": only_rank}
         self.server.stdin.write(json.dumps(job | {"place": str(self.place), "said": str(said)}) + "\n")
         self.server.stdin.flush()
         statuses = json.loads(self.server.stdout.readline())
         return statuses if processes > 1 else statuses[0], said.read_text()
 
     def close(self):
-        self.server.stdin.close()
-        self.server.wait()
+        with self.server:  # closes its pipes and waits for it
+            pass
 
 
 def plant(kind, when):
-    """Let something happen in the ``when``-th call (from 0) of a step, a validation step or a writing to the disk."""
+    """Send the signals of ``kind`` in the ``when``-th step (from 0), or ``in validation`` or ``in writing``."""
     from ogreid.module import ReidModule
 
     place, name = (ReidModule, "validation_step") if "validation" in kind else (ReidModule, "training_step")
@@ -55,17 +63,9 @@ def plant(kind, when):
     def planted(*arguments):
         nonlocal count
         count += 1
-        if count - 1 != when:
-            return original(*arguments)
-        if kind.startswith("full disk"):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        if kind == "nan":
-            return original(*arguments) * float("nan")
         # In the middle of a step: its forward is done, its gradient is not; of a writing: the file is not renamed.
         done = original(*arguments)
-        for number in {"kill": [signal.SIGKILL], "term": [signal.SIGTERM], "interrupt": [signal.SIGINT]}.get(
-            kind.split(" in ")[0], [signal.SIGINT] * 2
-        ):
+        for number in SIGNALS[kind.split(" in ")[0]] if count - 1 == when else ():
             os.kill(os.getpid(), number)
         return done
 
@@ -90,7 +90,7 @@ def _fork(job, rank, port):
     try:
         from ogreid import doors, fit
 
-        for kind, when in job["faults"]:
+        for kind, when in job["faults"] if job["only_rank"] in (None, rank) else ():
             plant(kind, when)
         doors.run(lambda _: fit.main(job["arguments"]))
     except SystemExit as left:

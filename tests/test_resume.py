@@ -1,6 +1,8 @@
 """A run that was killed, stopped, or met a full disk or a bad number, goes on to the same bits as one that was not."""
 
 import csv
+import os
+import random
 import signal
 
 import pytest
@@ -114,7 +116,7 @@ def test_a_run_killed_inside_an_epoch_goes_on_to_the_same_bits(place, start, who
 @pytest.mark.thorough
 @pytest.mark.parametrize(
     ("fault", "when"),
-    [("kill", 0), ("kill in validation", 1), ("kill in writing", 3), ("kill in writing", 9), ("kill in validation", 5)],
+    [("kill", 0), ("kill in validation", 1), ("kill in writing", 3), ("kill in writing", 9), ("kill in validation", 3)],
 )
 def test_a_kill_before_the_first_checkpoint_in_a_validation_or_while_writing_loses_nothing(
     place, start, whole, fault, when
@@ -128,3 +130,105 @@ def test_a_kill_before_the_first_checkpoint_in_a_validation_or_while_writing_los
     go_on(start, run)
     assert not list(run.checkpoints.glob("*.part"))
     assert_same_end(run, whole)
+
+
+@pytest.mark.thorough
+def test_sigterm_saves_and_leaves_with_status_0_and_the_command_to_go_on(place, start, whole):
+    status, said = begin(start, "preempted", "data.workers=1", faults=[("term", 5)])
+    run = only(place, "preempted")
+    assert status == 0
+    assert f"stopped, and saved in {run.last.relative_to(place)}" in said
+    assert f"go on with: python -m ogreid.fit --resume {run.folder.relative_to(place)}" in said
+    assert torch.load(run.last, weights_only=True)["global_step"] == 6  # the step was finished
+    go_on(start, run)
+    assert_same_end(run, whole)
+
+
+@pytest.mark.thorough
+def test_ctrl_c_saves_once_and_leaves_at_once_when_it_comes_again(place, start, whole):
+    status, said = begin(start, "interrupted", faults=[("interrupt in validation", 0)])
+    run = only(place, "interrupted")
+    assert status == 130 and "Ctrl-C again leaves at once" in said and "Traceback" not in said
+    assert torch.load(run.last, weights_only=True)["global_step"] == 7  # before the step ahead of the validation
+    status, said = start("--resume", str(run.folder), faults=[("interrupt twice", 3)])
+    assert status == -signal.SIGINT
+    assert torch.load(run.last, weights_only=True)["global_step"] == 10
+    go_on(start, run)
+    assert_same_end(run, whole)
+
+
+@pytest.mark.thorough
+def test_slurm_puts_a_job_back_into_the_queue_and_the_same_command_goes_on(place, start, whole):
+    """Lightning's own re-queueing, at the end of a step; ``scontrol`` is played by a script."""
+    (place / "bin").mkdir()
+    (place / "bin" / "scontrol").write_text(f'#!/bin/sh\necho "$@" >> {place}/asked.txt\n')
+    (place / "bin" / "scontrol").chmod(0o755)
+    job = {"SLURM_JOB_ID": "77", "SLURM_JOB_NAME": "reid", "SLURM_NTASKS": "1", "SLURM_NTASKS_PER_NODE": "1"}
+    job |= {"SLURM_PROCID": "0", "SLURM_LOCALID": "0", "SLURM_NODEID": "0"}
+    job |= {"PATH": f"{place}/bin:{os.environ['PATH']}"}
+    status, said = begin(start, "queue", faults=[("requeue", 4), ("term", 5)], **job)
+    run = only(place, "queue")
+    assert status == 0, said
+    assert (place / "asked.txt").read_text() == "requeue 77\n"
+    assert run.folder.name == "job77-0" and not list(run.folder.glob("hpc_ckpt*"))
+    status, said = begin(start, "queue", **job, SLURM_RESTART_COUNT="1")
+    assert status == 0, said
+    assert_same_end(run, whole)
+
+
+@pytest.mark.thorough
+def test_a_run_that_ends_after_so_many_steps_goes_on_exactly_too(place, start, whole):
+    """Lightning counts differently with max_steps: a kill inside an epoch, one at its end, one after the last step."""
+    limit = "trainer.max_steps=14"
+    status, said = begin(start, "limit", limit)
+    assert status == 0, said
+    status, _ = begin(start, "limited", limit, faults=[("kill", 6)])
+    run = only(place, "limited")
+    assert status == -signal.SIGKILL
+    status, _ = start("--resume", str(run.folder), faults=[("kill", 3)])
+    assert torch.load(run.last, weights_only=True)["global_step"] == 8
+    status, _ = start("--resume", str(run.folder), faults=[("kill in validation", 1)])
+    assert status == -signal.SIGKILL  # after the last step, while the average is judged
+    go_on(start, run)
+    assert_same_end(run, only(place, "limit"))
+    # The limit was inside an epoch; without it, the rest of that epoch comes next.
+    go_on(start, run, "trainer.max_steps=-1")
+    for part in ("state_dict", "optimizer_states", "lr_schedulers"):
+        assert same(*(torch.load(each.last, weights_only=True)[part] for each in (run, whole)))
+
+
+TWO = ["trainer.devices=2", "trainer.strategy=ddp", "data.batch=2"]
+
+
+@pytest.fixture(scope="module")
+def whole_of_two(place, start):
+    statuses, said = begin(start, "whole-2", *TWO, processes=2)
+    assert statuses == [0, 0], said
+    return only(place, "whole-2")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("step", random.Random(8).sample(range(STEPS), 5))
+def test_two_processes_killed_at_any_step_go_on_to_the_same_bits(place, start, whole_of_two, step):
+    root = f"two-{step}"
+    statuses, said = begin(start, root, *TWO, faults=[("kill", step)], processes=2)
+    assert statuses == [-signal.SIGKILL] * 2, said
+    go_on(start, only(place, root), processes=2)
+    assert_same_end(only(place, root), whole_of_two)
+
+
+@pytest.mark.slow
+def test_two_processes_stop_together_where_one_is_asked_to(place, start, whole_of_two):
+    statuses, said = begin(start, "two-asked", *TWO, faults=[("term", 5)], only_rank=1, processes=2)
+    assert statuses == [0, 0] and said.count("go on with: python -m ogreid.fit --resume") == 1, said
+    go_on(start, only(place, "two-asked"), processes=2)
+    assert_same_end(only(place, "two-asked"), whole_of_two)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("step", range(STEPS))
+def test_a_run_killed_at_any_step_goes_on_to_the_same_bits(place, start, whole, step):
+    status, said = begin(start, f"any-{step}", faults=[("kill", step)])
+    assert status == -signal.SIGKILL, said
+    go_on(start, only(place, f"any-{step}"))
+    assert_same_end(only(place, f"any-{step}"), whole)

@@ -1,6 +1,7 @@
 """A whole run on tiny clouds: it learns, writes its folder, goes on where it stopped, and its checkpoint is plain."""
 
 import csv
+import errno
 import json
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from lightning.pytorch.strategies import DDPStrategy
 
 from ogreid import checkpoint, config, fit, runs, trainers
 from ogreid.errors import UserError
+from ogreid.module import ReidModule
 
 TINY = [
     "data.points=64",
@@ -150,10 +152,46 @@ def test_averaging_ends_with_weights_of_its_own(place):
     assert set(summary["last"]) == {"tiny"} and checkpoint.restore(made.folder).path == made.average
 
 
+@pytest.mark.filterwarnings("ignore:This DataLoader will create 3 worker processes")  # where there are fewer cores
 def test_the_same_seed_gives_the_same_weights_whatever_the_workers(place):
+    one, *others = (
+        torch.load(run("trainer.max_epochs=1", "loss.dropout=0.5", f"data.workers={workers}").last, weights_only=True)
+        for workers in (0, 1, 3)
+    )
+    for other in others:
+        assert all(torch.equal(value, other["state_dict"][name]) for name, value in one["state_dict"].items())
+
+
+@pytest.fixture
+def forgiving():
+    """Lightning leaves torch strict; later tests are not."""
+    yield
+    torch.use_deterministic_algorithms(False)
+
+
+def test_a_deterministic_training_needs_nothing_else_on_a_cpu(place, forgiving):
     one = torch.load(run("trainer.max_epochs=1").last, weights_only=True)["state_dict"]
-    two = torch.load(run("trainer.max_epochs=1", "data.workers=2").last, weights_only=True)["state_dict"]
-    assert all(torch.equal(one[name], two[name]) for name in one)
+    strict = torch.load(run("trainer.max_epochs=1", "trainer.deterministic=true").last, weights_only=True)["state_dict"]
+    assert torch.are_deterministic_algorithms_enabled()
+    assert all(torch.equal(one[name], strict[name]) for name in one)
+
+
+def test_an_operation_that_cannot_be_deterministic_is_named(place, forgiving, monkeypatch):
+    def step(*_):
+        raise RuntimeError("cumsum_cuda_kernel does not have a deterministic implementation, but you set ...")
+
+    monkeypatch.setattr(ReidModule, "training_step", step)
+    with pytest.raises(UserError, match=r"^trainer.deterministic=true: cumsum_cuda_kernel has no deterministic"):
+        run("trainer.max_epochs=1", "trainer.deterministic=true")
+
+
+def test_a_disk_that_is_full_of_other_things_is_one_line_too(place, monkeypatch):
+    def step(*_):
+        raise OSError(errno.ENOSPC, "No space left on device", "metrics.csv")
+
+    monkeypatch.setattr(ReidModule, "training_step", step)
+    with pytest.raises(UserError, match=r"^metrics.csv: cannot be written \(No space left on device\); make room"):
+        run("trainer.max_epochs=1")
 
 
 def test_a_fast_dev_run_touches_everything_and_says_that_it_is_partial(place):

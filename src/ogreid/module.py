@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ogreid.batch import CloudBatch
 from ogreid.config import Optimiser
+from ogreid.errors import NotFinite
 from ogreid.losses import ReidLoss
 
 __all__ = ["ReidModule", "embed_views"]
@@ -46,7 +47,11 @@ class ReidModule(L.LightningModule):
     def training_step(self, batch: CloudBatch, batch_idx: int) -> Tensor:
         """The loss terms, summed and ramped."""
         assert self.loss is not None
-        terms = self.loss(self(batch.xyz, batch.rgb), batch.identity)
+        try:
+            terms = self.loss(self(batch.xyz, batch.rgb), batch.identity)
+        except NotFinite:
+            # Met on the way, by an operation that refuses it: the loss is what it would have been without the refusal.
+            return torch.nan * torch.stack([parameter.sum() for parameter in self.parameters()]).sum()
         total = torch.stack(list(terms.values())).sum()
         logged = {"train/loss": total} | {f"train/{name}": value for name, value in terms.items()}
         # sync_dist: the mean over all processes, not what the first one saw.

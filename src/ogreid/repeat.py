@@ -3,9 +3,10 @@
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from ogreid import doors
-from ogreid.errors import UserError
+from ogreid.errors import NotFinite, UserError
 
 
 def parser() -> doors.Parser:
@@ -21,8 +22,6 @@ def parser() -> doors.Parser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Restore the network as it was before the step, give it the batch, say what comes out."""
     asked = parser().parse_args(argv)
-    import torch
-
     from ogreid import checkpoint
     from ogreid.batch import CloudBatch
     from ogreid.callbacks.numbers import first_not_finite
@@ -41,13 +40,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         seed_step(bad["seed"], bad["epoch"], bad["batch"], rank)
         first = first_not_finite(module, batch)
         seed_step(bad["seed"], bad["epoch"], bad["batch"], rank)
-        assert module.loss is not None
-        with torch.no_grad():
-            terms = module.loss(module(batch.xyz, batch.rgb), batch.identity)
-        told = ", ".join(f"{name} {float(value):.6g}" for name, value in terms.items())
+        told = _loss(module, batch)
         sys.stdout.write(f"process {rank}, epoch {bad['epoch']}, batch {bad['batch']}: {told}\nfirst: {first}\n")
     sys.stdout.write("".join(f"  {cloud}\n" for cloud in bad["clouds"]))
     return 0
+
+
+def _loss(module: Any, batch: Any) -> str:  # noqa: ANN401 - what torch would have to be imported for
+    """Every term of the loss, or who refused to go on."""
+    try:
+        terms = module.loss(module(batch.xyz, batch.rgb), batch.identity)
+    except NotFinite as refused:
+        return str(refused)
+    return ", ".join(f"{name} {float(value):.6g}" for name, value in terms.items())
 
 
 if __name__ == "__main__":

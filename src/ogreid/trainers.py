@@ -78,7 +78,6 @@ def make_trainer(experiment: Experiment, callbacks: list[Callback], **more: Any)
     how = experiment.trainer
     settings: dict[str, Any] = dict(
         max_epochs=how.max_epochs,
-        max_steps=how.max_steps,
         max_time=how.max_time,
         accelerator=how.accelerator,
         devices=int(how.devices) if how.devices.lstrip("-").isdigit() else how.devices,

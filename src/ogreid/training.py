@@ -19,9 +19,9 @@ from ogreid import locks, processes, runs
 from ogreid.callbacks.averaging import TailAveraging
 from ogreid.callbacks.embeddings import KeepEmbeddings
 from ogreid.callbacks.keeping import KeepBest, KeepLast
-from ogreid.callbacks.numbers import NotFinite, WatchNumbers
+from ogreid.callbacks.numbers import BadStep, WatchNumbers
 from ogreid.callbacks.pictures import Pictures
-from ogreid.callbacks.preemption import Stopped, StopWhenAsked
+from ogreid.callbacks.preemption import StopAfter, Stopped, StopWhenAsked
 from ogreid.callbacks.progress import Making, ReidProgress
 from ogreid.callbacks.randomness import SeedEachStep
 from ogreid.callbacks.record import Record
@@ -79,7 +79,12 @@ def train(experiment: Experiment, resume: str | None = None) -> Run:
             raise SystemExit(0) from None
         log.warning("stopped, and saved in %s; go on with: python -m ogreid.fit --resume %s", run.last, run.folder)
         raise
-    except NotFinite:
+    except SystemExit as left:
+        # Lightning makes status 1 of a Ctrl-C that comes before the first step or after the last one.
+        if isinstance(left.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from None
+        raise
+    except BadStep:
         if processes.rank():
             raise SystemExit(0) from None  # the first process says it for all
         raise
@@ -189,6 +194,7 @@ def _callbacks(experiment: Experiment, run: Run, identities: int) -> list[Callba
             run.checkpoints, experiment.seed, experiment.trainer.skip_bad_steps, people=experiment.runs.pictures
         ),
         StopWhenAsked(keep),
+        StopAfter(experiment.trainer.max_steps),
         *_best(experiment, run),
         keep,
         Throughput(),

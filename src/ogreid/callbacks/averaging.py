@@ -58,10 +58,8 @@ class TailAveraging(WeightAveraging):
         self._copy_average_to_current(pl_module)
         data = trainer.datamodule  # type: ignore[attr-defined]  # set by Lightning where a data module is given
         assert isinstance(data, ReidDataModule)
-        batches = islice(_batches(data, pl_module.device), int(trainer.num_training_batches))
-        trainer.training = True  # augmented, as the statistics of training are
-        update_bn(batches, _Embed(pl_module))
-        trainer.training = False
+        batches = _batches(data, trainer.max_epochs or 0, pl_module.device)
+        update_bn(islice(batches, int(trainer.num_training_batches)), _Embed(pl_module))
 
     def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
         """``state_dict`` stays the current weights; the average travels beside it."""
@@ -86,8 +84,12 @@ class _Embed(nn.Module):
         return embedding
 
 
-def _batches(data: ReidDataModule, device: torch.device) -> Iterator[list[CloudBatch]]:
-    """One epoch of training batches on the device, each as a list because ``update_bn`` takes its first member."""
-    for batch in data.train_dataloader():
+def _batches(data: ReidDataModule, epoch: int, device: torch.device) -> Iterator[list[CloudBatch]]:
+    """One more epoch, augmented as in training; each batch is a list because ``update_bn`` takes its first member.
+
+    The epoch after the last one, by its number and not by what the loops count: the same for a run that was stopped on
+    its last step and resumed.
+    """
+    for step, batch in enumerate(data.training_loader(epoch)):
         moved = CloudBatch(*(part.to(device, non_blocking=True) for part in batch))
-        yield [data.on_after_batch_transfer(moved, 0)]
+        yield [data.augmented(moved, epoch, step)]

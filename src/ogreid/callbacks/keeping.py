@@ -28,7 +28,7 @@ class KeepLast(Checkpoint):
 
     def __init__(self, path: Path, every: int) -> None:
         self.path, self.every = path, every
-        self.inside = False
+        self.inside = self.cut = False
         self.steps_per_epoch: int | None = None
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -54,8 +54,10 @@ class KeepLast(Checkpoint):
             self.save_inside(trainer, batch_idx)
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """After the validation, if there was one."""
+        """After the validation, if there was one. A limit on steps or time may have cut the epoch short."""
+        self.cut = trainer.fit_loop.batch_idx + 1 < trainer.num_training_batches
         self._save(trainer)
+        self.cut = False
 
     def save_inside(self, trainer: L.Trainer, batch_idx: int) -> None:
         """Save before the step of ``batch_idx``, on all processes.
@@ -73,12 +75,19 @@ class KeepLast(Checkpoint):
             trainer.save_checkpoint(self.path, weights_only=False)
 
     def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Lightning has counted the batch whose step has not begun as fetched; the one who goes on fetches it again."""
-        if self.inside:
-            progress = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]
-            progress["is_last_batch"] = False
-            for count in (progress["total"], progress["current"]):
+        """Inside an epoch the count is that of the steps that were made.
+
+        Lightning has counted the batch whose step has not begun as fetched, and an epoch that is cut short as done.
+        """
+        loops = checkpoint["loops"]["fit_loop"]
+        if self.inside or self.cut:
+            batches = loops["epoch_loop.batch_progress"]
+            batches["is_last_batch"] = False
+            for count in (batches["total"], batches["current"]):
                 count["ready"] = count["completed"]
+        if self.cut:
+            for count in (loops["epoch_progress"]["total"], loops["epoch_progress"]["current"]):
+                count["processed"] = count["completed"]
 
     def state_dict(self) -> dict[str, Any]:
         """Of which epochs the checkpoint is."""

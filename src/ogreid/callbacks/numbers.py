@@ -12,17 +12,17 @@ from torch.nn.utils import get_total_norm
 from ogreid.batch import CloudBatch
 from ogreid.callbacks.randomness import seed_step
 from ogreid.data.datamodule import ReidDataModule
-from ogreid.errors import UserError
+from ogreid.errors import NotFinite
 from ogreid.processes import all_rows, everyone, largest
 
-__all__ = ["NotFinite", "WatchNumbers", "first_not_finite"]
+__all__ = ["BadStep", "WatchNumbers", "first_not_finite"]
 
 log = logging.getLogger(__name__)
 
 _SHOWN = 4
 
 
-class NotFinite(UserError):
+class BadStep(NotFinite):
     """Training met a loss or a gradient that is not finite. Every process raises it at the same step."""
 
 
@@ -69,7 +69,7 @@ class WatchNumbers(L.Callback):
         """Called by Lightning before the gradient is clipped and used.
 
         Raises:
-            NotFinite: a bad step, and no more may be skipped.
+            BadStep: a bad step, and no more may be skipped.
         """
         numbers = [loss.float() for loss in self._losses]
         if trainer.precision != "16-mixed":
@@ -107,13 +107,13 @@ class WatchNumbers(L.Callback):
         place = f"step {trainer.global_step} (epoch {trainer.current_epoch}, batch {number})"
         return f"{place}: {min(everyones, key=lambda one: one[0])[1]}"
 
-    def _kept(self, trainer: L.Trainer, told: str) -> NotFinite:
+    def _kept(self, trainer: L.Trainer, told: str) -> BadStep:
         path = self.folder / f"bad-step-{trainer.global_step}.ckpt"
         trainer.save_checkpoint(path, weights_only=False)
         if not self.people:
             again = f"python -m ogreid.fit --resume {self.folder.parent} runs.pictures=true"
-            return NotFinite(f"{told}; kept in {path} without its clouds (runs.pictures=false); to keep them: {again}")
-        return NotFinite(f"{told}; kept with its batch, repeat it: python -m ogreid.repeat {path}")
+            return BadStep(f"{told}; kept in {path} without its clouds (runs.pictures=false); to keep them: {again}")
+        return BadStep(f"{told}; kept with its batch, repeat it: python -m ogreid.repeat {path}")
 
     def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
         """The batch goes into the file of a bad step, and of no other."""
@@ -156,6 +156,8 @@ def first_not_finite(module: L.LightningModule, batch: CloudBatch) -> str:
     try:
         with torch.enable_grad(), torch.compiler.set_stance("force_eager"):
             terms = module.loss(module(batch.xyz, batch.rgb), batch.identity)  # type: ignore[operator]
+    except NotFinite as refused:
+        found.append(str(refused))  # by an operation that follows the module, unless that was found already
     finally:
         for handle in handles:
             handle.remove()

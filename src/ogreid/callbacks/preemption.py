@@ -14,7 +14,7 @@ from ogreid.batch import CloudBatch
 from ogreid.callbacks.keeping import KeepLast
 from ogreid.processes import largest
 
-__all__ = ["StopWhenAsked", "Stopped"]
+__all__ = ["StopAfter", "StopWhenAsked", "Stopped"]
 
 _NOTHING, _REQUEUE, _INTERRUPT, _TERMINATE = range(4)
 """What was asked; of several things the largest is done."""
@@ -31,6 +31,32 @@ class Stopped(SystemExit):
 
     def __init__(self, asked: int) -> None:
         super().__init__(0 if asked == _TERMINATE else 130)
+
+
+class StopAfter(L.Callback):
+    """``trainer.max_steps``.
+
+    Not left to Lightning: where it knows of such a limit it counts in another way on resume, and a run that goes on
+    from the end of an epoch takes the order of the clouds of the epoch after the next (2.6).
+
+    Args:
+        steps: of the optimiser; -1 for no limit.
+    """
+
+    def __init__(self, steps: int) -> None:
+        self.steps = steps
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """A resumed run may be at its end already."""
+        self._look(trainer)
+
+    def on_train_batch_end(self, trainer: L.Trainer, *_: object) -> None:
+        """After the last step."""
+        self._look(trainer)
+
+    def _look(self, trainer: L.Trainer) -> None:
+        if 0 <= self.steps <= trainer.global_step:
+            trainer.should_stop = True
 
 
 class StopWhenAsked(L.Callback):

@@ -14,13 +14,13 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from ogreid.batch import CloudBatch
-from ogreid.config import Data
+from ogreid.config import Augmentation, Data
 from ogreid.data.catalogue import store_path
 from ogreid.data.clouds import CloudDataset, ResidentClouds
 from ogreid.data.samplers import ORDERS, EvaluationSampler, TrainingSampler
 from ogreid.data.store import Store, scattered
 from ogreid.data.synthetic import ensure_synthetic, parse_synthetic
-from ogreid.data.transforms import draws_for, to_crops, to_network
+from ogreid.data.transforms import Draws, draws_for, to_crops, to_network
 from ogreid.errors import UserError
 
 __all__ = ["ReidDataModule", "RetrievalSet"]
@@ -105,6 +105,10 @@ class ReidDataModule(L.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[CloudBatch]:
         """Whole batches only; the next epoch differs from the last. A resumed run goes on where its checkpoint was."""
+        return self.training_loader(*self._place())
+
+    def training_loader(self, epoch: int, done: int = 0) -> DataLoader[CloudBatch]:
+        """The batches of one epoch, without the first ``done``."""
         assert self.train_set is not None
         data = self.data
         if len(self.train_set) < data.batch * self._world:
@@ -120,7 +124,8 @@ class ReidDataModule(L.LightningDataModule):
             seed=self.seed,
             rank=self._rank,
             world=self._world,
-            **self._place(),
+            epoch=epoch,
+            done=done,
         )
         return self._loader(self.train_set, data.batch, sampler, drop_last=True)
 
@@ -145,16 +150,22 @@ class ReidDataModule(L.LightningDataModule):
         return last or (trainer.current_epoch + 1) % every == 0
 
     def on_after_batch_transfer(self, batch: CloudBatch, dataloader_idx: int) -> CloudBatch:
-        """Centre, select and augment on the device."""
-        how, generator, trainer = None, None, self.trainer
+        """Centre, select and, in training, augment on the device."""
+        trainer = self.trainer
         if trainer is not None and trainer.training:
-            how, step = self.data.augmentation, trainer.fit_loop.total_batch_idx
-            numbers = (self.seed, trainer.current_epoch, step)
-            generator = draws_for(batch.xyz.device, *numbers).part(self._rank, self._world)
+            return self.augmented(batch, trainer.current_epoch, trainer.fit_loop.total_batch_idx)
+        return self._prepared(batch, None, None)
+
+    def augmented(self, batch: CloudBatch, epoch: int, step: int) -> CloudBatch:
+        """A batch on the device as a training step gets it; what is drawn depends on the seed and these numbers."""
+        draws = draws_for(batch.xyz.device, self.seed, epoch, step).part(self._rank, self._world)
+        return self._prepared(batch, self.data.augmentation, draws)
+
+    def _prepared(self, batch: CloudBatch, how: Augmentation | None, draws: Draws | None) -> CloudBatch:
         if self.data.inputs == "crop":
             pixels, width = self._pixels()
-            return to_crops(batch, pixels.to(batch.xyz.device), width, how.mirror if how else 0.0, generator)
-        return to_network(batch, self.points, how, generator, flat=self.data.inputs == "image")
+            return to_crops(batch, pixels.to(batch.xyz.device), width, how.mirror if how else 0.0, draws)
+        return to_network(batch, self.points, how, draws, flat=self.data.inputs == "image")
 
     def _pixels(self) -> tuple[Tensor, int]:
         """Which stored point each pixel is, row by row, and the width of a crop."""
@@ -163,17 +174,17 @@ class ReidDataModule(L.LightningDataModule):
             raise UserError(f"{store.path}: published clouds hold no crops; pack the crops: python -m ogreid.pack NAME")
         return torch.from_numpy(np.argsort(scattered(store.points))), store.manifest.width
 
-    def _place(self) -> dict[str, int]:
+    def _place(self) -> tuple[int, int]:
         """Epoch, and steps done in it, from which Lightning's loops go on.
 
         Not left to ``set_epoch``: Lightning calls that after the loader's workers have begun to fetch.
         """
         if self.trainer is None:
-            return {}
+            return 0, 0
         loop = self.trainer.fit_loop
         done = loop.epoch_loop.batch_progress.current.completed if loop.restarting else 0
         # Lightning declares the counter without the epochs that were processed.
-        return {"epoch": loop.epoch_progress.current.processed, "done": done}  # type: ignore[attr-defined]
+        return loop.epoch_progress.current.processed, done  # type: ignore[attr-defined]
 
     def _training_set(self) -> tuple[CloudDataset, int]:
         stores = [Store.open(store_path(name, Path(self.data.root))) for name in self.data.train]

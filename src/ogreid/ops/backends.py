@@ -7,7 +7,7 @@ from typing import Literal, ParamSpec, TypeVar, get_args
 import torch
 from torch import Tensor
 
-from ogreid.errors import UserError, nearest_names
+from ogreid.errors import NotFinite, UserError, nearest_names
 
 __all__ = ["Backend", "Form", "choose_backend", "outside_graphs", "require_finite"]
 
@@ -76,14 +76,14 @@ def require_finite(operation: str, points: Tensor) -> None:
     """Refuse NaN and infinity on the CPU; on an accelerator the check would cost a host synchronisation.
 
     Raises:
-        UserError: where a coordinate is not finite, with the first cloud and point.
+        NotFinite: where a coordinate is not finite, with the first cloud and point.
     """
     if points.device.type != "cpu" or torch.compiler.is_compiling() or bool(points.sum().isfinite()):
         return
     bad = (~points.isfinite()).nonzero()
     if len(bad):
         cloud, point = bad[0, :2].tolist()
-        raise UserError(
+        raise NotFinite(
             f"{operation}: cloud {cloud}, point {point} is {points[cloud, point].tolist()}; "
             "every coordinate must be finite: pack the set again or drop this cloud"
         )
