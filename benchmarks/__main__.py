@@ -1,19 +1,31 @@
-"""Every measurement of operations and training steps, one after another: ``make bench``."""
+"""Every measurement of operations, training steps and the pipeline, one after another: ``make bench``.
 
+python -m benchmarks [--quick]
+
+About half an hour on a quiet core; --quick, about eight minutes, leaves out growth and the other networks. Ends in the
+project's goals beside what was found.
+"""
+
+import argparse
 import subprocess
 import sys
 
-RUNS = (
+MEMORY = tuple(("steps", "--memory", form) for form in ("published", "plain", "fused"))
+QUICK = (("operations", "--quick"), ("steps", "--rounds", "3"), *MEMORY, ("pipeline",))
+ALL = (
     ("operations",),
-    ("steps", "--model", "ognet"),
+    ("steps",),
     ("steps", "--model", "ognet_small"),
     ("steps", "--model", "ognet_deep"),
-    *(("steps", "--memory", form) for form in ("published", "plain", "fused")),
+    *MEMORY,
+    ("pipeline",),
 )
 
 
 def main():
-    for script, *options in RUNS:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true")
+    for script, *options in (*(QUICK if parser.parse_args().quick else ALL), ("goals",)):
         print(f"\n=== {script} {' '.join(options)}", flush=True)
         subprocess.run([sys.executable, "-m", f"benchmarks.{script}", *options], check=True)
 

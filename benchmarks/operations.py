@@ -1,6 +1,8 @@
-"""What each operation costs: plain, fused and torch-cluster, and as points and neighbours grow.
+"""What each operation costs: plain, fused, torch-cluster and others' libraries; as points, neighbours and clouds grow.
 
-python -m benchmarks.operations [--batch 8] [--threads 1] [--rounds 5]
+python -m benchmarks.operations [--threads 1] [--rounds 5] [--quick]
+
+torch-cluster (`make cluster`) and torch-quickfps (`pip install torch-quickfps`) are measured where they are installed.
 
 Ratios are of CPU time: on a busy machine wall time says little. Clouds are body-like: half a cylinder, half a plane.
 """
@@ -33,11 +35,22 @@ def clouds(batch, points, seed=0):
     return both[:, torch.randperm(points, generator=generator)].contiguous()
 
 
+def installed(package):
+    return importlib.util.find_spec(package) is not None
+
+
+FORMS = ["plain", "fused"] + ["cluster"] * installed("torch_cluster")
+
+
 def sampling(batch, points, count):
-    """Farthest points."""
+    """Farthest points: a loop in torch, ours, torch-cluster, torch-quickfps; all from the first point."""
     xyz = clouds(batch, points)
-    forms = ["plain", "fused"] + ["cluster"] * (importlib.util.find_spec("torch_cluster") is not None)
-    return {form: lambda form=form: farthest_points(xyz, count, backend=form) for form in forms}
+    variants = {form: lambda form=form: farthest_points(xyz, count, backend=form) for form in FORMS}
+    if installed("torch_quickfps"):
+        from torch_quickfps import sample_idx
+
+        variants["torch-quickfps"] = lambda: sample_idx(xyz, count, start_idx=0)
+    return variants
 
 
 def neighbours(batch, points, k, channels=3):
@@ -45,8 +58,7 @@ def neighbours(batch, points, k, channels=3):
     from scipy.spatial import cKDTree
 
     space = clouds(batch, points) if channels == 3 else torch.randn(batch, points, channels)
-    forms = ["plain", "fused"] + ["cluster"] * (importlib.util.find_spec("torch_cluster") is not None)
-    variants = {form: lambda form=form: nearest(space, k, backend=form) for form in forms}
+    variants = {form: lambda form=form: nearest(space, k, backend=form) for form in FORMS}
     return {**variants, "scipy k-d tree": lambda: [cKDTree(cloud).query(cloud, k) for cloud in space.numpy()]}
 
 
@@ -71,29 +83,46 @@ def convolution(batch, points, channels, width, k):
     return {**runs, **{form: lambda layer=layer: step(layer, layer) for form, layer in layers.items()}}
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--rounds", type=int, default=5)
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    batch = options.batch
-    plan = {
-        f"farthest points, {batch} x 4096 -> 768": sampling(batch, 4096, 768),
-        f"k nearest, {batch} x 4096 x 3, k 20": neighbours(batch, 4096, 20),
-        f"k nearest, {batch} x 192 x 259, k 20": neighbours(batch, 192, 20, 259),
-        f"three balls, {batch} x 768 in 4096": groups(batch, 4096, 768),
+def asked_by_the_network():
+    """Title -> variants, at the sizes of OG-Net."""
+    return {
+        "farthest points, 8 x 4096 -> 768": sampling(8, 4096, 768),
+        "k nearest, 8 x 4096 x 3, k 20": neighbours(8, 4096, 20),
+        "k nearest, 8 x 192 x 259, k 20": neighbours(8, 192, 20, 259),
+        "three balls, 8 x 768 in 4096": groups(8, 4096, 768),
         **{
             f"EdgeConv, 4 x {points}, {a} -> {b}, k 20": convolution(4, points, a, b, 20)
             for points, a, b in ((4096, 3, 64), (768, 64, 128), (384, 128, 256), (192, 256, 512))
         },
-        **{f"k nearest, {batch} x {points} x 3, k 20": neighbours(batch, points, 20) for points in (1024, 8192)},
-        **{f"k nearest, {batch} x 4096 x 3, k {k}": neighbours(batch, 4096, k) for k in (4, 64)},
     }
+
+
+def grown():
+    """Title -> variants: more points, more neighbours, more clouds."""
+    sizes = (1024, 2048, 4096, 8192)
+    return {
+        **{f"farthest points, 4 x {points} -> 768": sampling(4, points, 768) for points in sizes},
+        **{f"k nearest, 4 x {points} x 3, k 20": neighbours(4, points, 20) for points in sizes},
+        **{f"three balls, 4 x 768 in {points}": groups(4, points, 768) for points in sizes},
+        **{f"k nearest, 4 x 4096 x 3, k {k}": neighbours(4, 4096, k) for k in (4, 8, 16, 32, 64)},
+        **{f"EdgeConv, 4 x 768, 64 -> 128, k {k}": convolution(4, 768, 64, 128, k) for k in (4, 8, 16, 32, 64)},
+        **{f"k nearest, {batch} x 4096 x 3, k 20": neighbours(batch, 4096, 20) for batch in (1, 2, 16)},
+        **{f"EdgeConv, {batch} x 768, 64 -> 128, k 20": convolution(batch, 768, 64, 128, 20) for batch in (1, 2, 16)},
+    }
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--quick", action="store_true", help="only what the network asks for; three rounds")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    torch.manual_seed(0)
+    plan = asked_by_the_network() if options.quick else {**asked_by_the_network(), **grown()}
     report = {}
     for title, variants in plan.items():
-        report[title] = alternate(variants, options.rounds)
+        report[title] = alternate(variants, min(options.rounds, 3) if options.quick else options.rounds)
         against = "published" if "published" in variants else "plain"
         print(*table(title, report[title], against), sep="\n", flush=True)
     print("\nwritten:", save("operations", {"operations": report}))

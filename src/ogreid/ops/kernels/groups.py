@@ -17,7 +17,11 @@ TILE = 64
 """Rows worked on together: members of one or of several groups, few enough to stay in the cache."""
 
 # Arrays are copied in loops: `a[:] = b` compiles numba's error message for unequal shapes, seconds for each place.
-_jit = njit(nogil=True, cache=True, fastmath=FAST, error_model="numpy")
+_jit = njit(nogil=True, cache=True, fastmath=FAST, error_model="numpy", no_cfunc_wrapper=True)
+# For what only compiled code calls: no entry from Python is compiled, which takes a tenth off the first compilation.
+_inner = njit(
+    nogil=True, cache=True, fastmath=FAST, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True
+)
 
 
 @_jit
@@ -42,7 +46,7 @@ def sum_members(points, centres, index, start, stop, sums):
             second[c] += squared[c]
 
 
-@_jit
+@_inner
 def _workspace(rows, channels, inner, kind):
     """Buffers of one tile: raw and normal members, hidden swish with a column of ones, its slope, door, passed, bits.
 
@@ -55,14 +59,14 @@ def _workspace(rows, channels, inner, kind):
     return raw, normal, hidden, slope, door, passed, np.empty(rows * max(channels, inner), np.int32)
 
 
-@_jit
+@_inner
 def _room_for_tile(members, kind):
     """Point and multiplicity of each row of a tile, and the first row of each of its groups, the end behind them."""
     rows = max(TILE, members)
     return np.empty(rows, np.int64), np.empty(rows, kind), np.empty(rows + 1, np.int64)
 
 
-@_jit
+@_inner
 def _fill_tile(index, group, stop, tile):
     """Take the members of whole groups from ``group`` on, each once; how many groups, and how many rows.
 
@@ -89,14 +93,14 @@ def _fill_tile(index, group, stop, tile):
     return taken, rows
 
 
-@_jit
+@_inner
 def _first_rows(space, rows):
     """What :func:`_workspace` made, as far as ``rows``."""
     raw, normal, hidden, slope, door, passed, bits = space
     return raw[:rows], normal[:rows], hidden[:rows], slope[:rows], door[:rows], passed[:rows], bits
 
 
-@_jit
+@_inner
 def _open(points, centres, tile, factor, shift, gate, space):
     """One tile as far as what passes the gate: fills ``space`` (see :func:`_first_rows`); ``centres`` are its own."""
     raw, normal, hidden, slope, door, passed, bits = space
@@ -180,7 +184,7 @@ def group_forward(points, centres, index, factor, shift, gate, weight, counted, 
             squares[:] = 0
 
 
-@_jit
+@_inner
 def _largest_of_groups(mapped, begins, where, most, slot):
     """The largest row of each group of a tile, channel by channel, and which of the group's members it is."""
     for m in range(len(most)):
@@ -219,7 +223,7 @@ def group_backward(points, centres, index, factor, shift, gate, weight, kernel, 
     space = _workspace(len(times), channels, len(gate[0]), points.dtype)
     whole_back, turned = np.empty((len(times), channels), points.dtype), np.empty((len(times), channels), points.dtype)
     arrived = np.empty((len(times), len(gate[0])), points.dtype)
-    m = 0
+    m = np.int64(0)  # typed, or `_fill_tile` would be compiled for the constant too
     while m < total:
         taken, rows = _fill_tile(index, m, total, tile)
         here, back, last = _first_rows(space, rows), whole_back[:rows], m + taken
@@ -232,7 +236,7 @@ def group_backward(points, centres, index, factor, shift, gate, weight, kernel, 
         m = last
 
 
-@_jit
+@_inner
 def _to_all(passed, times, kernel, constant, back):
     """What every member gets, as often as it is there."""
     for s in range(len(back)):
@@ -247,7 +251,7 @@ def _to_all(passed, times, kernel, constant, back):
                 row[c] *= times[s]
 
 
-@_jit
+@_inner
 def _to_largest(gradient, slot, begins, weight, passed, back, to_weight):
     """The gradient of a maximum goes to one member for each result, and so does the weight's.
 
@@ -265,7 +269,7 @@ def _to_largest(gradient, slot, begins, weight, passed, back, to_weight):
                     out[c] += value * x[c]
 
 
-@_jit
+@_inner
 def _deal_out(back, raw, centres, tile, factor, to_points, around, to_centres, summed, sums):
     """A tile's gradients, and its members as often as they are there, to all that they reach."""
     near, times, begins = tile
@@ -287,7 +291,7 @@ def _deal_out(back, raw, centres, tile, factor, to_points, around, to_centres, s
             to_centre[c] *= -factor[c]
 
 
-@_jit
+@_inner
 def _through_gate(back, space, gate, turned, arrived, to_reduce, to_reduce_bias, to_expand):
     """Turn the gradient ``back`` of what passed into the gradient of the normal members; add up the gate's own."""
     _, normal, hidden, slope, door, _, _ = space

@@ -20,7 +20,16 @@ LANES = 128
 # Distances keep the plain form's order of additions (no reassociation, no fused multiply-add), so that both forms agree
 # on which side of a radius a point lies. Slices come before each inner loop: an index that starts at 0 is known to be
 # no negative one, and only then is the loop vectorised.
-_jit = njit(nogil=True, cache=True, fastmath={"nnan", "nsz"}, error_model="numpy")
+_jit = njit(nogil=True, cache=True, fastmath={"nnan", "nsz"}, error_model="numpy", no_cfunc_wrapper=True)
+# For what only compiled code calls: no entry from Python is compiled, which takes a tenth off the first compilation.
+_inner = njit(
+    nogil=True,
+    cache=True,
+    fastmath={"nnan", "nsz"},
+    error_model="numpy",
+    no_cpython_wrapper=True,
+    no_cfunc_wrapper=True,
+)
 
 
 @_jit
@@ -55,7 +64,7 @@ def farthest_of_cloud(x, y, z, distance, kept):
         kept[step] = last
 
 
-@_jit
+@_inner
 def _distances(x, y, z, px, py, pz, limit, near):
     """Squared distances of a block to one point into ``near``; how many are below ``limit``."""
     below = 0
@@ -67,7 +76,7 @@ def _distances(x, y, z, px, py, pz, limit, near):
     return below
 
 
-@_jit
+@_inner
 def _insert(value, index, values, indices, count):
     """Put one into a sorted list of at most ``len(values)``; equal values keep their order of arrival."""
     place = min(count, len(values) - 1)
@@ -104,7 +113,7 @@ def nearest_of_leaves(axes, low, high, order, real, start, stop, out):
             counts[i] = 0
             if order[leaf, i] < real:
                 x, y, z = axes[0, leaf, i], axes[1, leaf, i], axes[2, leaf, i]
-                counts[i] = _look(axes, leaf, order, x, y, z, values, indices, i, 0, near)
+                counts[i] = _look(axes, leaf, order, x, y, z, values, indices, i, counts[i], near)
                 for other in range(first, last):
                     if other != leaf:
                         counts[i] = _look(axes, other, order, x, y, z, values, indices, i, counts[i], near)
@@ -136,14 +145,14 @@ def nearest_of_leaves(axes, low, high, order, real, start, stop, out):
                 out[number, place] = indices[i, place]
 
 
-@_jit
+@_inner
 def _limit(values, i, count):
     """Squared distance below which a point is still wanted."""
     k = values.shape[1]
     return values[i, k - 1] if count == k else values.dtype.type(np.inf)
 
 
-@_jit
+@_inner
 def _look(axes, leaf, order, x, y, z, values, indices, i, count, near):
     """Take what is near enough from one leaf into row ``i``, kept in order; how many neighbours there are now."""
     k = values.shape[1]

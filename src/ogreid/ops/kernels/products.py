@@ -15,7 +15,7 @@ __all__ = ["FAST", "add_moments", "add_product", "add_turned_product", "dots", "
 # `reassoc` lets sums over channels be vectorised; their order is fixed when the loop is compiled, so results repeat.
 FAST = {"nnan", "nsz", "contract", "reassoc"}
 # Arrays are copied in loops: `a[:] = b` compiles numba's error message for unequal shapes, seconds for each place.
-_jit = njit(nogil=True, cache=True, fastmath=FAST, error_model="numpy")
+_jit = njit(nogil=True, cache=True, fastmath=FAST, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
 
 _LOG2E = np.float32(1.4426950408889634)
 # 2^f for |f| <= 1/2, Taylor with f ln 2: relative error below 1e-7.
