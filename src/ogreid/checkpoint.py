@@ -133,7 +133,7 @@ def read(path: str | Path) -> dict[str, Any]:
         content = foreign.read_tensors(file)
     except (OSError, ValueError) as error:
         why = " ".join(str(error).split())[:120]
-        raise UserError(f"{file}: not readable as a checkpoint (truncated, or not plain tensors): {why}") from error
+        raise UserError(f"{file}: not readable as a checkpoint: {why}; copy it again, or take another one") from error
     if not isinstance(content, dict) or "ogreid" not in content or "state_dict" not in content:
         raise UserError(f"{file}: not a checkpoint of ogreid; released ones are read by --published FOLDER")
     return content

@@ -9,6 +9,7 @@ import io
 import json
 import math
 import os
+import pickle
 import stat
 import zipfile
 from collections.abc import Callable
@@ -210,9 +211,16 @@ def read_tensors(path: Path) -> Any:  # noqa: ANN401 - what the file holds
     zipped = zipfile.is_zipfile(path)
     if zipped:
         check_archive(path)
+    else:
+        _check_start(path)
     if any(word in _pickled(path, zipped) for word in MADE_LARGE):
         raise ValueError("asks for a bytearray, which no checkpoint holds")
-    held = torch.load(path, map_location="cpu", weights_only=True)
+    try:
+        held = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:  # torch's own words recommend to load it unsafely
+        raise ValueError(
+            "damaged, or more than plain tensors, which is not read because it could run a program"
+        ) from error
     _check_tensors(held, size)
     return held
 
@@ -231,6 +239,16 @@ def _check_tensors(held: object, size: int) -> None:
         elif isinstance(value, dict | list | tuple | set) and id(value) not in met:
             met.add(id(value))
             left += [*value, *value.values()] if isinstance(value, dict) else value
+
+
+def _check_start(path: Path) -> None:
+    """Tell half an archive, and what was never a checkpoint, from the plain pickles of old versions of torch."""
+    with path.open("rb") as file:
+        start = file.read(2)
+    if start == b"PK":
+        raise ValueError("cut off: the end of the archive is missing")
+    if start[:1] != b"\x80":
+        raise ValueError("nothing that torch.save wrote")
 
 
 def _pickled(path: Path, zipped: bool) -> bytes:

@@ -33,6 +33,8 @@ def store_path(name: str, root: Path) -> Path:
             return path
     if parse_synthetic(name) is not None:
         raise UserError(f"no packed {name} in {root}; make it: python -m ogreid.pack {name}")
+    if name in DOMAINS:
+        raise UserError(f"{name} is a synthetic domain; say how many people, like {name}-160")
     if name in BENCHMARKS:
         raise UserError(f"no packed {name} in {root / name}; make it: python -m ogreid.pack {name} --root DIR")
     near = nearest_names(name, [*BENCHMARKS, *_packed(root), *(f"{domain}-160" for domain in DOMAINS)])
