@@ -32,6 +32,8 @@ def test_shards_join_to_the_bytes_of_one_machine(tmp_path, root, rows):
     whole = pack(rows, CropClouds(root), tmp_path / "whole/tiny", name="tiny", benchmark="market")
     for number in (3, 1, 2):
         pack_shard(root, rows, tmp_path / "tiny", number, 3)
+    for left in ("lock", "part", "old"):  # by packs that run, or were killed
+        (tmp_path / f"tiny.shard-1-of-3.{left}").touch()
     merged = merge_shards(tmp_path / "tiny")
     for name in ("manifest.json", "rows.npy", "xyz.npy", "rgb.npy"):
         assert (merged.path / name).read_bytes() == (whole.path / name).read_bytes()

@@ -93,7 +93,7 @@ def _open_shards(target: Path) -> list[Store]:
 
 
 def _unfinished(path: Path) -> bool:
-    return path.name.endswith((".part", ".old"))
+    return path.name.endswith((".part", ".old", ".lock"))
 
 
 def _settings(shard: Store) -> Manifest:
