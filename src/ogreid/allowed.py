@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from math import inf, isfinite
+from typing import Any
 
 from ogreid.errors import nearest_names
 
@@ -124,7 +125,7 @@ def complaint(key: str, value: object) -> str | None:
         key: ``group.key``.
         value: as configured; None ("the variant's own") is never wrong.
     """
-    members = value if isinstance(value, list) else [value]
+    members: list[Any] = value if isinstance(value, list) else [value]
     if key in CHOICES and value is not None and value not in CHOICES[key]:
         return f"{key}: '{value}' is none of its values; {nearest_names(str(value), CHOICES[key])}"
     if key in FILLED and value == []:

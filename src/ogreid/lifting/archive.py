@@ -76,7 +76,7 @@ def _check_opcodes(held: bytes) -> None:
         if opcode.name not in OPCODES:
             raise ValueError(f"opcode {opcode.name}, which no data needs")
         # The unpickler keeps a table as long as the highest number in use.
-        if number > MOST_OPCODES or (opcode.name.endswith("PUT") and int(told) > number):
+        if number > MOST_OPCODES or (opcode.name.endswith("PUT") and int(told or 0) > number):
             raise ValueError(f"opcode {opcode.name} {told}, beyond what its place explains")
 
 
