@@ -82,7 +82,7 @@ def test_a_pointnet_keeps_points_at_every_level():
 
 @pytest.mark.parametrize("name", IMAGES)
 def test_rivals_on_pictures_train(name):
-    network = build_model(name, crop=(16, 8), size=(64, 32))
+    network = build_model(name, crop=(16, 8), size=[64, 32])  # a list, as YAML gives it
     embedding = network(torch.zeros(2, 128, 3), torch.rand(2, 128, 3) - 0.5)
     embedding.sin().sum().backward()
     assert embedding.shape == (2, 512)

@@ -4,7 +4,7 @@ They read crops, not clouds: the colours of all pixels row by row. Trained from 
 of a linear layer and BatchNorm, the embedding.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import torch
@@ -180,8 +180,8 @@ class ImageNetwork(nn.Module):
         features: Callable[[], tuple[nn.Module, int]],
         *,
         embedding: int = 512,
-        crop: tuple[int, int] = (128, 64),
-        size: tuple[int, int] = (256, 128),
+        crop: Sequence[int] = (128, 64),
+        size: Sequence[int] = (256, 128),
     ) -> None:
         super().__init__()
         self.backbone, channels = features()
