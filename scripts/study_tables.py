@@ -42,14 +42,18 @@ class Study:
         on: str = "",
     ) -> Values:
         """A value for each seed; empty where nothing of the kind was trained or judged."""
-        chosen = [run for run in self.runs if (run["network"], run["loss"], run["train"]) == (network, loss, train)]
-        if network == "ognet":  # the other networks were trained at one k each
-            chosen = [run for run in chosen if run["k"] == (k or self.k)]
+        chosen = [run for run in self._of(network, k) if (run["loss"], run["train"]) == (loss, train)]
         return [run["numbers"][on or train][number] for run in chosen if (on or train) in run["numbers"]]
 
     def parameters(self, network: str) -> int:
         """Without the classifier."""
-        return int(next(run["parameters"] for run in self.runs if run["network"] == network))
+        return int(self._of(network)[0]["parameters"])
+
+    def _of(self, network: str, k: int | None = None) -> list[Mapping[str, Any]]:
+        """Runs of a network; OG-Net was trained at several k, each other network at one."""
+        return [
+            run for run in self.runs if run["network"] == network and (network != "ognet" or run["k"] == (k or self.k))
+        ]
 
     @property
     def neighbours(self) -> list[int]:
