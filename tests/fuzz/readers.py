@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 from PIL import Image
@@ -143,9 +144,7 @@ def surfaces() -> Reader:
 
 @cache
 def _store() -> dict[str, bytes]:
-    import tempfile
-
-    with tempfile.TemporaryDirectory() as folder:
+    with TemporaryDirectory() as folder:
         store = write_tiny_store(Path(folder) / "tiny", identities=4, per_camera=2)
         return {f"tiny/{path.name}": path.read_bytes() for path in store.path.iterdir()}
 
@@ -232,6 +231,25 @@ def run_folders() -> Reader:
         "summary.json": b'{"retrieval": {"tiny": {"mAP": 4.5}}, "seconds": 3}',
     }
     return Reader(files, tuple(files), read, experiments().words)
+
+
+def reported_runs() -> Reader:
+    from fabricated import make_run
+    from ogreid.reporting.pictures import cloud_html, gallery_html, map_html
+    from ogreid.reporting.reading import read_run
+
+    with TemporaryDirectory() as folder:
+        made = make_run(Path(folder) / "run")
+        files = {path.relative_to(made).as_posix(): path.read_bytes() for path in made.rglob("*") if path.is_file()}
+
+    def read(folder: Path, name: str) -> None:
+        run = read_run(folder)
+        if name.endswith(".npz"):
+            changed = [path for path in run.pictures if path.as_posix().endswith(name)]
+            gallery_html(changed), map_html(changed), cloud_html(changed)
+
+    words = (b"step", b"epoch", b",", b"val/mAP", b"kind", b"found", b"names", b"xy", b"<U4", b"|u1", b"|O")
+    return Reader(files, tuple(files), read, words)
 
 
 def kept_arrays() -> Reader:
@@ -362,6 +380,7 @@ READERS: dict[str, Callable[[], Reader]] = {
     "experiments": experiments,
     "sweeps": sweeps,
     "run folders": run_folders,
+    "reported runs": reported_runs,
     "kept arrays": kept_arrays,
     "pictures": pictures,
     "lists": lists,

@@ -176,13 +176,20 @@ def scattered(points: int) -> np.ndarray:
 
 
 def read_block(path: Path, block: int) -> np.ndarray:
-    """One block of an array file, read and not mapped: all pages of a map that were touched count as resident."""
-    mapped = foreign.map_array(path)
-    shape = mapped[block * BLOCK : (block + 1) * BLOCK].shape
-    row_bytes = mapped.dtype.itemsize * int(np.prod(shape[1:], dtype=np.int64))
-    start = mapped.offset + block * BLOCK * row_bytes
-    values = np.fromfile(path, mapped.dtype, int(np.prod(shape, dtype=np.int64)), offset=start)
-    return values.reshape(shape)
+    """One block of an array file, read and not mapped: all pages of a map that were touched count as resident.
+
+    Raises:
+        UserError: it is no longer there, or not whole.
+    """
+    try:
+        mapped = foreign.map_array(path)
+        shape = mapped[block * BLOCK : (block + 1) * BLOCK].shape
+        row_bytes = mapped.dtype.itemsize * int(np.prod(shape[1:], dtype=np.int64))
+        start = mapped.offset + block * BLOCK * row_bytes
+        values = np.fromfile(path, mapped.dtype, int(np.prod(shape, dtype=np.int64)), offset=start)
+        return values.reshape(shape)
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: not readable ({error}); was the store replaced or moved meanwhile?") from error
 
 
 def checksum(block: np.ndarray) -> str:

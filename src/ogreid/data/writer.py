@@ -166,7 +166,7 @@ class StoreWriter:
                 told = json.loads(line)
                 block, sums = told["block"], {name: told["checksums"][name] for name in self.plan.fields}
                 whole = all(checksum(read_block(self.part / f"{name}.npy", block)) == sums[name] for name in sums)
-            except (ValueError, LookupError, TypeError, OSError, RecursionError):
+            except (ValueError, LookupError, TypeError, UserError, RecursionError):
                 continue  # the line that was being written when the process was killed, or arrays that are not whole
             if whole and block in range(self.blocks):
                 self.finished[block] = sums

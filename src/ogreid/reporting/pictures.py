@@ -2,13 +2,15 @@
 
 import base64
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from html import escape
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 from PIL import Image
 
+from ogreid import foreign
 from ogreid.errors import UserError
 from ogreid.reporting.charts import scatter_chart
 
@@ -26,9 +28,9 @@ def gallery_html(files: Sequence[Path]) -> str:
     """The ranked lists of every ``<set>-galleries.npz``: the query, then what it found, framed green or red."""
     parts = []
     for path in (p for p in files if p.name.endswith(GALLERIES)):
-        held = _load(path)
         name = path.name.removesuffix(GALLERIES)
-        lists = "".join(_ranked_list(held, number) for number in range(len(held["kind"])))
+        with _held(path) as held:
+            lists = "".join(_ranked_list(held, number) for number in range(len(held["kind"])))
         parts.append(f"<h3>{escape(name)}</h3>{lists}")
     return "".join(parts)
 
@@ -37,45 +39,49 @@ def map_html(files: Sequence[Path]) -> str:
     """The embeddings of every ``<set>-map.npz`` on a plane, coloured by identity and by camera."""
     charts = []
     for path in (p for p in files if p.name.endswith(MAP)):
-        held, name = _load(path), path.name.removesuffix(MAP)
-        points = [(float(x), float(y)) for x, y in held["xy"]]
-        people = len(set(held["identity"].tolist()))
-        charts += [
-            scatter_chart(
-                points,
-                held["identity"].tolist(),
-                title=f"{name}: {people} people, a colour each",
-                told="sightings of one person should lie together",
-            ),
-            scatter_chart(
-                points,
-                held["camera"].tolist(),
-                title=f"{name}: the same by camera",
-                told="sightings by one camera should not lie together",
-                legend="camera",
-            ),
-        ]
+        name = path.name.removesuffix(MAP)
+        with _held(path) as held:
+            points = [(float(x), float(y)) for x, y in held["xy"]]
+            people = len(set(held["identity"].tolist()))
+            charts += [
+                scatter_chart(
+                    points,
+                    held["identity"].tolist(),
+                    title=f"{name}: {people} people, a colour each",
+                    told="sightings of one person should lie together",
+                ),
+                scatter_chart(
+                    points,
+                    held["camera"].tolist(),
+                    title=f"{name}: the same by camera",
+                    told="sightings by one camera should not lie together",
+                    legend="camera",
+                ),
+            ]
     return f'<div class="charts">{"".join(charts)}</div>' if any(charts) else ""
 
 
 def cloud_html(files: Sequence[Path]) -> str:
     """A canvas for the clouds of every ``<set>-cloud.npz``, with their data beside it."""
-    held = {path.name.removesuffix(CLOUD): _load(path) for path in files if path.name.endswith(CLOUD)}
-    if not held:
+    made = {}
+    for path in (p for p in files if p.name.endswith(CLOUD)):
+        name = path.name.removesuffix(CLOUD)
+        with _held(path) as held:
+            made[name] = _cloud_data(name, held)
+    if not made:
         return ""
-    data = "".join(_cloud_data(name, cloud) for name, cloud in held.items())
-    first = next(iter(held))
+    first = next(iter(made))
     choice = "".join(
         f'<button type="button" data-cloud="{escape(name)}" aria-pressed="{str(name == first).lower()}">{escape(name)}'
         "</button>"
-        for name in held
+        for name in made
     )
     buttons = f'<div class="choice" role="group" aria-label="data set of the cloud">{choice}</div>'
     return (
         '<figure class="cloud"><canvas tabindex="0" role="img" aria-label="A person as a coloured point cloud. '
         'Drag or use the arrow keys to turn it, plus and minus to come nearer."></canvas>'
-        f"{buttons if len(held) > 1 else ''}<figcaption>One query as the network sees it: <span data-points></span> "
-        f"coloured points. Drag to turn, scroll or pinch to come nearer.</figcaption>{data}</figure>"
+        f"{buttons if len(made) > 1 else ''}<figcaption>One query as the network sees it: <span data-points></span> "
+        f"coloured points. Drag to turn, scroll or pinch to come nearer.</figcaption>{''.join(made.values())}</figure>"
     )
 
 
@@ -130,9 +136,11 @@ def _stem(source: object) -> str:
     return escape(PurePosixPath(str(source)).stem)
 
 
-def _load(path: Path) -> dict[str, np.ndarray]:
+@contextmanager
+def _held(path: Path) -> Iterator[dict[str, np.ndarray]]:
+    """The arrays of a pictures file, and one line where it turns out not to be what the run wrote."""
     try:
-        with np.load(path, allow_pickle=False) as held:
-            return dict(held)
-    except (OSError, ValueError, EOFError) as error:
+        with np.errstate(invalid="raise", over="raise", divide="raise"):
+            yield foreign.read_arrays(path)
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:
         raise UserError(f"{path}: not a whole pictures file ({error}); delete it or repeat the run") from error

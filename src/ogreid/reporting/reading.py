@@ -1,7 +1,7 @@
 """What a run folder holds, read without torch and without trusting that the run came to its end."""
 
 import csv
-import json
+import io
 import math
 from collections import defaultdict
 from dataclasses import dataclass, field, replace
@@ -10,6 +10,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
+from ogreid import foreign
 from ogreid.errors import UserError
 
 __all__ = ["Curve", "RunRecord", "read_run"]
@@ -82,8 +83,8 @@ def read_run(folder: Path, *, people: bool = True) -> RunRecord:
     if not config.is_file():
         raise UserError(f"{folder}: no run (no experiment.yaml in it); expected a folder like runs/demo/<stamp>-<seed>")
     try:
-        experiment = OmegaConf.to_container(OmegaConf.load(config))
-    except Exception as error:  # PyYAML and OmegaConf raise several unrelated classes here
+        experiment = OmegaConf.to_container(foreign.read_yaml(config))
+    except (OSError, ValueError) as error:
         raise UserError(f"{config}: not readable as YAML; copy the run again") from error
     if not isinstance(experiment, dict):
         raise UserError(f"{config}: expected the settings of an experiment; copy the run again")
@@ -102,9 +103,9 @@ def _summary(path: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     try:
-        found = json.loads(path.read_text())
-    except json.JSONDecodeError as error:
-        raise UserError(f"{path}: not whole JSON (line {error.lineno}); finish or repeat the run") from error
+        found = foreign.read_json(path, most=1 << 26)
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: not whole JSON ({error}); finish or repeat the run") from error
     if not isinstance(found, dict):
         raise UserError(f"{path}: expected an object with retrieval and transfer; finish or repeat the run")
     return found
@@ -114,15 +115,18 @@ def _curves(path: Path) -> dict[str, Curve]:
     """Columns of Lightning's CSV file over epochs; the file's own ``step`` counts from 0 over the whole run."""
     if not path.is_file():
         return {}
-    with path.open(newline="") as file:
-        rows = [row for row in csv.DictReader(file) if _number(row.get("step")) is not None]
+    try:
+        table = io.StringIO(foreign.read_bytes(path, 1 << 30).decode(), newline="")
+        rows = [row for row in csv.DictReader(table, restkey="") if _number(row.get("step")) is not None]
+    except (OSError, ValueError, csv.Error) as error:
+        raise UserError(f"{path}: not a table of numbers ({error}); copy the run again") from error
     steps_per_epoch = _steps_per_epoch(rows)
     curves: dict[str, Curve] = defaultdict(list)
     for row in rows:
         step = _number(row["step"])
         assert step is not None
         for name, text in row.items():
-            value = _number(text) if name not in ("step", "epoch") else None
+            value = _number(text) if name not in ("step", "epoch", "") else None
             if value is not None:
                 curves[name].append(((step + 1) / steps_per_epoch, value))
     return {name: sorted(curve) for name, curve in curves.items()}
@@ -136,11 +140,12 @@ def _steps_per_epoch(rows: list[dict[str, str]]) -> float:
         if any(name.startswith(("val/", "transfer/")) and text for name, text in row.items() if name)
         and (step := _number(row["step"])) is not None
         and (epoch := _number(row.get("epoch"))) is not None
+        and epoch >= 0
     ]
     if estimates:
         return max(estimates[-1], 1.0)
     last = rows[-1] if rows else {}
-    return max(((_number(last.get("step")) or 0) + 1) / ((_number(last.get("epoch")) or 0) + 1), 1.0)
+    return max(((_number(last.get("step")) or 0) + 1) / (max(_number(last.get("epoch")) or 0, 0) + 1), 1.0)
 
 
 def _number(text: str | None) -> float | None:

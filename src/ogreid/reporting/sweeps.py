@@ -8,6 +8,7 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
+from ogreid import foreign
 from ogreid.errors import UserError
 
 __all__ = ["Setting", "SweepRecord", "merged", "read_sweep", "sweep_markdown", "sweep_rows"]
@@ -92,9 +93,9 @@ def read_sweep(folder: Path) -> SweepRecord:
     if not path.is_file():
         raise UserError(f"{folder}: no sweep (no sweep.json in it); expected a folder like runs/sweeps/k")
     try:
-        content = json.loads(path.read_text())
+        content = foreign.read_json(path, most=1 << 26)
         return SweepRecord(folder, content, merged(content["runs"], content["parameters"]))
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise UserError(
             f"{path}: not a whole sweep; delete it and start the sweep again: no finished run is repeated"
         ) from error
