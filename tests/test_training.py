@@ -95,11 +95,17 @@ def test_a_checkpoint_is_plain_and_says_what_made_it(place):
     assert not restored.module.training
 
 
-def test_a_resumed_run_goes_on_in_its_folder_to_the_same_end(place):
-    whole = run("trainer.max_epochs=4")
+@pytest.fixture
+def whole(place):
+    """Four epochs of two steps."""
+    return run("trainer.max_epochs=4", "loss.dropout=0.5")
+
+
+@pytest.mark.parametrize("steps", [4, 5])
+def test_a_resumed_run_goes_on_in_its_folder_to_the_same_end(whole, steps):
+    """Stopped at the end of an epoch, or inside one; the schedule is the same."""
     straight = torch.load(whole.last, weights_only=True)["state_dict"]
-    # The same schedule, stopped after two epochs: only the number of steps differs.
-    broken = run("trainer.max_epochs=4", "trainer.max_steps=4")
+    broken = run("trainer.max_epochs=4", "loss.dropout=0.5", f"trainer.max_steps={steps}")
     again = run("trainer.max_steps=-1", resume=str(broken.folder))
     assert again.folder == broken.folder
     resumed = torch.load(again.last, weights_only=True)["state_dict"]

@@ -108,6 +108,7 @@ def test_a_bad_loss_stops_with_its_step_its_clouds_its_module_and_a_file_that_re
     assert "clouds: tiny row " in said and ".jpg)" in said and "and 4 more" in said
     assert said.endswith(f"kept with its batch, repeat it: python -m ogreid.repeat {kept}")
     first = said.split("first: ")[1].split(";")[0]
+    capsys.readouterr()
     assert repeat.main([str(kept)]) == 0
     told = capsys.readouterr().out
     assert f"first: {first}\n" in told and told.startswith("process 0, epoch 0, batch 1: ")
