@@ -5,7 +5,8 @@ python -m benchmarks.steps [--model ognet] [--batch 4] [--points 4096] [--thread
 
 Also the time of each stage, and the distance to the limit: counted multiplications over what this machine does in a
 matrix product, counted bytes over what it does in a copy, both measured in the same run. ``--memory FORM`` runs one
-form alone and reports by how much the process's peak rose; ``--compiled`` takes ``torch.compile`` beside the others.
+form alone and reports by how much the process's peak rose; ``--compiled`` lays ``torch.compile`` of the plain form
+beside it.
 """
 
 import argparse
@@ -142,7 +143,7 @@ def distance(model, batch, points, milliseconds):
     }
 
 
-def measure(sizes, rounds, forms):
+def measure(sizes, rounds, forms, suffix=""):
     """Every form by turns, the stages of the fused one, and how far it is from the limit; printed, and kept."""
     training, judging = steps(*sizes, forms)
     model, batch, points = sizes
@@ -161,7 +162,7 @@ def measure(sizes, rounds, forms):
         f" the bytes it must move take {far['milliseconds_of_bytes']:.0f} ms"
     )
     report = {"step": trained, "evaluation": judged, "stages": where, "limit": far}
-    print("written:", save(f"step_{model}_{batch}x{points}", report))
+    print("written:", save(f"step_{model}_{batch}x{points}{suffix}", report))
 
 
 def main():
@@ -184,7 +185,10 @@ def main():
         print(f"{options.memory}: peak memory rose by {rise:.0f} MiB")
         save(f"memory_{options.model}_{options.memory}", {"mebibytes": rise})
         return
-    measure(sizes, options.rounds, (*FORMS, *["compiled"] * options.compiled))
+    if options.compiled:
+        measure(sizes, options.rounds, ("plain", "compiled", "fused"), "_compiled")
+    else:
+        measure(sizes, options.rounds, FORMS)
 
 
 if __name__ == "__main__":
