@@ -107,7 +107,9 @@ def start_run(experiment: Experiment, stamp: str) -> Run:
         if processes.rank() == 0 and not (folder / "experiment.yaml").exists():
             write_atomically(folder / "experiment.yaml", config.to_yaml(experiment))
     except OSError as error:
-        raise UserError(f"{folder}: cannot be written ({error.strerror}); choose another with runs.root=...") from error
+        raise UserError(
+            f"{experiment.runs.root}: no run can be kept there ({error.strerror}); choose another with runs.root=..."
+        ) from error
     return Run(folder)
 
 
