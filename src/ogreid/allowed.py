@@ -134,5 +134,9 @@ def complaint(key: str, value: object) -> str | None:
         return f"{key}: a list of {len(members)}; expected {LONGEST} at most"
     if key == "data.augmentation.scale" and members and (len(members) != 2 or members[0] > members[1]):
         return f"{key}: {value} is no range; expected [smallest, largest], or [] for no scaling"
-    wrong = [one for one in members if key in RANGES and one is not None and not RANGES[key].holds(float(one))]
+    wrong = [one for one in members if key in RANGES and one is not None and not _holds(RANGES[key], one)]
     return f"{key}: {wrong[0]} is out of range; expected {RANGES[key]}" if wrong else None
+
+
+def _holds(allowed: Range, one: object) -> bool:
+    return isinstance(one, int | float) and allowed.holds(float(one))

@@ -72,6 +72,7 @@ def test_billion_laughs_are_not_laughed(tmp_path):
         ("extends: [a]", "expected an experiment's name"),
         ("name: ../../etc", "cannot name a folder"),
         ("name: /etc/ogreid", "cannot name a folder"),
+        ("model: {widths: [{a: 1}]}", "{'a': 1} is out of range"),
         ("model: {convolutions: 900000}", "out of range; expected 1 to 64"),
         ("model: {widths: [999999999]}", "out of range; expected 1 to 16384"),
         ("seed: ${seed}", "a.yaml"),
