@@ -46,6 +46,7 @@ def test_every_sweep_of_a_size_is_part_of_its_run(size):
     assert all(Path(command[1]).is_file() for command in called)
 
 
+@pytest.mark.thorough
 def test_no_network_asks_for_more_neighbours_than_its_last_graph_has_points():
     for path in FILES:
         for job in jobs(path):
@@ -55,11 +56,13 @@ def test_no_network_asks_for_more_neighbours_than_its_last_graph_has_points():
                 assert model.k <= model.kept[-2 if reduces else -1], (path, job.parameters)
 
 
+@pytest.mark.thorough
 def test_rows_of_one_table_get_the_same_number_of_epochs():
     for path in FILES:
         assert len({job.experiment.trainer.max_epochs for job in jobs(path)}) == 1, path
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("size", study.STORES)
 def test_tables_share_the_runs_of_the_base_network(size):
     def folders(name):
