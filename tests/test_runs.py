@@ -60,7 +60,7 @@ def test_a_folder_that_is_no_run_is_refused_by_name(tmp_path):
 def test_a_place_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").write_text("in the way")
     experiment = config.load("market_circle", [f"runs.root={tmp_path / 'file'}"])
-    with pytest.raises(UserError, match=r"cannot be written .*runs\.root="):
+    with pytest.raises(UserError, match=r"no run can be kept there .*runs\.root="):
         runs.start_run(experiment, "x")
 
 
