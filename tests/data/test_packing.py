@@ -205,7 +205,7 @@ def test_a_synthetic_name_tells_domain_size_and_seed(name, asked):
 
 
 def test_too_few_synthetic_people_are_refused():
-    with pytest.raises(UserError, match="expected 4 at least"):
+    with pytest.raises(UserError, match="expected 4 to 100000"):
         parse_synthetic("plaza-2")
 
 

@@ -42,6 +42,8 @@ class Watch:
     def _look(self, event: str, told: tuple) -> None:
         if self.folder is None:
             return
+        if told and isinstance(told[0], str | bytes) and _is_our_cache(os.path.abspath(os.fsdecode(told[0]))):
+            return
         if event in STARTED:
             self.seen.append(f"{event} {told}")
         elif event == "open" and isinstance(told[0], str | bytes):
@@ -64,6 +66,11 @@ class Watch:
             signal.setitimer(signal.ITIMER_REAL, 0)
             resource.setrlimit(resource.RLIMIT_AS, before)
             self.folder = None
+
+
+def _is_our_cache(path: str) -> bool:
+    """Compiled code that Python and numba keep beside a source, the first time it is used."""
+    return path.startswith(OURS) and "__pycache__" in path
 
 
 def _address_space() -> int:

@@ -43,7 +43,7 @@ def test_embedding_and_logits_agree_in_evaluation(published):
     agree(both / (both.norm(dim=1, keepdim=True) + 1e-6), expected["two_view_embedding"])
 
 
-def test_losses_gradients_and_statistics_agree_in_training(published, folder):
+def test_losses_and_statistics_agree_in_training(published):
     network, head, expected = published
     network.train()
     loss = build_loss("circle", network.width, 10, dropout=0.0)
@@ -53,7 +53,21 @@ def test_losses_gradients_and_statistics_agree_in_training(published, folder):
     terms = loss(embedding, expected["identity"])
     agree(terms["cross_entropy"].detach().double(), expected["train_cross_entropy"])
     agree(terms["circle"].detach().double(), expected["train_circle"])
-    sum(terms.values()).backward()
+    state = to_published_names(network, head)
+    for name, value in expected.items():
+        if name.startswith("after_step_"):
+            agree(state[name.removeprefix("after_step_")], value)
+
+
+def test_gradients_agree_in_training(published, folder):
+    # In float64, because these networks are tiny and deep: noise of 1e-6 on the colours lets another member win a
+    # maximum of the deep one, and moves half of its gradients by 3 %.
+    network, head, expected = published
+    loss = build_loss("circle", network.width, 10, dropout=0.0)
+    loss.head.load_state_dict(head.state_dict())
+    network, loss = network.double().train(), loss.double()
+    embedding = network(expected["xyz"].double(), expected["rgb"].double())
+    sum(loss(embedding, expected["identity"]).values()).backward()
 
     norms = gradient_norms(network, loss.head)
     names = np.load(folder / "expected.npz")["gradient_norm_names"].tolist()
@@ -63,10 +77,6 @@ def test_losses_gradients_and_statistics_agree_in_training(published, folder):
     for name, norm in norms.items():
         # The bias of a convolution before BatchNorm has a gradient of exactly 0; both sides show rounding only.
         assert norm == pytest.approx(theirs[name], rel=1e-3, abs=1e-4 * typical), name
-    state = to_published_names(network, head)
-    for name, value in expected.items():
-        if name.startswith("after_step_"):
-            agree(state[name.removeprefix("after_step_")], value)
 
 
 def gradient_norms(network, head):
