@@ -6,6 +6,7 @@
 
 import hashlib
 import json
+import math
 import os
 import platform
 import subprocess
@@ -89,8 +90,17 @@ class Run:
             raise UserError(f"{path}: not a readable summary ({error}); delete it, or copy the run again") from error
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
-        """Replace ``summary.json`` in one step."""
-        write_atomically(self.folder / "summary.json", json.dumps(summary, indent=2) + "\n")
+        """Replace ``summary.json`` in one step; what could not be judged (NaN) is null."""
+        write_atomically(self.folder / "summary.json", json.dumps(_plain(summary), indent=2, allow_nan=False) + "\n")
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401 - anything that JSON can hold
+    """The same, with None for numbers that are not finite."""
+    if isinstance(value, Mapping):
+        return {key: _plain(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def start_run(experiment: Experiment, stamp: str) -> Run:

@@ -6,7 +6,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, cast
 
@@ -91,6 +91,8 @@ def train(experiment: Experiment, resume: str | None = None) -> Run:
     except UserError:
         if resume is None and lock is not None and not run.checkpoints.exists():
             shutil.rmtree(run.folder, ignore_errors=True)  # nothing came of it
+            with suppress(OSError):
+                run.folder.parent.rmdir()  # unless it holds other runs
         raise
     finally:
         if lock is not None:
@@ -115,9 +117,7 @@ def _train(experiment: Experiment, run: Run, start: Path | None) -> None:
         callbacks += [KeepPlace(logger) for logger in loggers if isinstance(logger, RunCSVLogger)]
         trainer = make_trainer(experiment, callbacks, logger=loggers, default_root_dir=run.folder)
         trainer.fit(module, datamodule=data, ckpt_path=start)
-        if trainer.enable_validation and _judges_of(callbacks)[0].step != trainer.global_step:
-            # The last validation was of earlier weights, or of a process that was killed after it.
-            trainer.validate(module, datamodule=data, verbose=False)
+        _judge_the_end(trainer, module, data, _judges_of(callbacks)[0])
         last = _judged(callbacks)
         for averaging in (c for c in callbacks if isinstance(c, TailAveraging) and not experiment.trainer.fast_dev_run):
             averaging.take_over(trainer, module)
@@ -128,6 +128,19 @@ def _train(experiment: Experiment, run: Run, start: Path | None) -> None:
             summary |= {"seconds": round(time.perf_counter() - started, 1)}
             _finish(experiment, run, summary)
             keep_files(trainer.loggers, experiment, run, summary)
+
+
+def _judge_the_end(trainer: L.Trainer, module: ReidModule, data: ReidDataModule, judge: RetrievalValidation) -> None:
+    """Judge the network of the last step, unless it was.
+
+    A process that was killed after it judged has logged what it found, but nobody knows the judgements any more.
+    """
+    logged = judge.step == trainer.global_step
+    if trainer.enable_validation and not (logged and judge.judgements):
+        loggers = trainer.loggers
+        trainer.loggers = [logger for logger in loggers if not (logged and isinstance(logger, RunCSVLogger))]
+        trainer.validate(module, datamodule=data, verbose=False)
+        trainer.loggers = loggers
 
 
 def _prepare(data: ReidDataModule) -> None:
@@ -235,6 +248,7 @@ def _summary(experiment: Experiment, module: ReidModule, callbacks: list[Callbac
     numbers = next(c for c in callbacks if isinstance(c, WatchNumbers))
     scores = [c.best_model_score for c in callbacks if isinstance(c, KeepBest)]
     found = validation.judgements | transfer.judgements
+    answered = {name: judged for name, judged in found.items() if judged.answerable}  # of a part perhaps none was
     return {
         "experiment": experiment.name,
         "model": experiment.model.name,
@@ -245,8 +259,8 @@ def _summary(experiment: Experiment, module: ReidModule, callbacks: list[Callbac
         "transfer": summaries(transfer.judgements),
         "best_mAP": next((float(score) for score in scores if score is not None), None),
         "skipped_steps": numbers.skipped,
-        "cmc": {name: _percentages(judged.cmc[:50]) for name, judged in found.items()},
-        "precision": {name: _percentages(judged.precision) for name, judged in found.items()},
+        "cmc": {name: _percentages(judged.cmc[:50]) for name, judged in answered.items()},
+        "precision": {name: _percentages(judged.precision) for name, judged in answered.items()},
         "provenance": runs.provenance(),
     }
 

@@ -45,6 +45,14 @@ class RetrievalValidation(L.Callback):
         self.collapsed: set[str] = set()
         self.step: int | None = None  # of the optimiser, at which the judgements were made
 
+    def state_dict(self) -> dict[str, int | None]:
+        """A run that goes on from its last step knows that it was judged, and logs nothing twice."""
+        return {"step": self.step}
+
+    def load_state_dict(self, state_dict: dict[str, int | None]) -> None:
+        """Called by Lightning when a run goes on; the judgements themselves are made again."""
+        self.step = state_dict["step"]
+
     def wants(self, judged: RetrievalSet, data: ReidDataModule) -> bool:
         """Whether this callback judges that set now."""
         return not judged.transfer

@@ -80,7 +80,7 @@ def _tile(run: RunRecord, on: str, found: Mapping[str, Any], transfer: bool) -> 
     against = [
         f"{value / other['mAP']:.1f} {TIMES} {who} ({other['mAP']:.1f})"
         for who, other in run.baselines(on).items()
-        if value and other.get("mAP", 0) > 0 and math.isfinite(value)
+        if value and (other.get("mAP") or 0) > 0 and math.isfinite(value)
     ]
     paper = published_for(run, on)
     apart = paper.minus(found, str(run.setting("validation.average_precision", "trapezoid"))) if paper else {}

@@ -108,7 +108,16 @@ def _summary(path: Path) -> dict[str, Any]:
         raise UserError(f"{path}: not whole JSON ({error}); finish or repeat the run") from error
     if not isinstance(found, dict):
         raise UserError(f"{path}: expected an object with retrieval and transfer; finish or repeat the run")
-    return found
+    return {
+        key: _numbers(value) if key in ("retrieval", "transfer", "baselines") else value for key, value in found.items()
+    }
+
+
+def _numbers(value: Any) -> Any:  # noqa: ANN401 - a part of the summary
+    """The same, with NaN for null: what could not be judged is a number all the same."""
+    if isinstance(value, dict):
+        return {key: _numbers(one) for key, one in value.items()}
+    return math.nan if value is None else value
 
 
 def _curves(path: Path) -> dict[str, Curve]:
