@@ -241,4 +241,4 @@ def test_a_trainer_setting_that_does_not_exist_is_refused_before_anything_is_mad
 def test_a_run_that_came_to_nothing_leaves_no_folder(place):
     with pytest.raises(UserError, match="9999 points asked, each cloud has 256"):
         run("data.points=9999")
-    assert list(Path("runs/small").iterdir()) == []
+    assert not Path("runs/small").exists()
