@@ -8,8 +8,6 @@ from pathlib import Path
 import pytest
 import torch
 
-if not torch.cuda.is_available():
-    os.environ["TRITON_INTERPRET"] = "1"  # read when a kernel is defined
 pytest.importorskip("triton", reason="comes with CUDA builds of torch; `pip install triton` for the interpreter")
 from ogreid.ops import GateWeights, Moments, Norm, farthest_points, gather_points, group_perceptron, nearest
 from ogreid.ops.edges import _EdgeBlend
