@@ -15,7 +15,17 @@ Graph = Int[Tensor, "B N k"]
 Convolved = Float[Tensor, "B N D"]
 
 
-class SumConv(nn.Module):
+class _OwnAndOthers(nn.Module):
+    """One linear map for the point itself, one for those it is blended with."""
+
+    def __init__(self, channels: int, width: int) -> None:
+        super().__init__()
+        self.own = nn.Linear(channels, width)
+        self.other = nn.Linear(channels, width, bias=False)
+        self.norm = nn.BatchNorm1d(width)
+
+
+class SumConv(_OwnAndOthers):
     """``sum over j != i of (theta_i x_i + theta_j x_j)``: Equation 1 of the paper, which the released code replaces.
 
     Source: Zheng et al. 2022, Equation 1.
@@ -25,12 +35,6 @@ class SumConv(nn.Module):
         width: D.
     """
 
-    def __init__(self, channels: int, width: int) -> None:
-        super().__init__()
-        self.own = nn.Linear(channels, width)
-        self.other = nn.Linear(channels, width, bias=False)
-        self.norm = nn.BatchNorm1d(width)
-
     def forward(self, features: Features, graph: Graph) -> Convolved:
         """Sum over the others."""
         sent = self.other(features)
@@ -38,7 +42,7 @@ class SumConv(nn.Module):
         return _normalised(self.norm, (graph.shape[2] - 1) * self.own(features) + others)
 
 
-class SageConv(nn.Module):
+class SageConv(_OwnAndOthers):
     """``W x_i + V mean_j x_j`` over the neighbours.
 
     Source: Hamilton et al., Inductive representation learning on large graphs, NeurIPS 2017, mean aggregator.
@@ -47,12 +51,6 @@ class SageConv(nn.Module):
         channels: C.
         width: D.
     """
-
-    def __init__(self, channels: int, width: int) -> None:
-        super().__init__()
-        self.own = nn.Linear(channels, width)
-        self.other = nn.Linear(channels, width, bias=False)
-        self.norm = nn.BatchNorm1d(width)
 
     def forward(self, features: Features, graph: Graph) -> Convolved:
         """Average the neighbours."""
