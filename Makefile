@@ -30,8 +30,8 @@ thorough: $(VENV)/.test $(VENV)/.cluster ## what CI runs beside the test suite (
 minimum: $(OLDEST)/.ready ## the built wheel in an environment of its own, with the oldest versions it allows
 	@$(OLDEST)/bin/python -m pytest -m "not slow and not gpu" $(MINIMAL_TESTS)
 
-audit: $(VENV)/.test ## known faults of what is installed, as far as the package index tells
-	@$(PY) -m pip_audit --local --skip-editable
+audit: $(VENV)/.test ## licences and known faults of what is installed, as far as the package index tells
+	@$(PY) scripts/audit.py
 
 lint: $(VENV)/.test
 	@$(PY) -m ruff check . && $(PY) -m ruff format --check . && $(PY) -m mypy
