@@ -9,11 +9,13 @@ python scripts/study_page.py quick             then: the tables and figures of d
 
 import argparse
 import json
-import resource
+import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 SWEEPS = Path(__file__).resolve().parents[1] / "experiments" / "study" / "sweeps"
@@ -24,7 +26,10 @@ STORES = {
 POINTS = {"quick": "512", "full": "4096"}
 # The order in which they are trained: what carries most of the study comes first.
 NAMES = ("table3", "table2_ce", "figure7", "table4", "table5", "table1", "figure8", "table2_circle")
-SWEPT = {"quick": (*NAMES, "longer"), "full": (*NAMES, "table2_winter", "table2_transit", "table2_platform")}
+SWEPT = {
+    "quick": (*NAMES, "table2_domains", "longer"),
+    "full": (*NAMES, "table2_winter", "table2_transit", "table2_platform"),
+}
 DENSITIES = ("0.03", "0.0625", "0.125", "0.25", "0.5", "0.75", "1.0")
 
 
@@ -53,37 +58,51 @@ def judging(size: str) -> Iterator[list[str]]:
         yield ["ogreid.evaluate", "--checkpoint", run["folder"], *at]
 
 
-def call(command: list[str], size: str) -> None:
-    """Run a door to its end, and note what it cost.
+def call(commands: Sequence[list[str]], size: str, at_once: int = 1) -> None:
+    """Run doors to their end, and note what they cost together.
 
     Raises:
-        SystemExit: it failed; with its exit status.
+        SystemExit: one failed; with its exit status.
     """
-    sys.stdout.write(f"$ python -m {' '.join(command)}\n")
-    sys.stdout.flush()
-    started, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
-    status = subprocess.run([sys.executable, "-m", *command], check=False).returncode
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    processor = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    started = time.perf_counter()
+    with ThreadPoolExecutor(at_once) as pool:
+        ended = list(pool.map(partial(_run, threads=_threads(at_once)), commands))
+    wall, processor, status = time.perf_counter() - started, sum(used for used, _ in ended), max(s for _, s in ended)
     kept = results(size) / "cost.json"
     costs = json.loads(kept.read_text()) if kept.is_file() else []
-    wall = time.perf_counter() - started
-    costs.append({"command": command, "wall": round(wall, 1), "processor": round(processor, 1), "status": status})
+    told = commands[0] if len(commands) == 1 else [commands[0][0], f"{len(commands)} commands, {at_once} at once"]
+    costs.append({"command": told, "wall": round(wall, 1), "processor": round(processor, 1), "status": status})
     kept.write_text(json.dumps(costs, indent=1) + "\n")
     if status:
         raise SystemExit(status)
 
 
+def _run(command: Sequence[str], threads: Mapping[str, str]) -> tuple[float, int]:
+    """Processor seconds of a door with all its processes, and its exit status."""
+    sys.stdout.write(f"$ python -m {' '.join(command)}\n")
+    sys.stdout.flush()
+    process = subprocess.Popen([sys.executable, "-m", *command], env={**os.environ, **threads})
+    _, status, used = os.wait4(process.pid, 0)
+    return used.ru_utime + used.ru_stime, abs(os.waitstatus_to_exitcode(status))
+
+
+def _threads(at_once: int) -> dict[str, str]:
+    """The cores are shared out; a sweep does that itself."""
+    if at_once == 1:
+        return {}
+    share = str(max(1, (os.cpu_count() or 1) // at_once))
+    return {"OMP_NUM_THREADS": share, "NUMBA_NUM_THREADS": share}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="Run the study; docs/study.md says what it is.")
     parser.add_argument("size", choices=sorted(STORES))
-    parser.add_argument("--processes", type=int, default=1, help="runs at once (%(default)s)")
+    parser.add_argument("--processes", type=int, default=1, help="runs at once, and judged at once (%(default)s)")
     asked = parser.parse_args()
     results(asked.size).mkdir(parents=True, exist_ok=True)
     for command in training(asked.size, asked.processes):
-        call(command, asked.size)
-    for command in judging(asked.size):
-        call(command, asked.size)
+        call([command], asked.size)
+    call(list(judging(asked.size)), asked.size, asked.processes)
 
 
 if __name__ == "__main__":
