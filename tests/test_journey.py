@@ -1,13 +1,14 @@
 """One person from crop to mAP, along the public functions that the README names."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from ogreid import evaluate, fit, pack, runs
+from ogreid import evaluate, export, fit, pack, report, runs, search, sweep
 from ogreid.data import Store
 from ogreid.data.datamodule import ReidDataModule
 from ogreid.data.transforms import to_network
@@ -71,9 +72,9 @@ def test_a_person_goes_from_crop_to_mean_average_precision(root):
     assert 0 < judgement.mean_average_precision < 1
 
 
-def test_the_doors_lead_the_same_way(root, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv(runs.STAMP, raising=False)
+@pytest.fixture(scope="module")
+def trained(root, tmp_path_factory) -> Iterator[Path]:
+    """The folder of a run of one epoch, made by the door; the current folder is the one above ``runs``."""
     settings = [
         f"data.root={root}",
         f"data.train=[{NAME}]",
@@ -92,11 +93,39 @@ def test_the_doors_lead_the_same_way(root, tmp_path, monkeypatch):
         "validation.every=1",
         "wandb.mode=disabled",
     ]
-    assert fit.main(["--experiment", "demo", *settings]) == 0
-    (folder,) = Path("runs/demo").iterdir()
-    summary = json.loads((folder / "summary.json").read_text())
-    again = ["--checkpoint", str(folder / "checkpoints" / "last.ckpt"), "--on", NAME, "--data", str(root)]
+    with pytest.MonkeyPatch.context() as here:
+        here.chdir(tmp_path_factory.mktemp("work"))
+        here.delenv(runs.STAMP, raising=False)
+        assert fit.main(["--experiment", "demo", *settings]) == 0
+        (folder,) = Path("runs/demo").iterdir()
+        yield folder
+
+
+def test_the_doors_lead_the_same_way(root, trained):
+    summary = json.loads((trained / "summary.json").read_text())
+    again = ["--checkpoint", str(trained / "checkpoints" / "last.ckpt"), "--on", NAME, "--data", str(root)]
     assert evaluate.main([*again, "--json", "judged.json"]) == 0
     judged = json.loads(Path("judged.json").read_text())["retrieval"][NAME]
     assert judged == summary["retrieval"][NAME]
-    assert NAME in (folder / "report.html").read_text()
+    assert NAME in (trained / "report.html").read_text()
+
+
+@pytest.mark.thorough  # for `make minimum`: what else a user calls
+@pytest.mark.filterwarnings("ignore::FutureWarning:torch")  # inside torch.export (pytorch/pytorch#150994)
+def test_a_run_is_searched_told_exported_and_swept(root, trained, capsys):
+    query = next((root / "synthetic" / NAME / "query").iterdir())
+    asked = ["--checkpoint", str(trained), "--gallery", NAME, "--data", str(root), "--query", str(query)]
+    assert search.main([*asked, "--to", "found.html", "--export", "people.npz"]) == 0
+    assert query.name in Path("found.html").read_text()
+    judged = np.isin(Store.open(root / NAME).rows["split"], ["query", "gallery"])
+    assert len(np.load("people.npz")["embedding"]) == judged.sum()
+    assert report.main([str(trained), "--to", "told.html"]) == 0
+    assert NAME in Path("told.html").read_text()
+    capsys.readouterr()
+    assert report.main([str(trained), "--csv"]) == 0
+    assert NAME in capsys.readouterr().out
+    assert export.main(["--checkpoint", str(trained), "--program", "network.pt2"]) == 0
+    program = torch.export.load("network.pt2").module()
+    assert torch.isfinite(program(*torch.rand(2, 1, 128, 3))).all()
+    assert sweep.main(["k", "--experiment", "demo", "--dry-run"]) == 0
+    assert "6 runs" in capsys.readouterr().out
