@@ -44,8 +44,19 @@ def test_every_sweep_of_a_size_is_part_of_its_run(size):
     assert {path.stem for path in FILES if path.stem.startswith(size)} == {
         f"{size}_{name}" for name in study.SWEPT[size]
     }
-    called = [command for command in study.training(size, 2) if command[0] == "ogreid.sweep"]
-    assert all(Path(command[1]).is_file() for command in called)
+    assert all(Path(command[1]).is_file() for command in study.training(size, 2))
+
+
+def test_commands_side_by_side_are_one_entry_of_the_cost_with_the_processor_time_of_all(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    study.results("quick").mkdir(parents=True)
+    study.call([["json.tool", "--help"], ["calendar", "2026", "1"]], "quick", at_once=2)
+    with pytest.raises(SystemExit) as left:
+        study.call([["json.tool", "absent.json"]], "quick")
+    both, failed = json.loads((study.results("quick") / "cost.json").read_text())
+    assert both["command"] == ["json.tool", "2 commands, 2 at once"]
+    assert both["processor"] > 0 and both["status"] == 0
+    assert failed["command"] == ["json.tool", "absent.json"] and failed["status"] == left.value.code != 0
 
 
 @pytest.mark.thorough
