@@ -1,0 +1,138 @@
+"""Judging far from the usual size: one person in very many pictures, very many people, one camera and a thousand."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from ogreid.errors import UserError
+from ogreid.retrieval import judge
+from ogreid.retrieval.counting import _climb
+from ogreid.retrieval.directions import directions
+from ogreid.retrieval.metric import RetrievalMetric
+
+MEBI = 1 << 20
+WIDTH = 32
+
+
+def crowd(people, each, cameras, seed=0):
+    """Embeddings round identity centres, (rows, 32) float32, identities and cameras; a person's cameras take turns."""
+    rng = np.random.default_rng(seed)
+    identity = np.repeat(np.arange(people), each)
+    centres = rng.standard_normal((people, WIDTH), dtype=np.float32)
+    embedding = centres[identity] + 0.7 * rng.standard_normal((len(identity), WIDTH), dtype=np.float32)
+    return embedding, identity, np.arange(len(identity)) % cameras
+
+
+def one_query(number, query, gallery):
+    """Trapezoid AP and rank of the first hit of a query by the definition, a tied negative before a positive."""
+    unit, known = directions(query[0][number : number + 1], "query"), directions(gallery[0], "gallery")
+    scores = (known.astype(np.float64) @ unit[0].astype(np.float64)).ravel()  # exact, see `counting`
+    same = gallery[1] == query[1][number]
+    positive = np.sort(scores[same & (gallery[2] != query[2][number])])[::-1]
+    negative = np.sort(scores[~same])
+    hits = np.arange(1, len(positive) + 1)
+    ranks = len(negative) - np.searchsorted(negative, positive, side="left") + hits
+    before = np.where(ranks > 1, (hits - 1) / np.maximum(ranks - 1, 1), 1.0)
+    return float(np.mean((hits / ranks + before) / 2)), int(ranks[0])
+
+
+def agrees(judged, query, gallery, asked):
+    for number in asked:
+        precision, first = one_query(number, query, gallery)
+        assert judged.average_precision[number] == pytest.approx(precision, rel=1e-12)
+        assert judged.first_hit[number] == first
+
+
+def resident(work):
+    """What ``work`` gives, and by how many MiB the memory of this process rose at most: numba's is in it."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+    except OSError as error:
+        pytest.skip(f"this system does not tell the peak of a process: {error}")
+    before = _told("VmRSS")
+    done = work()
+    return done, (_told("VmHWM") - before) / 1024
+
+
+def _told(name):
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(f"{name}:"))
+
+
+def metric_of(query, gallery, batch=4096):
+    """Judged as a fit does: batch by batch, rows numbered."""
+    sides = [torch.from_numpy(np.concatenate(pair)) for pair in zip(query, gallery, strict=True)]
+    metric = RetrievalMetric(len(query[0]), len(gallery[0]))
+    for part in torch.split(torch.arange(len(sides[0])), batch):
+        metric.update(*(side[part] for side in sides), part)
+    return metric.compute()
+
+
+def test_climbing_is_searching():
+    rng = np.random.default_rng(0)
+    for _ in range(300):
+        rungs = np.sort(rng.integers(0, 9, rng.integers(1, 40))).astype(np.float64)
+        first, last = np.sort(rng.integers(0, len(rungs) + 1, 2))
+        score = float(rng.integers(-1, 10))
+        assert _climb(rungs, first, last, score) == first + np.searchsorted(rungs[first:last], score, side="right")
+
+
+@pytest.mark.parametrize("network", ["learned", "collapsed but for one", "collapsed", "two points"])
+def test_a_person_of_two_thousand_pictures_is_judged_right_by_any_network(network):
+    """Where a network maps people to nearly one point, all its pictures lie at the same height of the ladder."""
+    rows = [np.concatenate(pair) for pair in zip(crowd(1, 2000, 2), crowd(800, 2, 2, seed=1), strict=True)]
+    rows[1][2000:] += 1
+    if network != "learned":
+        rows[0] = np.ones_like(rows[0])
+    if network.startswith("collapsed but"):
+        rows[0] += 0.01 * np.random.default_rng(2).standard_normal(rows[0].shape).astype(np.float32)
+        rows[0][5] *= -1
+    if network == "two points":
+        rows[0][1::2, 0] = -1
+    query = [column[:12] for column in rows]
+    agrees(judge(*query, *rows), query, rows, range(12))
+
+
+@pytest.mark.parametrize("people", [1, 300])
+def test_one_camera_is_refused_because_nobody_is_seen_by_another(people):
+    rows = crowd(people, 20, 1)
+    with pytest.raises(UserError, match=f"none of the {20 * people} queries has a match from another camera"):
+        judge(*rows, *rows)
+
+
+def test_a_thousand_cameras_are_judged():
+    rows = crowd(500, 6, 1000)
+    agrees(judge(*rows, *rows), rows, rows, range(0, 3000, 250))
+
+
+@pytest.mark.thorough
+def test_ten_thousand_pictures_of_one_person_are_judged_in_bounded_memory():
+    rows = crowd(1, 10_000, 2)
+    others = [np.concatenate(pair) for pair in zip(rows, crowd(10_000, 1, 2, seed=1), strict=True)]
+    others[1][10_000:] += 1
+    judged, memory = resident(lambda: metric_of(rows, others))
+    agrees(judged, rows, others, range(0, 10_000, 900))
+    # For each thread the scores and counts of 512 queries with 5 000 matches each, and 64 MiB for the rest.
+    assert memory < 4 * others[0].nbytes / MEBI + torch.get_num_threads() * 512 * 5_000 * 24 / MEBI + 64
+
+
+@pytest.mark.thorough
+def test_a_hundred_thousand_people_are_judged_in_the_memory_of_their_embeddings():
+    rows = crowd(100_000, 2, 6)
+    query = [column[::100] for column in rows]
+    judged, memory = resident(lambda: metric_of(query, rows))
+    assert judged.answerable == 2000
+    agrees(judged, query, rows, range(0, 2000, 250))
+    assert memory < 4 * rows[0].nbytes / MEBI + 200 * len(rows[0]) / MEBI + 64
+
+
+@pytest.mark.slow
+def test_every_one_of_a_hundred_thousand_people_may_ask():
+    rows = crowd(100_000, 2, 6)
+    query = [column[::2] for column in rows]
+    judged, memory = resident(lambda: metric_of(query, rows))
+    assert judged.answerable == 100_000
+    agrees(judged, query, rows, range(0, 100_000, 9_999))
+    assert memory < 6 * rows[0].nbytes / MEBI + 400 * len(rows[0]) / MEBI + 64
