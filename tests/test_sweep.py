@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from ogreid import runs, sweep
+from fabricated import numbers
+from ogreid import config, runs, sweep
 from ogreid.errors import UserError
 from ogreid.sweeping import worker
 from ogreid.sweeping.file import points, read_sweep_file
@@ -78,6 +79,52 @@ def test_a_finished_run_is_not_repeated_and_a_half_finished_one_is_gone_on_with(
     job.run.write_summary({})
     assert worker.attempt(job) is None
     assert asked == [str(job.run.folder)], "not trained again"
+
+
+def finished_before_a_setting(job, folder: str, **changes):
+    """A run that finished when ``loss.gather`` was not a setting yet."""
+    (before := job.run.folder.with_name(folder)).mkdir(parents=True)
+    plain = config.to_dict(job.experiment)
+    del plain["loss"]["gather"]
+    plain["loss"] |= changes
+    (before / "experiment.yaml").write_text(json.dumps(plain))
+    (before / "summary.json").write_text("{}")
+    return before
+
+
+def test_a_run_from_before_a_setting_was_added_is_found(place):
+    path = write_sweep(place / "s.yaml", "{seed: {values: [0, 1]}}")
+    first, second = jobs(path)
+    before = finished_before_a_setting(first, "0123456789-0")
+    again, other = jobs(path)
+    assert again.finished and again.run.folder == before and again.hash == first.hash
+    assert not other.finished and other.run.folder == second.run.folder
+
+
+def test_a_run_with_another_value_or_made_by_hand_is_not_taken_for_one_of_the_sweep(place):
+    path = write_sweep(place / "s.yaml", "{seed: {value: 0}}")
+    (job,) = jobs(path)
+    finished_before_a_setting(job, "0123456789-0", dropout=0.5)
+    finished_before_a_setting(job, "20260101-120000-0")
+    (unreadable := job.run.folder.with_name("9876543210-0")).mkdir()
+    (unreadable / "summary.json").write_text("{}")
+    (unreadable / "experiment.yaml").write_text("nonsense: 1")
+    assert jobs(path) == [job]
+    finished_before_a_setting(job, "0123456789-1", gather=True)
+    assert jobs(path) == [job]
+
+
+def test_a_failure_of_a_run_that_is_no_longer_asked_or_has_finished_since_is_forgotten(place, monkeypatch):
+    planned = jobs(write_sweep(place / "s.yaml", "{seed: {values: [0, 1, 2]}}"))
+    monkeypatch.setattr("ogreid.sweeping.local.run_jobs", lambda asked, *_: ((job, "too much", 1.0) for job in asked))
+    assert sweep.main(["s.yaml"]) == 1
+    for job in planned[:2]:
+        job.run.folder.mkdir(parents=True)
+        job.run.write_summary({"retrieval": {"tiny": numbers(10)}, "transfer": {}})
+    assert sweep.main(["s.yaml"]) == 1, "the third is still asked"
+    write_sweep(place / "s.yaml", "{seed: {values: [0, 1]}}")
+    assert sweep.main(["s.yaml"]) == 0
+    assert {run["status"] for run in record()["runs"]} == {"finished"}
 
 
 def test_a_run_that_came_to_no_checkpoint_starts_anew(place, monkeypatch):

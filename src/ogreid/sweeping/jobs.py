@@ -2,8 +2,11 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -36,17 +39,19 @@ class Job:
         experiment: resolved.
         parameters: what the sweep file gave it.
         hash: of the experiment.
+        earlier: the folder of the same run from the time before a setting was added, which changed its hash.
     """
 
     experiment: Experiment
     parameters: Mapping[str, Any]
     hash: str
+    earlier: Path | None = None
 
     @property
     def run(self) -> Run:
         """Its folder: the hash stands where other runs have the time, so that equal settings are one run."""
         folder = f"{self.hash}-{self.experiment.seed}"
-        return Run(Path(self.experiment.runs.root) / self.experiment.name / folder)
+        return Run(self.earlier or _parent(self.experiment) / folder)
 
     @property
     def finished(self) -> bool:
@@ -70,6 +75,7 @@ def jobs_for(sweep: SweepFile, drawn: Sequence[Mapping[str, Any]], overrides: Se
         UserError: a setting that does not exist or does not fit; a run that wants several devices.
     """
     jobs: dict[str, Job] = {}
+    earlier = cache(_earlier)
     for parameters in drawn:
         name = str(parameters.get(EXPERIMENT, sweep.experiment))
         # As W&B's agent hands them over: Python's own spelling, which YAML reads alike for all that is not null.
@@ -81,6 +87,8 @@ def jobs_for(sweep: SweepFile, drawn: Sequence[Mapping[str, Any]], overrides: Se
             raise UserError(f"{sweep.path}: {error}") from error
         _check_devices(experiment, sweep)
         job = Job(experiment, dict(parameters), fingerprint(experiment))
+        if not job.run.folder.exists():
+            job = replace(job, earlier=earlier(_parent(experiment)).get(job.hash))
         jobs.setdefault(str(job.run.folder), job)
     return list(jobs.values())
 
@@ -92,6 +100,25 @@ def fingerprint(experiment: Experiment) -> str:
         group, _, leaf = key.rpartition(".")
         (plain[group] if group else plain).pop(leaf)
     return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:10]
+
+
+def _parent(experiment: Experiment) -> Path:
+    return Path(experiment.runs.root) / experiment.name
+
+
+def _earlier(parent: Path) -> dict[str, Path]:
+    """Hash as it would be today -> folder, of the runs of sweeps that came to a checkpoint or to their end.
+
+    What their ``experiment.yaml`` does not hold was not a setting yet, and has its default.
+    """
+    found: dict[str, Path] = {}
+    for folder in sorted(parent.glob("*-*")):
+        run = Run(folder)
+        began = run.last.is_file() or (folder / "summary.json").is_file()
+        if began and re.fullmatch(r"[0-9a-f]{10}-\d+", folder.name):
+            with suppress(UserError):  # of a setting that is gone, or not readable: another run
+                found.setdefault(fingerprint(run.experiment()), folder)
+    return found
 
 
 def _check_devices(experiment: Experiment, sweep: SweepFile) -> None:

@@ -63,12 +63,13 @@ def varying(jobs: Sequence[Job]) -> list[str]:
     return [key for key in keys if len({repr(job.parameters.get(key)) for job in jobs}) > 1]
 
 
-def known_failures(folder: Path) -> dict[str, str]:
-    """Run folder -> error of the runs that failed when the sweep was started before."""
-    path = folder / "sweep.json"
-    if not path.is_file():
+def known_failures(folder: Path, jobs: Sequence[Job]) -> dict[str, str]:
+    """Run folder -> error of those jobs that failed when the sweep was started before, and not finished since."""
+    if not (folder / "sweep.json").is_file():
         return {}
-    return {run["folder"]: str(run["error"]) for run in read_sweep(folder).failed}
+    unfinished = {str(job.run.folder) for job in jobs if not job.finished}
+    failed = read_sweep(folder).failed
+    return {run["folder"]: str(run["error"]) for run in failed if run["folder"] in unfinished}
 
 
 def best(record: SweepRecord) -> str:

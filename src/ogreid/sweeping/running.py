@@ -90,7 +90,7 @@ def run_sweep(sweeping: Sweeping, processes: int = 1, *, retry: bool = False) ->
         0; 1 where a run failed; 130 where it was interrupted.
     """
     folder = sweeping.folder
-    errors = {} if retry else known_failures(folder)
+    errors = {} if retry else known_failures(folder, sweeping.jobs)
     waiting = [job for job in sweeping.jobs if not job.finished and str(job.run.folder) not in errors]
     _make_stores(waiting)
     try:
