@@ -1,15 +1,20 @@
 """What is given away: bounds that are tested, a build that is the same twice and works."""
 
 import hashlib
+import io
 import re
 import shutil
 import subprocess
 import sys
+import sysconfig
+import venv
 import zipfile
 from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
+
+from ogreid import __version__
 
 REPOSITORY = Path(__file__).parents[1]
 BUILT = ("src", "experiments", "tests/golden", "README.md", "LICENSE", "pyproject.toml")
@@ -52,18 +57,46 @@ def test_a_build_is_the_same_twice(built, tmp_path):
     assert {Path(name).suffix for name in built} == {".whl", ".gz"}
 
 
+@pytest.fixture(scope="module", params=[".whl", ".tar.gz"])
+def installed(request, built, tmp_path_factory) -> Path:
+    """The Python of an environment in which pip put what was built; what ogreid needs is borrowed from this one."""
+    place = tmp_path_factory.mktemp("installed")
+    (name,) = [name for name in built if name.endswith(request.param)]
+    (place / name).write_bytes(built[name])
+    venv.create(place / "env", symlinks=True)
+    python = place / "env" / "bin" / "python"
+    site = sysconfig.get_path("purelib", "venv", {"base": str(place / "env")})
+    Path(site, "borrowed.pth").write_text(sysconfig.get_path("purelib"))  # its own .pth files are not followed
+    pip = [sys.executable, "-m", "pip", "--python", str(python), "install", "--no-deps", "--no-index"]
+    subprocess.run([*pip, "--no-build-isolation", str(place / name)], check=True, capture_output=True)
+    return python
+
+
 @pytest.mark.thorough
-def test_the_wheel_alone_composes_experiments_and_lists_its_networks(built, tmp_path):
-    (wheel,) = [name for name in built if name.endswith(".whl")]
-    (tmp_path / wheel).write_bytes(built[wheel])
-    with zipfile.ZipFile(tmp_path / wheel) as archive:
-        archive.extractall(tmp_path / "site")
-    code = f"import sys; sys.path.insert(0, {str(tmp_path / 'site')!r}); import ogreid, runpy; "
-    code += f"assert ogreid.__file__.startswith({str(tmp_path)!r}), ogreid.__file__; "
-    for asked in ("ogreid.fit --experiment market_circle --print-config", "ogreid.report --models"):
-        door = f"sys.argv = {asked.split()!r}; runpy.run_module(sys.argv[0], run_name='__main__')"
-        told = subprocess.run([sys.executable, "-P", "-c", code + door], cwd=tmp_path, capture_output=True, text=True)
-        assert told.returncode == 0, told.stderr
-        assert "ognet" in told.stdout
-    with zipfile.ZipFile(tmp_path / wheel) as archive:
-        assert not [name for name in archive.namelist() if name.startswith(("tests", "benchmarks", "notebooks"))]
+@pytest.mark.parametrize(
+    ("door", "said"),
+    [
+        ("fit --help", "--experiment"),
+        ("fit --experiment market_circle --print-config", "circle"),
+        ("sweep k --dry-run", "market_ce"),
+        (f"export --published {REPOSITORY / 'tests/golden/ognet'} --to made", "made: released weights"),
+    ],
+)
+def test_what_is_installed_works_far_from_its_source(installed, tmp_path, door, said):
+    where = "import ogreid, sys; sys.exit(not ogreid.__file__.startswith(sys.prefix))"
+    assert subprocess.run([installed, "-c", where], cwd=tmp_path).returncode == 0
+    told = subprocess.run(
+        [installed, "-W", "error", "-m", *f"ogreid.{door}".split()], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert told.returncode == 0, told.stderr
+    assert said in told.stdout + told.stderr
+
+
+@pytest.mark.thorough
+def test_the_wheel_holds_the_package_and_its_experiments_only(built):
+    (wheel,) = [held for name, held in built.items() if name.endswith(".whl")]
+    names = zipfile.ZipFile(io.BytesIO(wheel)).namelist()
+    assert {name.partition("/")[0] for name in names} == {"ogreid", f"ogreid-{__version__}.dist-info"}
+    assert {".pyc", ".nbc", ".nbi"}.isdisjoint(Path(name).suffix for name in names)
+    made = (REPOSITORY / "experiments").rglob("*.yaml")
+    assert {f"ogreid/{file.relative_to(REPOSITORY)}" for file in made} <= set(names)
