@@ -396,6 +396,11 @@ TABLE = [
         "nowhere/a.npz: its folder does not exist; make it or choose another",
     ),
     (
+        "other weights to search with",
+        "search --published released --weights gone.pth --gallery tiny --query one.png",
+        "released/gone.pth: no such file; known: model_last.pth",
+    ),
+    (
         "no network",
         "search --gallery tiny --query one.png",
         "one of the arguments --checkpoint --published --model is required; `python -m ogreid.search --help` shows how",

@@ -5,19 +5,43 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import NoReturn
 
 from ogreid.errors import UserError
 
-__all__ = ["Parser", "run"]
+__all__ = ["Parser", "run", "show", "which_network"]
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse, whose complaints are one line like every other user error."""
+    """argparse: the examples stay as they are written, and complaints are one line like every other user error."""
+
+    def __init__(self, prog: str, description: str | None = None, epilog: str | None = None) -> None:
+        laid_out = argparse.RawDescriptionHelpFormatter
+        super().__init__(prog, description=description, epilog=epilog, formatter_class=laid_out)
 
     def error(self, message: str) -> NoReturn:
         """Raise instead of printing the usage above the message."""
         raise UserError(f"{message}; `{self.prog} --help` shows how")
+
+
+def which_network(parser: Parser, *, untrained: bool = True) -> None:
+    """The arguments of :func:`ogreid.judging.network_for`: exactly one names the network."""
+    which = parser.add_mutually_exclusive_group(required=True)
+    which.add_argument("--checkpoint", metavar="RUN", help="a run folder (its best checkpoint) or a .ckpt file")
+    which.add_argument("--published", metavar="FOLDER", help="a released folder: opts.yaml and its weights")
+    if untrained:
+        which.add_argument("--model", metavar="NAME", help="a network without training, for example histogram")
+    parser.add_argument("--weights", default="model_last.pth", help="file in the released folder (%(default)s)")
+
+
+def show(page: Path, *, browse: bool) -> None:
+    """Say where a page is, and open it in the browser."""
+    sys.stdout.write(f"{page}\n")
+    if browse:
+        import webbrowser
+
+        webbrowser.open(page.resolve().as_uri())
 
 
 def run(main: Callable[[Sequence[str]], int]) -> NoReturn:

@@ -28,16 +28,11 @@ def parser() -> doors.Parser:
         prog="python -m ogreid.evaluate",
         description="Exact retrieval of one network on packed stores, by the released protocol (two views).",
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    which = made.add_mutually_exclusive_group(required=True)
-    which.add_argument("--checkpoint", metavar="RUN", help="a run folder (its best checkpoint) or a .ckpt file")
-    which.add_argument("--published", metavar="FOLDER", help="a released folder: opts.yaml and its weights")
-    which.add_argument("--model", metavar="NAME", help="a network without training, for example histogram")
+    doors.which_network(made)
     made.add_argument(
         "--on", nargs="+", action="extend", required=True, metavar="STORE", help="names under the data root, or paths"
     )
-    made.add_argument("--weights", default="model_last.pth", help="file in the released folder (%(default)s)")
     made.add_argument("--data", metavar="DIR", help="data root (OGREID_DATA, else data)")
     made.add_argument("--points", type=int, help="points per cloud (default: as trained; 4096 without training)")
     made.add_argument("--devices", type=int, default=1, help="processes that share the work (%(default)s)")

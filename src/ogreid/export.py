@@ -1,6 +1,5 @@
 """Turn a released checkpoint into one of ours: ``python -m ogreid.export --published FOLDER --to RUN``."""
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -21,16 +20,12 @@ def parser() -> doors.Parser:
         prog="python -m ogreid.export",
         description="A released folder becomes a run; a run's network becomes a program that needs only torch.",
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    which = made.add_mutually_exclusive_group(required=True)
-    which.add_argument("--published", metavar="FOLDER", help="a released folder: opts.yaml and its weights")
-    which.add_argument("--checkpoint", metavar="RUN", help="a run folder or a .ckpt file")
+    doors.which_network(made, untrained=False)
     where = made.add_mutually_exclusive_group(required=True)
     where.add_argument("--to", metavar="RUN", help="folder of the run to be made; it must not exist")
     where.add_argument("--program", metavar="FILE", help="write torch.export's program of the embedding network there")
     made.add_argument("--batch", type=int, default=1, help="clouds per call of the program (%(default)s)")
-    made.add_argument("--weights", default="model_last.pth", help="file in the released folder (%(default)s)")
     return made
 
 

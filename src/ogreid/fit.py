@@ -1,6 +1,5 @@
 """Train one experiment: ``python -m ogreid.fit --experiment NAME [group.key=value ...]``."""
 
-import argparse
 from collections.abc import Sequence
 
 from ogreid import config, doors
@@ -21,7 +20,6 @@ def parser() -> doors.Parser:
         prog="python -m ogreid.fit",
         description="Train one experiment and judge it while it trains.",
         epilog=f"{EPILOG}\nexperiments here: {', '.join(config.experiment_names())}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     made.add_argument("--experiment", metavar="NAME", help="a name below, or a .yaml file")
     made.add_argument("--resume", metavar="RUN", help="go on with a run: its folder, or a checkpoint in it")

@@ -1,6 +1,5 @@
 """Pack clouds once: ``python -m ogreid.pack NAME [--root DIR | --images DIR | --published DIR] [...]``."""
 
-import argparse
 from collections.abc import Sequence
 
 from ogreid import doors
@@ -22,7 +21,6 @@ def parser() -> doors.Parser:
         prog="python -m ogreid.pack",
         description="Lift the crops of a benchmark, or read published clouds, and pack them for training.",
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     made.add_argument("name", metavar="NAME", help="a benchmark, a synthetic domain (plaza-160), or with --images any")
     what = made.add_argument_group("what to pack").add_mutually_exclusive_group()

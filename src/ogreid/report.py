@@ -24,7 +24,6 @@ def parser() -> doors.Parser:
         prog="python -m ogreid.report",
         description="Write one HTML file that needs nothing else: a run, or several beside each other.",
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     made.add_argument("runs", nargs="*", type=Path, metavar="RUN", help="run folders, or the folder of a sweep")
     made.add_argument(
@@ -56,12 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         rows = comparison.comparison_rows(comparison.named_runs(asked.runs))
         sys.stdout.write(markdown_table(rows) if asked.markdown else csv_table(rows))
         return 0
-    page = _page(asked)
-    sys.stdout.write(f"{page}\n")
-    if asked.open:
-        import webbrowser
-
-        webbrowser.open(page.resolve().as_uri())
+    doors.show(_page(asked), browse=asked.open)
     return 0
 
 

@@ -25,12 +25,8 @@ def parser() -> doors.Parser:
         prog="python -m ogreid.search",
         description="Rank the sightings in a packed store by their likeness to pictures of a person.",
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    which = made.add_mutually_exclusive_group(required=True)
-    which.add_argument("--checkpoint", metavar="RUN", help="a run folder (its best checkpoint) or a .ckpt file")
-    which.add_argument("--published", metavar="FOLDER", help="a released folder: opts.yaml and its weights")
-    which.add_argument("--model", metavar="NAME", help="a network without training, for example histogram")
+    doors.which_network(made)
     made.add_argument("--gallery", required=True, metavar="STORE", help="a name under the data root, or a path")
     made.add_argument("--query", nargs="+", default=[], type=Path, metavar="PICTURE", help="crops of a person")
     made.add_argument("--top", type=int, default=10, help="sightings per picture (%(default)s)")
@@ -59,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     for file in (*asked.export, *filter(None, [asked.embeddings])):
         embeddings.check_target(file)
-    network = judging.network_for(asked.checkpoint, asked.published, asked.model)
+    network = judging.network_for(asked.checkpoint, asked.published, asked.model, asked.weights)
     store = Store.open(place)
     making = Making()
     embedded = searching.embed_store(
@@ -71,7 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         findings = searching.find(network.module, network.data, store, embedded, asked.query, asked.top)
         people = network.people and not asked.no_pictures
         page = write_sightings(asked.to, network.name, store, findings, len(embedded.rows), people=people)
-        _show(page, asked.open)
+        doors.show(page, browse=asked.open)
     return 0
 
 
@@ -86,14 +82,6 @@ def _check(asked: argparse.Namespace) -> None:
     for picture in asked.query:
         if not picture.is_file():
             raise UserError(f"{picture}: no such picture; give the file of a crop of one person")
-
-
-def _show(page: Path, browse: bool) -> None:
-    sys.stdout.write(f"{page}\n")
-    if browse:
-        import webbrowser
-
-        webbrowser.open(page.resolve().as_uri())
 
 
 if __name__ == "__main__":

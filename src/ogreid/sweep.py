@@ -1,6 +1,5 @@
 """Run a sweep file of W&B on this machine: ``python -m ogreid.sweep experiments/sweeps/k.yaml``."""
 
-import argparse
 import sys
 from collections.abc import Sequence
 
@@ -24,7 +23,6 @@ def parser() -> doors.Parser:
         prog="python -m ogreid.sweep",
         description="Run a sweep file in W&B's schema (grid or random) here, and lay its runs beside each other.",
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     made.add_argument("file", metavar="FILE", help="a sweep file, or its name in experiments/sweeps")
     made.add_argument("--experiment", metavar="NAME", help="instead of the one that the file names")
