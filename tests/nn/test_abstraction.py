@@ -50,6 +50,17 @@ def test_the_gate_is_as_narrow_as_the_published_one(width, hidden):
     assert GroupBranch(8, width, 8, gate=True).gate.reduce.out_features == hidden
 
 
+@pytest.mark.parametrize("kind", [torch.float32, torch.float64])
+def test_gradients_lie_as_their_parameters_do(kind):
+    """The gate's one hidden channel makes a matrix of one column; DDP warns where its gradient lies as a row."""
+    branch = GroupBranch(5, 8, 6, gate=True, backend="fused").to(kind)
+    index = torch.zeros(2, 3, 4, dtype=torch.int64)
+    branch(random(2, 10, 8, dtype=kind), random(2, 3, 3, dtype=kind), index).sum().backward()
+    assert branch.gate.expand.weight.shape == (8, 1)
+    for name, parameter in branch.named_parameters():
+        assert parameter.grad.stride() == parameter.stride(), name
+
+
 def test_scales_are_added():
     torch.manual_seed(1)
     xyz, features = random(2, 60, 3, seed=2), random(2, 60, 5, seed=3)

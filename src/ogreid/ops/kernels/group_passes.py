@@ -113,7 +113,9 @@ def backward(
     share(cloud, batch)
     to_points, around, to_centres, summed = outputs[:4]
     to_weight, reduce, reduce_bias, expand, sums = (part.sum(0).double() for part in outputs[4:])
-    to_gate = (reduce, reduce_bias, expand[:-1].T.contiguous(), expand[-1]) if gate else ()
+    # Copied, because a column turned over counts as contiguous, and DDP warns of strides other than the parameter's.
+    turned = expand[:-1].T.clone(memory_format=torch.contiguous_format)
+    to_gate = (reduce, reduce_bias, turned, expand[-1]) if gate else ()
     return Found(to_points, to_centres, to_weight, to_gate, sums, around, summed)
 
 

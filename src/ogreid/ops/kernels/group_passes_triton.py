@@ -173,7 +173,9 @@ def _through_gate(
     if not hidden:
         return parts[:, :2].sum(0, dtype=torch.float64), ()
     sums, reduce, expand, expand_bias = parts.sum(0, dtype=torch.float64).split([2, hidden, hidden, 1])
-    return sums, (reduce, biases.sum(0, dtype=torch.float64), expand.T.contiguous(), expand_bias[0])
+    # Copied, because a column turned over counts as contiguous, and DDP warns of strides other than the parameter's.
+    turned = expand.T.clone(memory_format=torch.contiguous_format)
+    return sums, (reduce, biases.sum(0, dtype=torch.float64), turned, expand_bias[0])
 
 
 def _incoming(points: Tensor, index: Tensor) -> tuple[Tensor, Tensor, Tensor]:
