@@ -50,6 +50,67 @@ def test_a_picture_finds_itself_and_the_same_person_first(people, capsys):
     assert capsys.readouterr().out.strip().endswith("found.html")
 
 
+@pytest.fixture(scope="module")
+def domain(tmp_path_factory):
+    """A synthetic domain, whose clouds have estimated bodies; its data root."""
+    root = tmp_path_factory.mktemp("domain")
+    assert pack(["plaza-4", "--data", str(root), "--workers", "1"]) == 0
+    return root
+
+
+def ask_domain(root, *more):
+    query = sorted((root / "synthetic" / "plaza-4" / "query").glob("*.jpg"))[0]
+    page = root / "found.html"
+    asked = [
+        "--model",
+        "histogram",
+        "--gallery",
+        "plaza-4",
+        "--data",
+        str(root),
+        "--to",
+        str(page),
+        "--query",
+        str(query),
+    ]
+    assert main([*asked, *more]) == 0
+    return page.read_text()
+
+
+def test_a_picture_asked_of_a_store_with_estimated_bodies_is_said_to_be_lifted_otherwise(domain, people, caplog):
+    hint = "plaza-4 has estimated bodies and the pictures the upright one"
+    assert hint in ask_domain(domain) and "with --meshes" in caplog.text
+    assert len(caplog.messages) == 1
+    caplog.clear()
+    assert "upright" not in ask(people) and not caplog.messages
+
+
+def test_a_picture_with_its_own_body_finds_itself(domain, caplog):
+    meshes = ["--meshes", str(domain / "synthetic" / "plaza-4")]
+    page = ask_domain(domain, *meshes)
+    assert "rank 1, score 1.000" in page and "upright" not in page and not caplog.messages
+
+
+def test_a_picture_is_the_very_cloud_of_the_store_only_with_its_own_body(domain):
+    store = Store.open(domain / "plaza-4")
+    network, how = ReidModule(build_model("ognet_small", k=4, widths=[8, 16], kept=[16, 8])), Data(points=256)
+    embedded = searching.embed_store(network, how, store)
+    tree = domain / "synthetic" / "plaza-4"
+    row = store.split("query")[0]
+    picture = tree / str(store.rows["source"][row])
+    for meshes, same in ((tree, True), (None, False)):
+        (found,) = searching.find(network, how, store, embedded, [picture], 1, meshes=meshes)
+        assert (found.scores[0] > 1 - 1e-5) == same
+    assert found.rows.shape == (1,)
+
+
+def test_bodies_of_other_pictures_are_refused(domain, people):
+    with pytest.raises(UserError, match=r"png: not in .*plaza-4, whose bodies are of its own crops"):
+        ask(people, "--meshes", str(domain / "synthetic" / "plaza-4"))
+    with pytest.raises(UserError, match="nowhere: no such file or folder; --meshes takes"):
+        ask(people, "--meshes", "nowhere")
+
+
 def test_a_page_without_pictures_names_the_sightings(people):
     page = ask(people, "--top", "3", "--no-pictures")
     assert "rank 1, score 1.000, identity 3, camera 1" in page

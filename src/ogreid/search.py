@@ -4,6 +4,7 @@ With ``--export`` the embeddings of the gallery become files for other programs.
 """
 
 import argparse
+import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +12,12 @@ from pathlib import Path
 from ogreid import config, doors
 from ogreid.errors import UserError
 
+log = logging.getLogger(__name__)
+
+HINT = (
+    "{} has estimated bodies and the pictures the upright one, so that scores are lower, even of the same picture: "
+    "give the pictures' own bodies with --meshes"
+)
 EPILOG = """\
 examples:
   python -m ogreid.search --checkpoint runs/demo/20260101-120000-0 --gallery plaza-160 --query someone.jpg --open
@@ -29,6 +36,8 @@ def parser() -> doors.Parser:
     doors.which_network(made)
     made.add_argument("--gallery", required=True, metavar="STORE", help="a name under the data root, or a path")
     made.add_argument("--query", nargs="+", default=[], type=Path, metavar="PICTURE", help="crops of a person")
+    made.add_argument("--meshes", type=Path, metavar="DIR|FILE", help="the pictures' bodies, where the store has such")
+    made.add_argument("--faces", type=Path, metavar="FILE", help="the body model's faces, where the bodies lack them")
     made.add_argument("--top", type=int, default=10, help="sightings per picture (%(default)s)")
     made.add_argument("--to", type=Path, default=Path("sightings.html"), metavar="FILE", help="the page (%(default)s)")
     made.add_argument("--embeddings", type=Path, metavar="FILE", help="keep them in this .npz, for the next time")
@@ -64,9 +73,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     for file in asked.export:
         sys.stdout.write(f"{embeddings.write(file, store, embedded)}\n")
     if asked.query:
-        findings = searching.find(network.module, network.data, store, embedded, asked.query, asked.top)
-        people = network.people and not asked.no_pictures
-        page = write_sightings(asked.to, network.name, store, findings, len(embedded.rows), people=people)
+        bodies = {"meshes": asked.meshes, "faces": asked.faces}
+        findings = searching.find(network.module, network.data, store, embedded, asked.query, asked.top, **bodies)
+        hint = "" if searching.lifted_alike(store, asked.meshes) else HINT.format(store.name)
+        if hint:
+            log.warning("%s", hint)
+        people, ranked = network.people and not asked.no_pictures, len(embedded.rows)
+        page = write_sightings(asked.to, network.name, store, findings, ranked, people=people, hint=hint)
         doors.show(page, browse=asked.open)
     return 0
 

@@ -14,15 +14,19 @@ from ogreid import embeddings
 from ogreid.batch import CloudBatch
 from ogreid.config import Data
 from ogreid.data import Store
-from ogreid.data.sources import CropClouds, read_crop
+from ogreid.data.bodies import estimates_in
+from ogreid.data.manifest import Manifest
+from ogreid.data.sources import CropClouds, MeshSource, read_crop, upright
+from ogreid.data.synthetic import EstimatedBodies
 from ogreid.data.transforms import to_network
 from ogreid.embeddings import Embedded
 from ogreid.errors import UserError
 from ogreid.lifting import Mode
 from ogreid.module import ReidModule
+from ogreid.people import estimates
 from ogreid.retrieval.directions import directions
 
-__all__ = ["Finding", "embed_store", "find"]
+__all__ = ["Finding", "embed_store", "find", "lifted_alike"]
 
 log = logging.getLogger(__name__)
 
@@ -75,12 +79,32 @@ def embed_store(
 
 
 def find(
-    module: ReidModule, data: Data, store: Store, embedded: Embedded, pictures: Sequence[Path], top: int = 10
+    module: ReidModule,
+    data: Data,
+    store: Store,
+    embedded: Embedded,
+    pictures: Sequence[Path],
+    top: int = 10,
+    *,
+    meshes: Path | None = None,
+    faces: Path | None = None,
 ) -> list[Finding]:
-    """The ``top`` most similar sightings of each picture, which is lifted with the upright body.
+    """The ``top`` most similar sightings of each picture.
+
+    Args:
+        module: the network.
+        data: how its clouds are prepared.
+        store: whose sightings.
+        embedded: the sightings.
+        pictures: crops of a person.
+        top: sightings for each picture.
+        meshes: the bodies of the pictures, as for ``ogreid.pack``, or a synthetic domain's folder that holds the
+            pictures; without it they are lifted with the upright body.
+        faces: the body model's, where the bodies come without.
 
     Raises:
-        UserError: a picture that cannot be read; a store of published clouds, whose lifting a picture cannot follow.
+        UserError: a picture or a body that cannot be read; a store of published clouds, whose lifting a picture cannot
+            follow.
     """
     manifest = store.manifest
     if manifest.mode not in get_args(Mode):
@@ -90,13 +114,31 @@ def find(
     known = directions(embedded.embedding, "gallery row")
     findings = []
     for path in pictures:
-        crops = CropClouds(path.parent, mode=cast(Mode, manifest.mode), background=manifest.background)
-        lifted = crops.arrays([path.name])
+        crops, source = _lifting(path, manifest, meshes, faces)
+        lifted = crops.arrays([source])
         asked = directions(_embed(module, data, lifted["xyz"], lifted["rgb"]), "query")
         scores = (known.astype(np.float64) @ asked[0].astype(np.float64)).ravel()
         order = np.argsort(-scores, kind="stable")[:top]
         findings.append(Finding(read_crop(path), path.name, embedded.rows[order], scores[order]))
     return findings
+
+
+def lifted_alike(store: Store, meshes: Path | None) -> bool:
+    """Whether pictures are lifted as the sightings were; clouds of estimated and of upright bodies are less alike."""
+    return meshes is not None or not store.manifest.creation
+
+
+def _lifting(picture: Path, manifest: Manifest, meshes: Path | None, faces: Path | None) -> tuple[CropClouds, str]:
+    """What makes the cloud of a picture, and the picture's name there."""
+    root, source, bodies = picture.parent, picture.name, cast(MeshSource, upright)
+    if meshes is not None and (meshes / estimates.FILE).is_file():
+        if not picture.resolve().is_relative_to(meshes.resolve()):
+            raise UserError(f"{picture}: not in {meshes}, whose bodies are of its own crops; give another --meshes")
+        root, source = meshes, picture.resolve().relative_to(meshes.resolve()).as_posix()
+        bodies = EstimatedBodies(meshes)
+    elif meshes is not None:
+        bodies = estimates_in(meshes, root, faces)
+    return CropClouds(root, bodies, cast(Mode, manifest.mode), manifest.background), source
 
 
 def _sightings(store: Store) -> np.ndarray:

@@ -162,11 +162,12 @@ def _crops(asked: argparse.Namespace, told: Told) -> Job:
         root = unpack_mat(root, CUHK_KINDS[benchmark], crops, partial(told, f"{benchmark}: pictures"))
     rows = rows_array(read_benchmark(benchmark, root, allow_count_mismatch=asked.allow_count_mismatch))
     bodies: MeshSource = upright
+    creation = {}
     if asked.meshes:
-        bodies = estimates_in(asked.meshes, root, asked.faces)
+        bodies, creation = estimates_in(asked.meshes, root, asked.faces), {"bodies": "estimated"}
     else:
         log.info("%s: no --meshes; every crop is lifted with the built-in upright body", title)
-    return Job(benchmark, rows, _lifted(asked, root, bodies))
+    return Job(benchmark, rows, _lifted(asked, root, bodies), creation)
 
 
 def _lifted(asked: argparse.Namespace, root: Path, bodies: MeshSource) -> CropClouds:

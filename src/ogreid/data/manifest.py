@@ -95,7 +95,8 @@ class Manifest:
         splits: rows per split.
         cameras: rows per camera; the number as text, as JSON has it.
         rows_sha256: checksum of the rows.
-        creation: how to make it again, for example the seed of a synthetic domain.
+        creation: how to make it again, for example the seed of a synthetic domain; empty where crops were lifted with
+        the upright body.
         shard: what it is a part of, None for a whole store.
         format: always ``ogreid-store``.
         version: of the format.

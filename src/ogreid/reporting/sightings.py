@@ -33,7 +33,14 @@ class _Sightings(Protocol):
 
 
 def write_sightings(
-    target: Path, network: str, store: _Sightings, findings: Sequence[_Finding], ranked: int, *, people: bool = True
+    target: Path,
+    network: str,
+    store: _Sightings,
+    findings: Sequence[_Finding],
+    ranked: int,
+    *,
+    people: bool = True,
+    hint: str = "",
 ) -> Path:
     """Write the page.
 
@@ -44,11 +51,13 @@ def write_sightings(
         findings: one per picture that was asked.
         ranked: how many of the store's rows were ranked.
         people: whether the page shows pictures, or names alone.
+        hint: what to know about the scores, in one line.
 
     Returns:
         The file.
     """
     told = f"ranked by {network} among {ranked} sightings of {store.name}; 1.00 is the very same direction"
+    told = f"{told}. {hint}" if hint else told
     lists = "".join(_ranked_list(store, finding, people) for finding in findings)
     return write(target, render("Sightings", told, "", [titled("Most alike first", lists, "ranked")]))
 
