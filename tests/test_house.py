@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-SOURCE = Path(__file__).parents[1] / "src" / "ogreid"
+REPOSITORY = Path(__file__).parents[1]
+SOURCE = REPOSITORY / "src" / "ogreid"
 
 MAY_IMPORT = {
     "errors": set(),
@@ -54,6 +55,17 @@ def test_a_part_imports_only_what_stands_below_it(part):
     for path in SOURCE.rglob("*.py"):
         if _part(path) == part:
             assert _imports(path) <= MAY_IMPORT[part] | {part, "__version__"}, path
+
+
+@pytest.mark.parametrize("part", ["src", "tests", "benchmarks", "scripts", "notebooks"])
+def test_the_oldest_python_that_is_promised_reads_every_file(part):
+    """Syntax only; `ast` refuses most of what later versions brought, exception groups and `type` among them."""
+    said = re.search(r'requires-python = ">=3\.(\d+)', (REPOSITORY / "pyproject.toml").read_text())
+    assert said is not None
+    with pytest.raises(SyntaxError):
+        ast.parse("type X = int", feature_version=(3, int(said[1])))
+    for path in (REPOSITORY / part).rglob("*.py"):
+        ast.parse(path.read_text(), filename=str(path), feature_version=(3, int(said[1])))
 
 
 def test_no_file_is_longer_than_a_reader_wants():
