@@ -1,6 +1,8 @@
 """What a whole offline run tells W&B, read back from its file, and what nothing may tell where people are not shown."""
 
+import os
 import re
+import signal
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -9,8 +11,9 @@ import pytest
 
 from conftest import write_tiny_store
 from ogreid import fit, runs
+from ogreid.module import ReidModule
 from test_training import TINY
-from wandb_log import items, of_kind
+from wandb_log import ended, items, of_kind
 
 pytestmark = pytest.mark.thorough
 
@@ -37,6 +40,7 @@ def folder(tmp_path_factory):
         patch.chdir(place)
         for name in ("WANDB_MODE", "WANDB_API_KEY", "WANDB_DATA_DIR", runs.STAMP):
             patch.delenv(name, raising=False)
+        patch.setenv("WANDB_X_STATS_SAMPLING_INTERVAL", "0.2")  # older ones first look at the machine after 15 s
         yield place
 
 
@@ -116,7 +120,7 @@ def test_the_best_checkpoint_and_the_report_are_artifacts_where_they_lie(resumed
 
 def test_a_run_ends_when_it_ends(resumed):
     """Else the next one in the same process would be written into it."""
-    assert [[done.exit_code for done in of_kind(log, "exit")] for log in resumed.logs] == [[0], [0]]
+    assert [[done.exit_code for done in ended(log)] for log in resumed.logs] == [[0], [0]]
 
 
 def test_a_run_that_dies_is_told_as_failed(folder, monkeypatch):
@@ -124,7 +128,19 @@ def test_a_run_that_dies_is_told_as_failed(folder, monkeypatch):
     with pytest.raises(RuntimeError, match="died"):
         fit.main(["--experiment", "small", *SETTINGS, "trainer.max_epochs=1", "runs.root=died"])
     (log,) = (only_run("died").folder / "wandb").glob("offline-run-*/*.wandb")
-    assert [done.exit_code for done in of_kind(log, "exit")] == [1]
+    assert [done.exit_code for done in ended(log)] == [1]
+
+
+@pytest.mark.parametrize(("asked", "told"), [(signal.SIGTERM, (1, 1, 0)), (signal.SIGINT, (0, 255, 130))])
+def test_a_run_that_is_asked_to_stop_is_not_told_as_failed(folder, monkeypatch, asked, told):
+    """Preempted, with a status that is not 0: W&B would call it finished otherwise, and a sweep not go on with it."""
+    step, root = ReidModule.training_step, f"stopped-{asked.name}"
+    monkeypatch.setattr(ReidModule, "training_step", lambda *a: (os.kill(os.getpid(), asked), step(*a))[1])
+    with pytest.raises(SystemExit) as left:
+        fit.main(["--experiment", "small", *SETTINGS, f"runs.root={root}"])
+    (log,) = (only_run(root).folder / "wandb").glob("offline-run-*/*.wandb")
+    (done,) = ended(log)
+    assert (len(of_kind(log, "preempting")), done.exit_code, left.value.code) == told
 
 
 def test_where_people_may_not_be_shown_no_file_of_the_run_shows_them(unseen, resumed):
