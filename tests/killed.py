@@ -21,6 +21,9 @@ SIGNALS = {
 }
 
 
+LONGEST = 300  # seconds: a process that hangs ends with the status of SIGALRM
+
+
 class Runs:
     """Starts runs in a folder and waits for them."""
 
@@ -52,7 +55,10 @@ class Runs:
 
 
 def plant(kind, when):
-    """Send the signals of ``kind`` in the ``when``-th step (from 0), or ``in validation`` or ``in writing``."""
+    """Send the signals of ``kind`` in the ``when``-th step (from 0), or ``in validation`` or ``in writing``.
+
+    ``nan`` sends none: the clouds of that step are not finite.
+    """
     from ogreid.module import ReidModule
 
     place, name = (ReidModule, "validation_step") if "validation" in kind else (ReidModule, "training_step")
@@ -63,9 +69,11 @@ def plant(kind, when):
     def planted(*arguments):
         nonlocal count
         count += 1
+        if kind == "nan" and count - 1 == when:
+            arguments[1].xyz.fill_(float("nan"))
         # In the middle of a step: its forward is done, its gradient is not; of a writing: the file is not renamed.
         done = original(*arguments)
-        for number in SIGNALS[kind.split(" in ")[0]] if count - 1 == when else ():
+        for number in SIGNALS.get(kind.split(" in ")[0], []) if count - 1 == when else ():
             os.kill(os.getpid(), number)
         return done
 
@@ -77,6 +85,7 @@ def _fork(job, rank, port):
     if child:
         return child
     os.setpgid(0, 0)
+    signal.alarm(LONGEST)
     os.chdir(job["place"])
     said = os.open(job["said"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(said, 1)

@@ -468,6 +468,61 @@ TABLE = [
         "text: unknown key 'hello'; known: apiVersion, command, controller, description, early_terminate, entity, kind, method, metric, name, parameters, program, project, run_cap",
     ),
     (
+        "nothing to repeat",
+        "repeat",
+        "the following arguments are required: FILE; `python -m ogreid.repeat --help` shows how",
+    ),
+    (
+        "no bad step",
+        "repeat gone.ckpt",
+        "gone.ckpt: no such file; give a bad-step-N.ckpt, which a run keeps in checkpoints/ when it stops",
+    ),
+    (
+        "a run instead of its bad step",
+        "repeat runs/real/a",
+        "runs/real/a: a folder; give a bad-step-N.ckpt, which a run keeps in checkpoints/ when it stops",
+    ),
+    (
+        "a checkpoint of a good step",
+        "repeat runs/real/a/checkpoints/last.ckpt",
+        "runs/real/a/checkpoints/last.ckpt: holds no batch; give a bad-step-N.ckpt, which a run keeps when its loss is nan",
+    ),
+    (
+        "half a bad step",
+        "repeat half.ckpt",
+        "half.ckpt: not readable as a checkpoint: cut off: the end of the archive is missing; copy it again, or take another one",
+    ),
+    (
+        "a bad step with a part of its batch",
+        "repeat bad-step-3.ckpt",
+        "bad-step-3.ckpt: its batch is not whole; copy it again, or take another one",
+    ),
+    (
+        "a bad step that shows nobody",
+        "repeat bad-step-4.ckpt",
+        "bad-step-4.ckpt: kept without its clouds (runs.pictures=false); to meet the step again: python -m ogreid.fit --resume . runs.pictures=true",
+    ),
+    (
+        "people nowhere",
+        "people",
+        "the following arguments are required: --contact-sheet; `python -m ogreid.people --help` shows how",
+    ),
+    (
+        "people of another format",
+        "people --contact-sheet people.jpg",
+        "people.jpg: expected a name that ends in .png",
+    ),
+    (
+        "no people",
+        "people --contact-sheet people.png --people 0",
+        "--people 0 --cameras 4: expected 1 or more of each",
+    ),
+    (
+        "a file for a folder of people",
+        "people --contact-sheet text/people.png",
+        "text/people.png: cannot be written (File exists); choose another place",
+    ),
+    (
         "an unknown network's size",
         "fit --experiment mine model.name=ognt",
         "model.name: 'ognt' is none of its values; did you mean ognet?",
@@ -537,6 +592,9 @@ def _checkpoints(here: Path) -> None:
     (here / "text.ckpt").write_text("hello")
     torch.save({"a": 1}, here / "other.ckpt")
     torch.save({"state_dict": Malicious()}, here / "malicious.ckpt")
+    whole = torch.load(checkpoint, weights_only=True)
+    torch.save(whole | {"bad": {"xyz": torch.zeros(2, 4, 3)}}, here / "bad-step-3.ckpt")
+    torch.save(whole | {"bad": {"clouds": []}}, here / "bad-step-4.ckpt")
 
 
 @pytest.mark.thorough
@@ -549,20 +607,15 @@ def test_a_mistake_is_answered_in_one_exact_line(situation, line, message, world
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(sys, "argv", [door, *words])
     with pytest.raises(SystemExit) as left:
-        doors.run(importlib.import_module(f"ogreid.{door}").main)
+        doors.run(importlib.import_module("ogreid.people.__main__" if door == "people" else f"ogreid.{door}").main)
     said = capsys.readouterr().err.replace(str(world), "{here}")
     assert (said, left.value.code) == (f"error: {message}\n", 2)
     assert set(world.rglob("*")) == before  # nothing half-written, nothing executed
 
 
 def test_the_table_covers_every_door():
-    assert {line.split()[0] for _, line, _ in TABLE} == {
-        "evaluate",
-        "export",
-        "fit",
-        "pack",
-        "report",
-        "search",
-        "sweep",
-    }
+    source = Path(doors.__file__).parent
+    known = {path.stem for path in source.glob("*.py") if "doors.run(main)" in path.read_text()}
+    assert known >= {"fit", "repeat", "search"}
+    assert {line.split()[0] for _, line, _ in TABLE} == known | {"people"}
     assert len(TABLE) >= 60 and len({line for _, line, _ in TABLE}) == len(TABLE)

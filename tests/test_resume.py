@@ -239,6 +239,28 @@ def test_two_processes_stop_together_where_one_is_asked_to(place, start, whole_o
     proven("two processes asked to stop", only(place, "two-asked"), whole_of_two)
 
 
+@pytest.mark.thorough
+@pytest.mark.parametrize("shared", [False, True])
+def test_clouds_that_one_of_two_processes_refuses_stop_both_with_its_words(place, start, shared):
+    """Where the process that refuses left in the middle of the step, the other one would wait for it."""
+    together = ["loss.gather=true", "trainer.sync_batchnorm=true"] if shared else []
+    root = f"refused-{shared}"
+    statuses, said = begin(start, root, *TWO, *together, faults=[("nan", 5)], only_rank=1, processes=2)
+    assert statuses == [2, 0] and said.count("error: ") == 1 and "Traceback" not in said, said
+    assert "error: step 5 (epoch 1, batch 1): the loss is nan; first: xyz of the clouds themselves; clouds: " in said
+    assert (only(place, root).checkpoints / "bad-step-5.ckpt").is_file()
+
+
+@pytest.mark.thorough
+def test_two_processes_leave_out_a_step_that_one_of_them_refuses(place, start):
+    told = [*TWO, "trainer.skip_bad_steps=1"]
+    statuses, said = begin(start, "left-out", *told, faults=[("nan", 5)], only_rank=1, processes=2)
+    assert statuses == [0, 0] and said.count("left out (1 of at most 1): step 5") == 1, said
+    run = only(place, "left-out")
+    assert run.summary()["skipped_steps"] == 1
+    assert all(value.isfinite().all() for value in torch.load(run.last, weights_only=True)["state_dict"].values())
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("step", range(STEPS))
 def test_a_run_killed_at_any_step_goes_on_to_the_same_bits(place, start, whole, step):

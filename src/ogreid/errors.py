@@ -1,9 +1,10 @@
 """Errors that a person can act on: one line that names the file, what came, what was expected, the way out."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
-__all__ = ["NotFinite", "UserError", "nearest_names"]
+__all__ = ["NotFinite", "UserError", "nearest_names", "noted_refusals", "refuse"]
 
 
 LONGEST = 1000
@@ -25,6 +26,34 @@ def _escaped(character: str) -> str:
 
 class NotFinite(UserError):
     """A NaN or an infinity where there must be numbers."""
+
+
+_NOTES: list[list[str]] = []
+
+
+@contextmanager
+def noted_refusals(notes: list[str]) -> Iterator[list[str]]:
+    """What :func:`refuse` is told is written into ``notes``, and whoever told it goes on.
+
+    A process that trains with others must not leave in the middle of a step: they would wait for it.
+    """
+    _NOTES.append(notes)
+    try:
+        yield notes
+    finally:
+        _NOTES.pop()
+
+
+def refuse(message: str) -> None:
+    """Refuse numbers that are not finite, or note it inside :func:`noted_refusals`.
+
+    Raises:
+        NotFinite: with the message.
+    """
+    refusal = NotFinite(message)
+    if not _NOTES:
+        raise refusal
+    _NOTES[-1].append(str(refusal))
 
 
 def nearest_names(name: str, known: Iterable[str], count: int = 3) -> str:

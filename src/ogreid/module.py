@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ogreid.batch import CloudBatch
 from ogreid.config import Optimiser
-from ogreid.errors import NotFinite
+from ogreid.errors import noted_refusals
 from ogreid.losses import ReidLoss
 
 __all__ = ["ReidModule", "embed_views"]
@@ -47,12 +47,9 @@ class ReidModule(L.LightningModule):
     def training_step(self, batch: CloudBatch, batch_idx: int) -> Tensor:
         """The loss terms, summed and ramped."""
         assert self.loss is not None
-        try:
+        with noted_refusals([]) as refused:
             terms = self.loss(self(batch.xyz, batch.rgb), batch.identity)
-        except NotFinite:
-            # Met on the way, by an operation that refuses it: the loss is what it would have been without the refusal.
-            return torch.nan * torch.stack([parameter.sum() for parameter in self.parameters()]).sum()
-        total = torch.stack(list(terms.values())).sum()
+        total = torch.stack(list(terms.values())).sum() * (torch.nan if refused else 1)
         logged = {"train/loss": total} | {f"train/{name}": value for name, value in terms.items()}
         # sync_dist: the mean over all processes, not what the first one saw.
         self.log_dict(logged, on_step=True, on_epoch=False, sync_dist=True, batch_size=len(batch.index))

@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from ogreid import doors
-from ogreid.errors import NotFinite, UserError
+from ogreid.errors import UserError, noted_refusals
+
+_NUMBERS = ("processes", "epoch", "batch", "seed")
 
 
 def parser() -> doors.Parser:
@@ -27,12 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from ogreid.callbacks.numbers import first_not_finite
     from ogreid.callbacks.randomness import seed_step
 
-    bad = checkpoint.read(asked.file).get("bad")
-    if bad is None:
-        raise UserError(f"{asked.file}: holds no batch; give a bad-step-N.ckpt, which a run keeps when its loss is nan")
-    if "xyz" not in bad:
-        again = f"python -m ogreid.fit --resume {Path(asked.file).parent.parent} runs.pictures=true"
-        raise UserError(f"{asked.file}: kept without its clouds (runs.pictures=false); to meet the step again: {again}")
+    bad = _checked(checkpoint.read(_file(asked.file)).get("bad"), asked.file)
     module = checkpoint.restore(asked.file).module.train()
     parts = zip(*(bad[name].chunk(bad["processes"]) for name in CloudBatch._fields), strict=True)
     for rank, part in enumerate(parts):
@@ -46,13 +43,43 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _file(given: str) -> str:
+    """Where a batch may be; a run has more than one checkpoint, so its folder does not say which is meant."""
+    if not Path(given).is_file():
+        came = "a folder" if Path(given).is_dir() else "no such file"
+        raise UserError(f"{given}: {came}; give a bad-step-N.ckpt, which a run keeps in checkpoints/ when it stops")
+    return given
+
+
+def _checked(bad: Any, file: str) -> dict[str, Any]:  # noqa: ANN401 - whatever a checkpoint holds
+    """What `WatchNumbers` keeps of a batch.
+
+    Raises:
+        UserError: it is not there, or not whole.
+    """
+    from torch import Tensor
+
+    from ogreid.batch import CloudBatch
+
+    if bad is None:
+        raise UserError(f"{file}: holds no batch; give a bad-step-N.ckpt, which a run keeps when its loss is nan")
+    if isinstance(bad, dict) and "xyz" not in bad:
+        again = f"python -m ogreid.fit --resume {Path(file).parent.parent} runs.pictures=true"
+        raise UserError(f"{file}: kept without its clouds (runs.pictures=false); to meet the step again: {again}")
+    held: dict[str, Any] = bad if isinstance(bad, dict) else {}
+    tensors, numbers = ([held.get(name) for name in names] for names in (CloudBatch._fields, _NUMBERS))
+    kinds = [isinstance(one, Tensor) and one.dim() for one in tensors] + [type(one) is int for one in numbers]
+    whole = all(kinds) and len({len(held[name]) for name in CloudBatch._fields}) == 1
+    if not whole or not 0 < held["processes"] <= len(held["xyz"]):
+        raise UserError(f"{file}: its batch is not whole; copy it again, or take another one")
+    return {"clouds": [], **held}
+
+
 def _loss(module: Any, batch: Any) -> str:  # noqa: ANN401 - what torch would have to be imported for
-    """Every term of the loss, or who refused to go on."""
-    try:
+    """Every term of the loss, or what an operation refuses."""
+    with noted_refusals([]) as refused:
         terms = module.loss(module(batch.xyz, batch.rgb), batch.identity)
-    except NotFinite as refused:
-        return str(refused)
-    return ", ".join(f"{name} {float(value):.6g}" for name, value in terms.items())
+    return refused[0] if refused else ", ".join(f"{name} {float(value):.6g}" for name, value in terms.items())
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from torch.nn.utils import get_total_norm
 from ogreid.batch import CloudBatch
 from ogreid.callbacks.randomness import seed_step
 from ogreid.data.datamodule import ReidDataModule
-from ogreid.errors import NotFinite
+from ogreid.errors import NotFinite, noted_refusals
 from ogreid.processes import all_rows, everyone, largest
 
 __all__ = ["BadStep", "WatchNumbers", "first_not_finite"]
@@ -20,6 +20,7 @@ __all__ = ["BadStep", "WatchNumbers", "first_not_finite"]
 log = logging.getLogger(__name__)
 
 _SHOWN = 4
+_OWN, _NOTHING = "of the clouds themselves", "nothing, when it is repeated alone"
 
 
 class BadStep(NotFinite):
@@ -81,7 +82,8 @@ class WatchNumbers(L.Callback):
         if self.skipped == self.skip:
             raise self._kept(trainer, told)
         self.skipped += 1
-        log.warning("left out (%d of at most %d): %s", self.skipped, self.skip, told)
+        if trainer.is_global_zero:
+            log.warning("left out (%d of at most %d): %s", self.skipped, self.skip, told)
         optimizer.zero_grad(set_to_none=True)  # Adam passes over parameters without a gradient, its counts included
         for buffer, before in zip(pl_module.buffers(), self._statistics, strict=True):
             buffer.copy_(before)
@@ -98,14 +100,14 @@ class WatchNumbers(L.Callback):
         what = f"the loss is {float(self._losses[worst])}" if bad[worst] else "the gradient is not finite"
         more = f" and {len(clouds) - _SHOWN} more" if len(clouds) > _SHOWN else ""
         told = f"{what}; first: {first}; clouds: {', '.join(clouds[:_SHOWN])}{more}"
-        everyones = everyone((not bad[worst], told, clouds))
+        everyones = everyone((not bad[worst], not first.endswith(_OWN), told, clouds))
         where = {"epoch": trainer.current_epoch, "batch": number, "seed": self.seed, "processes": len(everyones)}
         # Of all processes, in the order of their ranks.
         kept = {name: value for name, value in batch._asdict().items() if self.people or name not in ("xyz", "rgb")}
         tensors = {name: all_rows(value.detach()).cpu() for name, value in kept.items()}
-        self._bad = {"clouds": [name for _, _, names in everyones for name in names], **where, **tensors}
+        self._bad = {"clouds": [name for *_, names in everyones for name in names], **where, **tensors}
         place = f"step {trainer.global_step} (epoch {trainer.current_epoch}, batch {number})"
-        return f"{place}: {min(everyones, key=lambda one: one[0])[1]}"
+        return f"{place}: {min(everyones, key=lambda one: one[:2])[2]}"
 
     def _kept(self, trainer: L.Trainer, told: str) -> BadStep:
         path = self.folder / f"bad-step-{trainer.global_step}.ckpt"
@@ -132,6 +134,8 @@ class WatchNumbers(L.Callback):
 def first_not_finite(module: L.LightningModule, batch: CloudBatch) -> str:
     """Where a number that is not finite first appears when a batch is embedded, its loss computed and differentiated.
 
+    All processes call it, and each goes as far as every other one, because with shared statistics they talk on the way.
+
     Args:
         module: with a loss, in training mode; its running statistics are updated once more.
         batch: on the module's device.
@@ -139,11 +143,8 @@ def first_not_finite(module: L.LightningModule, batch: CloudBatch) -> str:
     Returns:
         For people: ``output of network.stem (Linear)``, ``gradient of ...``, ``parameter ...``, or that all is finite.
     """
-    bad = [name for name in ("xyz", "rgb") if not getattr(batch, name).isfinite().all()]
-    bad = bad or [f"parameter {name}" for name, value in module.named_parameters() if not value.isfinite().all()]
-    if bad:
-        return bad[0] if bad[0].startswith("parameter") else f"{bad[0]} of the clouds themselves"
-    found: list[str] = []
+    found = [f"{name} {_OWN}" for name in ("xyz", "rgb") if not getattr(batch, name).isfinite().all()]
+    found += [f"parameter {name}" for name, value in module.named_parameters() if not value.isfinite().all()]
 
     def watch(name: str, part: nn.Module) -> Any:  # noqa: ANN401 - torch's handle
         def look(_: nn.Module, given: Any, output: Any) -> None:  # noqa: ANN401 - whatever a module takes and gives
@@ -154,22 +155,20 @@ def first_not_finite(module: L.LightningModule, batch: CloudBatch) -> str:
 
     handles = [watch(name, part) for name, part in module.named_modules() if name]
     try:
-        with torch.enable_grad(), torch.compiler.set_stance("force_eager"):
+        with torch.enable_grad(), torch.compiler.set_stance("force_eager"), noted_refusals(found):
             terms = module.loss(module(batch.xyz, batch.rgb), batch.identity)  # type: ignore[operator]
-    except NotFinite as refused:
-        found.append(str(refused))  # by an operation that follows the module, unless that was found already
     finally:
         for handle in handles:
             handle.remove()
-    if found:
-        return found[0]
+    if largest(int(bool(found)), batch.xyz.device):
+        return found[0] if found else _NOTHING
     named = [(name, p) for name, p in module.named_parameters() if p.requires_grad]
     # Not backward(): its hooks would set DDP talking.
     gradients = torch.autograd.grad(sum(terms.values()), [p for _, p in named], allow_unused=True)
     for (name, _), gradient in reversed(list(zip(named, gradients, strict=True))):
         if gradient is not None and not gradient.isfinite().all():
             return f"gradient of {name}"
-    return "nothing, when it is repeated alone"
+    return _NOTHING
 
 
 def _finite(value: Any) -> bool:  # noqa: ANN401 - whatever a module takes and gives

@@ -7,9 +7,9 @@ from typing import Literal, ParamSpec, TypeVar, get_args
 import torch
 from torch import Tensor
 
-from ogreid.errors import NotFinite, UserError, nearest_names
+from ogreid.errors import UserError, nearest_names, refuse
 
-__all__ = ["Backend", "Form", "choose_backend", "outside_graphs", "require_finite"]
+__all__ = ["Backend", "Form", "choose_backend", "finite", "outside_graphs"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -72,18 +72,23 @@ def outside_graphs(function: Callable[P, R]) -> Callable[P, R]:
     return left_out
 
 
-def require_finite(operation: str, points: Tensor) -> None:
+def finite(operation: str, points: Tensor) -> Tensor:
     """Refuse NaN and infinity on the CPU; on an accelerator the check would cost a host synchronisation.
+
+    Returns:
+        ``points``; with zeros in the place of what is only noted (`errors.noted_refusals`).
 
     Raises:
         NotFinite: where a coordinate is not finite, with the first cloud and point.
     """
     if points.device.type != "cpu" or torch.compiler.is_compiling() or bool(points.sum().isfinite()):
-        return
+        return points
     bad = (~points.isfinite()).nonzero()
-    if len(bad):
-        cloud, point = bad[0, :2].tolist()
-        raise NotFinite(
-            f"{operation}: cloud {cloud}, point {point} is {points[cloud, point].tolist()}; "
-            "every coordinate must be finite: pack the set again or drop this cloud"
-        )
+    if not len(bad):
+        return points
+    cloud, point = bad[0, :2].tolist()
+    refuse(
+        f"{operation}: cloud {cloud}, point {point} is {points[cloud, point].tolist()}; "
+        "every coordinate must be finite: pack the set again or drop this cloud"
+    )
+    return points.nan_to_num(0, 0, 0)

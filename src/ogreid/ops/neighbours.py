@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ogreid.errors import UserError
-from ogreid.ops.backends import choose_backend, outside_graphs, require_finite
+from ogreid.ops.backends import choose_backend, finite, outside_graphs
 from ogreid.ops.sampling import squared_distance
 
 __all__ = ["ball", "balls", "nearest", "nearest_of"]
@@ -32,7 +32,7 @@ def nearest(points: Float[Tensor, "B N C"], k: int, *, backend: str = "auto") ->
     count = points.shape[1]
     if not 1 <= k <= count:
         raise UserError(f"k nearest: k = {k} asked of {count} points; take k from 1 to {count}, or give more points")
-    require_finite("k nearest", points)
+    points = finite("k nearest", points)
     points = _full_precision(points)
     in_space = points.shape[2] == 3
     form = choose_backend("k nearest", backend, points, ("plain", "fused", "cluster"), triton=in_space)
@@ -89,8 +89,7 @@ def balls(
     for radius, count in zip(radii, counts, strict=True):
         if not (radius > 0 and count > 0):
             raise UserError(f"ball query: radius {radius} with {count} samples; both must be positive")
-    require_finite("ball query", points)
-    require_finite("ball query", centres)
+    points, centres = finite("ball query", points), finite("ball query", centres)
     if backend == "cluster":
         raise UserError(
             "ball query: has no cluster form, because torch-cluster's `radius` keeps different points on CPU and CUDA; "

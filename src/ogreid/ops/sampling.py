@@ -5,7 +5,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ogreid.errors import UserError
-from ogreid.ops.backends import Form, choose_backend, outside_graphs, require_finite
+from ogreid.ops.backends import Form, choose_backend, finite, outside_graphs
 
 __all__ = ["ORIGIN_SQUARED", "farthest_points", "gather_points", "squared_distance"]
 
@@ -36,7 +36,7 @@ def farthest_points(
     points = xyz.shape[1]
     if not 1 <= count <= points:
         raise UserError(f"farthest points: {count} asked of {points} points; keep 1 to {points}, or give more points")
-    require_finite("farthest points", xyz)
+    xyz = finite("farthest points", xyz)
     xyz = xyz.detach()
     xyz = xyz.float() if xyz.dtype in (torch.float16, torch.bfloat16) else xyz
     forms: tuple[Form, ...] = ("plain", "fused") if skip_origin else ("plain", "fused", "cluster")

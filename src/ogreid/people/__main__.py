@@ -23,10 +23,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     from ogreid.people.sheet import contact_sheet
 
-    asked.contact_sheet.parent.mkdir(parents=True, exist_ok=True)
-    sheet = contact_sheet(asked.people, asked.cameras, asked.seed)
-    # A palette makes the file three times smaller and hardly shows at this size.
-    sheet.quantize(256, dither=Image.Dither.NONE).save(asked.contact_sheet, optimize=True)
+    try:
+        asked.contact_sheet.parent.mkdir(parents=True, exist_ok=True)
+        sheet = contact_sheet(asked.people, asked.cameras, asked.seed)
+        # A palette makes the file three times smaller and hardly shows at this size.
+        sheet.quantize(256, dither=Image.Dither.NONE).save(asked.contact_sheet, optimize=True)
+    except OSError as error:
+        raise UserError(f"{asked.contact_sheet}: cannot be written ({error.strerror}); choose another place") from error
     return 0
 
 
