@@ -2,6 +2,7 @@
 
 import json
 import struct
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,8 +22,17 @@ def records(path: Path) -> list[Record]:
 
 
 def of_kind(path: Path, kind: str) -> list:
-    """The records of one kind: ``run``, ``history``, ``metric``, ``summary``, ``stats``, ``artifact``, ``exit``, ..."""
+    """The records of one kind: ``run``, ``history``, ``metric``, ``summary``, ``stats``, ``artifact``, ``exit``..."""
     return [getattr(record, kind) for record in records(path) if record.WhichOneof("record_type") == kind]
+
+
+def ended(path: Path) -> list:
+    """The ``exit`` records. W&B's service closes the file a moment after the run's ``finish`` has returned."""
+    for _ in range(100):
+        if found := of_kind(path, "exit"):
+            return found
+        time.sleep(0.1)
+    return []
 
 
 def items(updates) -> dict:

@@ -17,6 +17,7 @@ from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
 from lightning.pytorch.loggers.csv_logs import ExperimentWriter
 
 from ogreid import config
+from ogreid.callbacks.preemption import Stopped
 from ogreid.callbacks.validation import LOGGED
 from ogreid.config import Experiment
 from ogreid.runs import Run, write_atomically
@@ -139,29 +140,39 @@ class ProjectWandbLogger(WandbLogger):
         artifact.add_file(str(path.resolve()), policy="immutable")
         self.experiment.log_artifact(artifact)
 
-    def end(self, *, failed: bool) -> None:
-        """End W&B's run where one was started: another run in this process would be written into it."""
+    def end(self, status: int, *, preempted: bool = False) -> None:
+        """End W&B's run where one was started: another run in this process would be written into it.
+
+        Args:
+            status: 0 for a run that is finished; W&B calls all others failed.
+            preempted: W&B then calls it preempted instead, and a sweep of its own queues it again.
+        """
         if self._experiment is not None:
-            self._experiment.finish(exit_code=int(failed))
+            if preempted:
+                self._experiment.mark_preempting()
+            self._experiment.finish(exit_code=status)
             self._experiment = None
 
 
 @contextmanager
 def tracked(experiment: Experiment, run: Run) -> Iterator[list[Logger]]:
-    """Loggers of a run, ended when it ends, as failed where it fails.
+    """Loggers of a run, ended when it ends, as failed where it fails, as preempted where it was told to stop.
 
     W&B's copies of tables lie in the run folder meanwhile, so that it can be synchronised from another machine.
     """
     loggers = loggers_for(experiment, run)
     ours = [logger for logger in loggers if isinstance(logger, ProjectWandbLogger)]
     chosen = os.environ.setdefault(_STAGED, str((run.folder / "wandb" / "staged").resolve()))
-    failed = True
+    status, preempted = 1, False
     try:
         yield loggers
-        failed = False
+        status = 0
+    except Stopped as asked:
+        status, preempted = (1, True) if asked.code == 0 else (255, False)  # what W&B itself makes of Ctrl-C
+        raise
     finally:
         for logger in ours:
-            logger.end(failed=failed)
+            logger.end(status, preempted=preempted)
         if chosen.startswith(str(run.folder.resolve())):
             del os.environ[_STAGED]
 
