@@ -1,6 +1,7 @@
 """The study: its experiments run, its sweeps share what they can, its page says what was found and nothing else."""
 
 import json
+import re
 from functools import cache
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 import study
 import study_page
 import study_tables
+import study_untrained
 from ogreid import config, fit, pack, runs
 from ogreid.sweeping.file import points, read_sweep_file
 from ogreid.sweeping.jobs import jobs_for
@@ -115,6 +117,24 @@ def test_an_experiment_of_the_study_runs(name, root, tmp_path, monkeypatch):
     found = json.loads(summary.read_text())
     assert set(found["retrieval"]) == set(stores["retrieval"])
     assert set(found["transfer"]) == set(stores["transfer"])
+
+
+@pytest.mark.thorough
+def test_an_untrained_network_is_laid_beside_chance(root, monkeypatch):
+    monkeypatch.chdir(HERE)
+    settings = [
+        "data.train=[plaza-4]",
+        "data.retrieval=[plaza-4]",
+        f"data.root={root}",
+        "data.batch=4",
+        "data.points=256",
+    ]
+    line = study_untrained.told("quick_small", [*settings, "data.per_identity=2"])
+    found = re.fullmatch(r"quick_small: untrained mAP (.*) \(chance (.*)\); gradient / weight: (.*)", line)
+    assert 0 < float(found[1]) <= 100 and 0 < float(found[2]) <= 100
+    parts = [part.split() for part in found[3].split(", ")]
+    assert [name for name, _ in parts] == ["stages.0", "stages.3"]
+    assert all(float(ratio) > 0 for _, ratio in parts)
 
 
 def _smallest(store):
