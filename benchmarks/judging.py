@@ -1,6 +1,6 @@
 """What judging costs: beside the bare matrix product, the argsort form and scikit-learn, and as the gallery grows.
 
-python -m benchmarks.judging [--size market|msmt|growth|rerank|rerank-msmt] [--rounds 3]
+python -m benchmarks.judging [--size market|msmt|growth|extremes|rerank|rerank-msmt] [--rounds 3]
 
 Seconds are wall time, with the process's own CPU time in brackets (on a busy machine that one counts); memory is what
 the peak rose by above the embeddings. Judging and the bare product take turns, and the median is told. Forms marked ~
@@ -11,6 +11,7 @@ import argparse
 import resource
 import statistics
 import time
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -158,6 +159,44 @@ def growth():
     save("judging_growth", found)
 
 
+EXTREMES = {
+    "one person, 10 000 pictures": (1, 10_000, 2, 10_000),
+    "the same, collapsed": (1, 10_000, 2, 10_000),
+    "100 000 people, 2 pictures each": (100_000, 2, 6, 1_000),
+    "1 000 people, 1 000 cameras": (1_000, 20, 1_000, 1_000),
+}
+"""People, pictures of each, cameras, and how many of the pictures ask; beside 10 000 other people where it is one."""
+
+
+def extremes():
+    """Sets far from the usual size."""
+    found = {}
+    for name, (people, each, cameras, asking) in EXTREMES.items():
+        rows = crowd(people, each, cameras, collapsed=name.endswith("collapsed"))
+        query = [column[:asking] for column in rows]
+        judge(*(column[:50] for column in query), *(column[:2000] for column in rows))  # compiles
+        Path("/proc/self/clear_refs").write_text("5")  # Linux: the peak begins anew, so that the sets stand alone
+        _, wall, cpu, memory = timed(lambda query=query, rows=rows: judge(*query, *rows))
+        print(f"{name:32} {asking} x {len(rows[1])}: {wall:7.2f} s ({cpu:7.2f}), {memory:.2f} GB", flush=True)
+        embeddings = (query[0].nbytes + rows[0].nbytes) / 1e9
+        found[name] = {"wall": wall, "cpu": cpu, "peak_gb": memory, "embeddings_gb": embeddings}
+    save("judging_extremes", found)
+
+
+def crowd(people, each, cameras, collapsed):
+    """Embeddings round identity centres, or nearly all the same, and 10 000 others where there is one person."""
+    rng = np.random.default_rng(0)
+    identity = np.repeat(np.arange(people), each)
+    if people == 1:
+        identity = np.concatenate([identity, np.arange(1, 10_001)])
+    embedding = rng.standard_normal((len(identity), WIDTH), dtype=np.float32)
+    centres = rng.standard_normal((identity.max() + 1, WIDTH), dtype=np.float32)
+    for first in range(0, len(identity), 4096):
+        part = slice(first, first + 4096)
+        embedding[part] = 1 if collapsed else centres[identity[part]] + 2 * embedding[part]
+    return [embedding, identity, np.arange(len(identity)) % cameras]
+
+
 def rerank(size):
     """k-reciprocal re-ranking with its judging, after the plain way, on a network that is only fair."""
     rows = scene(*SIZES[size], noise=2.6)
@@ -178,7 +217,7 @@ def main():
     asked = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     asked.add_argument(
         "--size",
-        choices=["market", "msmt", "growth", "rerank", "rerank-msmt"],
+        choices=["market", "msmt", "growth", "extremes", "rerank", "rerank-msmt"],
         action="append",
         help="default: market and growth",
     )
@@ -187,6 +226,8 @@ def main():
     for size in given.size or ["market", "growth"]:
         if size == "growth":
             growth()
+        elif size == "extremes":
+            extremes()
         elif size.startswith("rerank"):
             rerank("msmt" if size.endswith("msmt") else "market")
         else:

@@ -1,6 +1,8 @@
 """Run folders: made once, found again, never half-written."""
 
 import json
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -106,3 +108,14 @@ def test_runs_that_start_in_the_same_moment_get_a_folder_each(experiment):
 
     with ThreadPoolExecutor(8) as pool:
         assert len(set(pool.map(stamp, range(8)))) == 8
+
+
+@pytest.mark.thorough
+def test_runs_of_two_processes_that_start_in_the_same_second_get_a_folder_each(tmp_path):
+    """A hundred each, as fast as they can: several of each process fall into every second."""
+    taking = f"for _ in range(100): print(runs._free_stamp(Path({str(tmp_path / 'small')!r}), 3))"
+    command = [sys.executable, "-c", f"from pathlib import Path; from ogreid import runs\n{taking}"]
+    both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    stamps = [process.communicate(timeout=300)[0].split() for process in both]
+    assert [len(each) for each in stamps] == [100, 100] and not set(stamps[0]) & set(stamps[1])
+    assert len(list((tmp_path / "small").iterdir())) == 200

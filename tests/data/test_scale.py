@@ -113,6 +113,18 @@ def test_clouds_of_any_size_come_back_and_only_the_batch_is_in_memory(tmp_path, 
     assert xyz.shape == (2, points, 3) and memory < 3 * (xyz.nbytes + rgb.nbytes) / MEBI + 1
 
 
+@pytest.mark.parametrize(("height", "width"), [(8, 8), pytest.param(400, 250, marks=pytest.mark.thorough)])
+def test_a_crop_of_64_or_of_100_000_pixels_is_lifted(height, width):
+    from ogreid.lifting import lift, upright_template
+
+    points, body = height * width, upright_template()
+    crop = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    lift(crop, body)  # compiles
+    cloud, memory = peak(lambda: lift(crop, body))
+    assert cloud.shape == (points, 6) and np.isfinite(cloud).all()
+    assert memory < 400 * points / MEBI + 4
+
+
 @pytest.mark.parametrize(
     ("people", "each", "cameras"),
     [
