@@ -28,7 +28,7 @@ MAY_IMPORT = {
     "lifting": {"errors", "foreign"},
     "people": {"errors", "foreign", "lifting"},
     "data": {"errors", "batch", "config", "foreign", "lifting", "locks", "people"},
-    "module": {"errors", "batch", "config", "models", "losses"},
+    "module": {"errors", "batch", "config", "models", "losses", "processes"},
     "callbacks": {"errors", "batch", "config", "data", "processes", "retrieval", "runs"},
 }
 """Parts that are not doors, and the parts each may use; ``config`` and ``errors`` are plain data."""

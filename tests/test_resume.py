@@ -252,6 +252,15 @@ def test_clouds_that_one_of_two_processes_refuses_stop_both_with_its_words(place
 
 
 @pytest.mark.thorough
+def test_clouds_that_one_of_two_processes_cannot_embed_are_refused_by_the_judge_of_both(place, start):
+    told = [*TWO, "data.evaluation_batch=4"]
+    statuses, said = begin(start, "unseen", *told, faults=[("nan in validation", 0)], only_rank=1, processes=2)
+    assert statuses == [2, 2] and "Traceback" not in said, said
+    assert "farthest points: cloud 0, point 0 is [nan, nan, nan]; every coordinate must be finite" in said
+    assert "error: tiny: query embedding " in said and "holds a value that is not finite" in said
+
+
+@pytest.mark.thorough
 def test_two_processes_leave_out_a_step_that_one_of_them_refuses(place, start):
     told = [*TWO, "trainer.skip_bad_steps=1"]
     statuses, said = begin(start, "left-out", *told, faults=[("nan", 5)], only_rank=1, processes=2)

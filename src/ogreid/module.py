@@ -1,7 +1,9 @@
 """A network and its loss as Lightning trains them. Knows no metric and draws no picture."""
 
+import logging
 import math
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import lightning as L
@@ -13,8 +15,11 @@ from ogreid.batch import CloudBatch
 from ogreid.config import Optimiser
 from ogreid.errors import noted_refusals
 from ogreid.losses import ReidLoss
+from ogreid.processes import connected
 
 __all__ = ["ReidModule", "embed_views"]
+
+log = logging.getLogger(__name__)
 
 
 class ReidModule(L.LightningModule):
@@ -56,8 +61,17 @@ class ReidModule(L.LightningModule):
         return total * self._ramp()
 
     def validation_step(self, batch: CloudBatch, batch_idx: int, dataloader_idx: int = 0) -> Tensor:
-        """Normalised embedding (B, D) over all views; the callbacks judge it."""
-        return embed_views(self.network, batch.xyz, batch.rgb, self.views)
+        """Normalised embedding (B, D) over all views; the callbacks judge it.
+
+        Where there are other processes, clouds that are refused become NaN, which the judge refuses on all of them.
+        """
+        alone: AbstractContextManager[list[str]] = nullcontext([])
+        with noted_refusals([]) if connected() else alone as refused:
+            embedding = embed_views(self.network, batch.xyz, batch.rgb, self.views)
+        if refused:
+            log.warning(refused[0])
+            embedding = torch.full_like(embedding, torch.nan)
+        return embedding
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """Adam and a cosine per epoch, as published."""
