@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import wandb
 
 from conftest import write_tiny_store
 from ogreid import fit, runs
@@ -41,6 +42,7 @@ def folder(tmp_path_factory):
         for name in ("WANDB_MODE", "WANDB_API_KEY", "WANDB_DATA_DIR", runs.STAMP):
             patch.delenv(name, raising=False)
         patch.setenv("WANDB_X_STATS_SAMPLING_INTERVAL", "0.2")  # older ones first look at the machine after 15 s
+        wandb.teardown()  # which has read the environment already where another test came before
         yield place
 
 
