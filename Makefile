@@ -40,7 +40,7 @@ lint: $(VENV)/.test
 
 cluster: $(VENV)/.cluster ## build torch-cluster, the optional third backend (5 minutes, once)
 
-bench: $(VENV)/.bench $(VENV)/.cluster ## repeat every speed claim; results in benchmarks/results (half an hour)
+bench: $(VENV)/.bench $(VENV)/.cluster ## repeat every speed claim; results in benchmarks/results (13 minutes)
 	@$(PY) -m benchmarks
 
 soak: $(VENV)/.test $(VENV)/.cluster ## the slow proofs

@@ -2,7 +2,7 @@
 
 python -m benchmarks [--quick]
 
-About half an hour on a quiet core; --quick, about eight minutes, leaves out growth and the other networks. Ends in the
+About 13 minutes on a core; --quick leaves out growth and the other networks. Ends in the
 project's goals beside what was found.
 """
 
