@@ -20,7 +20,7 @@ help: ## list the targets
 
 setup: $(VENV)/.ready ## make .venv with ogreid in it (the other targets do this by themselves)
 
-demo: $(VENV)/.ready ## watch OG-Net learn to find synthetic people (about 6 minutes on 2 cores)
+demo: $(VENV)/.ready ## watch OG-Net learn to find synthetic people (about 5 minutes on 2 cores)
 	@$(PY) -m ogreid.fit --experiment demo
 
 test: $(VENV)/.test $(VENV)/.cluster lint ## ruff, types and the test suite
