@@ -16,7 +16,7 @@
 # %% [markdown]
 # # Train and judge
 #
-# What `make demo` does in six minutes, smaller: a narrow OG-Net learns to find forty synthetic people. The same as
+# What `make demo` does in five minutes, smaller: a narrow OG-Net learns to find forty synthetic people. The same as
 # `python -m ogreid.fit --experiment demo ...`, from Python.
 
 # %%
