@@ -86,6 +86,7 @@ def _fork(job, rank, port):
         return child
     os.setpgid(0, 0)
     signal.alarm(LONGEST)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # the tests may have been started in the background
     os.chdir(job["place"])
     said = os.open(job["said"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(said, 1)

@@ -1,5 +1,6 @@
 """Sweeps that run: every setting once, told together, and gone on with after anything that can happen to a run."""
 
+import functools
 import json
 import logging
 import multiprocessing
@@ -228,7 +229,9 @@ def _kill_the_worker_of(job) -> None:
 def test_ctrl_c_leaves_with_the_command_to_go_on(place):
     write_sweep(place / "s.yaml", "{seed: {values: [0, 1]}, trainer.max_epochs: {value: 500}}")
     command = [sys.executable, "-m", "ogreid.sweep", "s.yaml", "--processes", "2"]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    # The tests may have been started in the background, where Ctrl-C is ignored.
+    heard = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True, preexec_fn=heard)
     first, second = jobs(place / "s.yaml")
     while not (first.run.last.is_file() and second.run.last.is_file()):
         assert process.poll() is None

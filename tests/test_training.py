@@ -3,6 +3,8 @@
 import csv
 import errno
 import json
+import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -236,6 +238,17 @@ def test_a_trainer_setting_that_does_not_exist_is_refused_before_anything_is_mad
         run(setting)
     assert "\n" not in str(caught.value)
     assert not Path("runs").exists()
+
+
+def test_a_run_that_was_told_to_ignore_ctrl_c_does(place, monkeypatch):
+    """Those of a sweep, and those that a shell has put into the background."""
+    step = ReidModule.training_step
+    monkeypatch.setattr(ReidModule, "training_step", lambda *a: (os.kill(os.getpid(), signal.SIGINT), step(*a))[1])
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        assert run("trainer.max_epochs=1").summary()["retrieval"]
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_a_run_that_came_to_nothing_leaves_no_folder(place):

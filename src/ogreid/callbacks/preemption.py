@@ -84,7 +84,9 @@ class StopWhenAsked(L.Callback):
         if threading.current_thread() is not threading.main_thread():
             return  # Python allows it nowhere else
         signal.signal(signal.SIGTERM, self._note)
-        signal.signal(signal.SIGINT, self._note)
+        # Who has Ctrl-C ignored means it: a sweep, which decides about its runs itself, or a shell, in the background.
+        if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+            signal.signal(signal.SIGINT, self._note)
         if "SLURM_JOB_ID" in os.environ and callable(signal.getsignal(signal.SIGUSR1)):
             self.requeue = signal.getsignal(signal.SIGUSR1)
             signal.signal(signal.SIGUSR1, self._note)
