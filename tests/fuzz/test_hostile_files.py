@@ -1,7 +1,11 @@
 """Files from strangers are accepted or refused in one line; nothing in them runs or leads elsewhere."""
 
+import importlib.util
 import random
 import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -13,6 +17,7 @@ from fuzz.watch import survives
 from soak_record import record
 
 SOAK = 10_000
+GUIDED = Path(__file__).with_name("guided.py")
 
 
 @pytest.fixture(params=READERS)
@@ -79,3 +84,30 @@ def test_ten_thousand_broken_files_are_accepted_or_refused_in_one_line(name, tmp
             record(f"hostile files: {name}", tried=number + 1, accepted=accepted, lost=1)
             raise AssertionError(f"{name}, file {number}: {type(error).__name__}: {error}") from error
     record(f"hostile files: {name}", tried=SOAK, accepted=accepted, lost=0)
+
+
+def guided(name, files, folder):
+    """How libFuzzer ended, in a process of its own, which it takes over."""
+    command = [sys.executable, str(GUIDED), name, f"-runs={files}"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    return done.returncode == 0 and f"Done {files} runs" in done.stderr, done.stderr[-3000:]
+
+
+with_atheris = pytest.mark.skipif(importlib.util.find_spec("atheris") is None, reason="atheris is not installed")
+
+
+@with_atheris
+@pytest.mark.thorough
+@pytest.mark.parametrize("name", ["experiments", "stores"])
+def test_a_search_guided_by_coverage_finds_no_file_that_is_lost(name, tmp_path):
+    survived, told = guided(name, 200, tmp_path)
+    assert survived, told
+
+
+@with_atheris
+@pytest.mark.slow
+@pytest.mark.parametrize("name", READERS)
+def test_a_long_search_guided_by_coverage_finds_no_file_that_is_lost(name, tmp_path):
+    survived, told = guided(name, SOAK, tmp_path)
+    record(f"guided by coverage: {name}", tried=SOAK, lost=int(not survived))
+    assert survived, told
