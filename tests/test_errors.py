@@ -396,6 +396,16 @@ TABLE = [
         "nowhere/a.npz: its folder does not exist; make it or choose another",
     ),
     (
+        "a network of more points than the store has",
+        "search --model histogram --gallery tiny --query one.png",
+        "tiny: 4096 points asked, each cloud has 256; take a network trained on as few, or pack the store with more points",
+    ),
+    (
+        "faces without bodies to search with",
+        "search --model histogram --gallery tiny --query one.png --faces faces.npy",
+        "--faces faces.npy: of bodies that are given with --meshes; give both, or neither",
+    ),
+    (
         "other weights to search with",
         "search --published released --weights gone.pth --gallery tiny --query one.png",
         "released/gone.pth: no such file; known: model_last.pth",

@@ -182,6 +182,6 @@ def test_mistakes_are_one_line(people, options, message):
     with pytest.raises(UserError, match=message):
         ask(people, *options)
     (people / "images" / "empty.jpg").touch()
-    with pytest.raises(UserError, match=r"empty\.jpg: not a readable picture"):
+    with pytest.raises(UserError, match=r"empty\.jpg: not a readable picture \(no JPEG, PNG, BMP\)"):
         ask(people, "--query", str(people / "images" / "empty.jpg"))
     (people / "images" / "empty.jpg").unlink()

@@ -88,6 +88,8 @@ def _check(asked: argparse.Namespace) -> None:
     """What can be said before torch is loaded."""
     if not asked.query and not asked.export:
         raise UserError("nothing asked: give --query PICTURE to search, --export FILE to keep the embeddings, or both")
+    if asked.faces is not None and asked.meshes is None:
+        raise UserError(f"--faces {asked.faces}: of bodies that are given with --meshes; give both, or neither")
     if asked.top < 1:
         raise UserError(f"--top {asked.top}: expected 1 or more")
     if asked.embeddings is not None and asked.embeddings.suffix != ".npz":

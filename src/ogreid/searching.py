@@ -61,7 +61,15 @@ def embed_store(
         store: whose rows.
         kept: an ``.npz`` file. Embeddings in it are used if they are of this network and store; else it is written.
         progress: told (done, total).
+
+    Raises:
+        UserError: the network takes more points than a cloud of the store has.
     """
+    if data.density is None and data.points > store.manifest.points:
+        raise UserError(
+            f"{store.name}: {data.points} points asked, each cloud has {store.manifest.points}; take a network trained "
+            "on as few, or pack the store with more points"
+        )
     rows = _sightings(store)
     made_of = _fingerprint(module, data, store)
     if kept is not None and (found := _kept(kept, made_of)) is not None:

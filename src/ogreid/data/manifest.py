@@ -96,7 +96,7 @@ class Manifest:
         cameras: rows per camera; the number as text, as JSON has it.
         rows_sha256: checksum of the rows.
         creation: how to make it again, for example the seed of a synthetic domain; empty where crops were lifted with
-        the upright body.
+            the upright body.
         shard: what it is a part of, None for a whole store.
         format: always ``ogreid-store``.
         version: of the format.

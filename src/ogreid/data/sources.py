@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Protocol, get_args
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from ogreid import foreign
 from ogreid.data.manifest import Field
@@ -65,6 +65,9 @@ def read_crop(path: Path) -> np.ndarray:
         with Image.open(io.BytesIO(foreign.read_bytes(path, MOST_BYTES)), formats=FORMATS) as opened:
             check_pixels(opened)
             picture = opened.convert("RGB")
+    except UnidentifiedImageError as error:  # whose own words name a buffer in memory
+        expected = ", ".join(FORMATS)
+        raise UserError(f"{path}: not a readable picture (no {expected}); replace it or take it out") from error
     except Exception as error:  # damaged pictures make Pillow raise a dozen unrelated classes
         raise UserError(f"{path}: not a readable picture ({error}); replace it or take it out of the folder") from error
     if picture.size != (WIDTH, HEIGHT):
