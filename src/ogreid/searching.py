@@ -65,15 +65,15 @@ def embed_store(
     Raises:
         UserError: the network takes more points than a cloud of the store has.
     """
+    rows = _sightings(store)
+    made_of = _fingerprint(module, data, store)
+    if kept is not None and (found := _kept(kept, made_of)) is not None:
+        return Embedded(rows, found, made_of)
     if data.density is None and data.points > store.manifest.points:
         raise UserError(
             f"{store.name}: {data.points} points asked, each cloud has {store.manifest.points}; take a network trained "
             "on as few, or pack the store with more points"
         )
-    rows = _sightings(store)
-    made_of = _fingerprint(module, data, store)
-    if kept is not None and (found := _kept(kept, made_of)) is not None:
-        return Embedded(rows, found, made_of)
     parts = []
     for first in range(0, len(rows), data.evaluation_batch):
         part = rows[first : first + data.evaluation_batch]
