@@ -8,7 +8,7 @@ OLDEST := .venv-minimum
 MINIMAL_TOOLS := pytest pytest-xdist hypothesis beartype scikit-learn pytorch-metric-learning
 MINIMAL_TESTS := tests/test_journey.py tests/test_losses.py tests/test_tracking.py tests/test_wandb.py \
 	tests/test_training.py tests/test_config.py tests/models/test_published.py tests/nn tests/ops/test_edges.py \
-	tests/ops/test_groups.py tests/ops/test_neighbours.py tests/ops/test_sampling.py tests/data/test_datamodule.py \
+	tests/ops/test_groups.py tests/ops/test_neighbors.py tests/ops/test_sampling.py tests/data/test_datamodule.py \
 	tests/data/test_store.py tests/retrieval/test_metric.py
 JOBS := $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
 
@@ -32,7 +32,7 @@ thorough: $(VENV)/.test $(VENV)/.cluster ## what CI runs beside the test suite (
 minimum: $(OLDEST)/.ready ## the built wheel in an environment of its own, with the oldest versions it allows
 	@$(OLDEST)/bin/python -m pytest -n $(JOBS) -m "not slow and not gpu" $(MINIMAL_TESTS)
 
-audit: $(VENV)/.test ## licences and known faults of what is installed, as far as the package index tells
+audit: $(VENV)/.test ## licenses and known faults of what is installed, as far as the package index tells
 	@$(PY) scripts/audit.py
 
 lint: $(VENV)/.test

@@ -25,21 +25,21 @@ SIZES = {"market": (3368, 19732, 750, 6), "msmt": (11659, 82161, 3060, 15)}
 """Queries, gallery rows, identities, cameras of the test sets."""
 WIDTH = 512
 NETWORKS = {"trained": (2.2, 0), "near random": (10, 0), "untrained": (10, 8)}
-"""Noise round the centres of the identities, and how many times that all lean to one side. 2.2 gives about the mAP of
+"""Noise round the centers of the identities, and how many times that all lean to one side. 2.2 gives about the mAP of
 the paper on Market-1501; an untrained OG-Net's embeddings are as narrow a cone as the last ones (cosines of 0.98)."""
 
 
 def scene(queries, gallery, identities, cameras, noise, lean=0):
-    """Embeddings round identity centres."""
+    """Embeddings round identity centers."""
     rng = np.random.default_rng(0)
-    centres = rng.standard_normal((identities, WIDTH), dtype=np.float32)
+    centers = rng.standard_normal((identities, WIDTH), dtype=np.float32)
     sides, aside = [], lean * noise * rng.standard_normal(WIDTH, dtype=np.float32)
     for rows in (queries, gallery):
         identity = rng.integers(0, identities, rows)
         embedding = rng.standard_normal((rows, WIDTH), dtype=np.float32)
         for first in range(0, rows, 4096):
             part = slice(first, first + 4096)
-            embedding[part] = aside + centres[identity[part]] + noise * embedding[part]
+            embedding[part] = aside + centers[identity[part]] + noise * embedding[part]
         sides += [embedding, identity, rng.integers(0, cameras, rows)]
     return sides
 
@@ -184,16 +184,16 @@ def extremes():
 
 
 def crowd(people, each, cameras, collapsed):
-    """Embeddings round identity centres, or nearly all the same, and 10 000 others where there is one person."""
+    """Embeddings round identity centers, or nearly all the same, and 10 000 others where there is one person."""
     rng = np.random.default_rng(0)
     identity = np.repeat(np.arange(people), each)
     if people == 1:
         identity = np.concatenate([identity, np.arange(1, 10_001)])
     embedding = rng.standard_normal((len(identity), WIDTH), dtype=np.float32)
-    centres = rng.standard_normal((identity.max() + 1, WIDTH), dtype=np.float32)
+    centers = rng.standard_normal((identity.max() + 1, WIDTH), dtype=np.float32)
     for first in range(0, len(identity), 4096):
         part = slice(first, first + 4096)
-        embedding[part] = 1 if collapsed else centres[identity[part]] + 2 * embedding[part]
+        embedding[part] = 1 if collapsed else centers[identity[part]] + 2 * embedding[part]
     return [embedding, identity, np.arange(len(identity)) % cameras]
 
 

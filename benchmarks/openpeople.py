@@ -5,7 +5,7 @@ python benchmarks/openpeople.py --crops crops           # cut the full-body view
 python benchmarks/openpeople.py --checkpoint RUN        # cut, pack with the upright body, judge RUN and the histogram
 
 Ten artificial people, each in six full-body views that stand for six cameras: outdoors, in a studio, and from four
-sides. Indoors all of them wear the same white shirt and shorts, so that colour says little, and low numbers are honest.
+sides. Indoors all of them wear the same white shirt and shorts, so that color says little, and low numbers are honest.
 """
 
 import argparse

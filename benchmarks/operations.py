@@ -1,4 +1,4 @@
-"""What each operation costs: plain, fused, torch-cluster and others' libraries; as points, neighbours and clouds grow.
+"""What each operation costs: plain, fused, torch-cluster and others' libraries; as points, neighbors and clouds grow.
 
 python -m benchmarks.operations [--threads 1] [--rounds 5] [--quick]
 
@@ -14,7 +14,7 @@ import torch
 from benchmarks.published_form import edge_conv
 from benchmarks.timing import alternate, save, table
 
-from ogreid.nn.edge_conv import EdgeConv
+from ogreid.models.layers.edge_conv import EdgeConv
 from ogreid.ops import balls, farthest_points, gather_points, nearest
 
 RADII, SAMPLES = (0.1, 0.2, 0.4), (8, 16, 32)
@@ -53,7 +53,7 @@ def sampling(batch, points, count):
     return variants
 
 
-def neighbours(batch, points, k, channels=3):
+def neighbors(batch, points, k, channels=3):
     """K nearest: dense distances and top-k, ours, torch-cluster, scipy's tree."""
     from scipy.spatial import cKDTree
 
@@ -65,8 +65,8 @@ def neighbours(batch, points, k, channels=3):
 def groups(batch, points, count):
     """Three balls around every kept point: dense, and in one scan."""
     xyz = clouds(batch, points)
-    centres = gather_points(xyz, farthest_points(xyz, count))
-    return {form: lambda form=form: balls(xyz, centres, RADII, SAMPLES, backend=form) for form in ("plain", "fused")}
+    centers = gather_points(xyz, farthest_points(xyz, count))
+    return {form: lambda form=form: balls(xyz, centers, RADII, SAMPLES, backend=form) for form in ("plain", "fused")}
 
 
 def convolution(batch, points, channels, width, k):
@@ -87,8 +87,8 @@ def asked_by_the_network():
     """Title -> variants, at the sizes of OG-Net."""
     return {
         "farthest points, 8 x 4096 -> 768": sampling(8, 4096, 768),
-        "k nearest, 8 x 4096 x 3, k 20": neighbours(8, 4096, 20),
-        "k nearest, 8 x 192 x 259, k 20": neighbours(8, 192, 20, 259),
+        "k nearest, 8 x 4096 x 3, k 20": neighbors(8, 4096, 20),
+        "k nearest, 8 x 192 x 259, k 20": neighbors(8, 192, 20, 259),
         "three balls, 8 x 768 in 4096": groups(8, 4096, 768),
         **{
             f"EdgeConv, 4 x {points}, {a} -> {b}, k 20": convolution(4, points, a, b, 20)
@@ -98,15 +98,15 @@ def asked_by_the_network():
 
 
 def grown():
-    """Title -> variants: more points, more neighbours, more clouds."""
+    """Title -> variants: more points, more neighbors, more clouds."""
     sizes = (1024, 2048, 4096, 8192)
     return {
         **{f"farthest points, 4 x {points} -> 768": sampling(4, points, 768) for points in sizes},
-        **{f"k nearest, 4 x {points} x 3, k 20": neighbours(4, points, 20) for points in sizes},
+        **{f"k nearest, 4 x {points} x 3, k 20": neighbors(4, points, 20) for points in sizes},
         **{f"three balls, 4 x 768 in {points}": groups(4, points, 768) for points in sizes},
-        **{f"k nearest, 4 x 4096 x 3, k {k}": neighbours(4, 4096, k) for k in (4, 8, 16, 32, 64)},
+        **{f"k nearest, 4 x 4096 x 3, k {k}": neighbors(4, 4096, k) for k in (4, 8, 16, 32, 64)},
         **{f"EdgeConv, 4 x 768, 64 -> 128, k {k}": convolution(4, 768, 64, 128, k) for k in (4, 8, 16, 32, 64)},
-        **{f"k nearest, {batch} x 4096 x 3, k 20": neighbours(batch, 4096, 20) for batch in (1, 2, 16)},
+        **{f"k nearest, {batch} x 4096 x 3, k 20": neighbors(batch, 4096, 20) for batch in (1, 2, 16)},
         **{f"EdgeConv, {batch} x 768, 64 -> 128, k 20": convolution(batch, 768, 64, 128, 20) for batch in (1, 2, 16)},
     }
 

@@ -18,10 +18,10 @@ import numpy as np
 from PIL import Image
 
 from ogreid.data import Store
-from ogreid.data.manifest import make_rows
-from ogreid.data.obj import read_obj
-from ogreid.data.packing import pack
-from ogreid.data.sources import CropClouds
+from ogreid.data.store.manifest import make_rows
+from ogreid.data.datasets.obj import read_obj
+from ogreid.data.store.packing import pack
+from ogreid.data.datasets.sources import CropClouds
 
 BATCH = 36
 CROPS = 256  # different pictures; more rows read them again

@@ -3,7 +3,7 @@
 python -m benchmarks.pipeline [--batch 8] [--threads 1] [--rounds 5]
 
 A store of random clouds is written to a temporary folder and read back, in this process and without workers; each
-worker adds as much again. Times are CPU time. "Ready" is what the network takes: centred, selected, augmented.
+worker adds as much again. Times are CPU time. "Ready" is what the network takes: centered, selected, augmented.
 """
 
 import argparse
@@ -21,10 +21,10 @@ from benchmarks.steps import steps
 from benchmarks.timing import alternate, save
 
 from ogreid.config import Augmentation
-from ogreid.data.clouds import CloudDataset, ResidentClouds
-from ogreid.data.manifest import BLOCK, Field, Manifest, make_rows
+from ogreid.data.dataset import CloudDataset, ResidentClouds
+from ogreid.data.store.manifest import BLOCK, Field, Manifest, make_rows
 from ogreid.data.transforms import augment, draws_for, to_network
-from ogreid.data.writer import StoreWriter, write_block
+from ogreid.data.store.writing import StoreWriter, write_block
 
 ROWS, STORED, POINTS = 512, 8192, 4096
 
@@ -44,7 +44,7 @@ print(first - (time.process_time() - start))
 
 
 def written(folder):
-    """A store as `ogreid.pack` leaves it: float16 positions, uint8 colours."""
+    """A store as `ogreid.pack` leaves it: float16 positions, uint8 colors."""
     noise = np.random.default_rng(0)
     rows = make_rows(["train"] * ROWS, [1 + i // 4 for i in range(ROWS)], [1] * ROWS, [f"{i}.jpg" for i in range(ROWS)])
     fields = {"xyz": Field("float16", (STORED, 3)), "rgb": Field("uint8", (STORED, 3))}

@@ -7,7 +7,7 @@ for farthest points in every module. It shares the parameters of the network it 
 import torch
 from torch.nn import functional
 
-from ogreid.ops.neighbours import ball, nearest
+from ogreid.ops.neighbors import ball, nearest
 from ogreid.ops.sampling import farthest_points, gather_points
 
 
@@ -29,9 +29,9 @@ def batch_norm(norm, rows):
     )
 
 
-def branch_rows(branch, xyz, centres, features, index):
+def branch_rows(branch, xyz, centers, features, index):
     """A stack of 1x1 convolutions over (B, C + 3, M, S), then the maximum."""
-    members = torch.cat([gather_points(xyz, index) - centres.unsqueeze(2), gather_points(features, index)], 3)
+    members = torch.cat([gather_points(xyz, index) - centers.unsqueeze(2), gather_points(features, index)], 3)
     rows = functional.conv2d(members.permute(0, 3, 1, 2).contiguous(), branch.inner.weight[:, :, None, None])
     rows = batch_norm(branch.inner_norm, rows)
     if branch.gate is not None:
@@ -46,14 +46,14 @@ def branch_rows(branch, xyz, centres, features, index):
 
 def abstraction(reduction, xyz, kept, features):
     """Three branches around the kept points, added."""
-    centres = gather_points(xyz, kept)
+    centers = gather_points(xyz, kept)
     grouping = reduction.grouping
     scales = zip(reduction.branches, grouping.radii, grouping.samples, strict=True)
     rows = [
-        branch_rows(branch, xyz, centres, features, ball(xyz, centres, radius, samples, backend="plain"))
+        branch_rows(branch, xyz, centers, features, ball(xyz, centers, radius, samples, backend="plain"))
         for branch, radius, samples in scales
     ]
-    return centres, torch.stack(rows).sum(0)
+    return centers, torch.stack(rows).sum(0)
 
 
 def published_forward(network, xyz, rgb):

@@ -8,7 +8,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from ogreid.people import DOMAINS, make_domain
+from ogreid.synthetic import DOMAINS, make_domain
 
 
 def seconds_per_crop(domain: str, identities: int, workers: int) -> tuple[float, float, int]:

@@ -21,9 +21,9 @@ from benchmarks.timing import alternate, limits, peak_memory, save, table
 
 from ogreid.losses import build_loss
 from ogreid.models import build_model
-from ogreid.models.table import count_flops, count_parameters
-from ogreid.nn.abstraction import GroupBranch
-from ogreid.nn.edge_conv import EdgeConv
+from ogreid.models.summary import count_flops, count_parameters
+from ogreid.models.layers.abstraction import GroupBranch
+from ogreid.models.layers.edge_conv import EdgeConv
 from ogreid.ops import farthest_points
 
 FORMS = ("published", *BACKENDS)
@@ -114,7 +114,7 @@ def stages(model, batch, points):
 def counted_bytes(model, batch, points):
     """Bytes that a step must move: what each module takes and gives, three times; parameters, four times.
 
-    Forward reads and writes them; backward reads them again and writes gradients of both; the optimiser does more, and
+    Forward reads and writes them; backward reads them again and writes gradients of both; the optimizer does more, and
     is not part of the step.
     """
     seen = []

@@ -16,7 +16,7 @@
 # %% [markdown]
 # # From a crop to a cloud
 #
-# A camera saw a person; an estimator guessed the body under the clothes. *Lifting* puts the colours of the picture onto
+# A camera saw a person; an estimator guessed the body under the clothes. *Lifting* puts the colors of the picture onto
 # that body, and the background behind it. The person here is synthetic, made on the spot: nothing is downloaded.
 
 # %%
@@ -26,9 +26,9 @@ import numpy as np
 
 from ogreid.data import Store
 from ogreid.data.preview import beside, draw_cloud
-from ogreid.data.synthetic import ensure_synthetic
+from ogreid.data.datasets.synthetic_stores import ensure_synthetic
 from ogreid.lifting import lift, lift_surface, upright_template
-from ogreid.people import read_estimates
+from ogreid.synthetic import read_estimates
 
 # %% tags=["parameters"]
 data = Path("../data")  # where stores lie
@@ -51,7 +51,7 @@ mesh = read_estimates(data / "synthetic" / name)[str(store.rows["source"][row])]
 surface = lift_surface(crop, mesh)
 
 
-def grey(values: np.ndarray) -> np.ndarray:
+def gray(values: np.ndarray) -> np.ndarray:
     """Numbers from 0 to 1, one for each pixel, as a picture; what is not on the body is white."""
     shown = np.where(surface.foreground, 255 * values, 255).reshape(crop.shape[:2])
     return np.repeat(shown[..., None], 3, axis=2).astype(np.uint8)
@@ -60,12 +60,12 @@ def grey(values: np.ndarray) -> np.ndarray:
 depth = surface.points[:, 2]
 near, far = depth[surface.foreground].min(), depth[surface.foreground].max()
 print(f"{len(mesh.vertices)} vertices, {len(mesh.faces)} faces, the body {far - near:.2f} m deep")
-beside(crop, grey(-surface.normal[:, 2]), grey(0.8 * (far - depth) / (far - near)))
+beside(crop, gray(-surface.normal[:, 2]), gray(0.8 * (far - depth) / (far - near)))
 
 # %% [markdown]
 # ## The cloud
 #
-# Every pixel becomes one point: 128 x 64 = 8192 points of (x, y, z, r, g, b), in metres and 0 to 1. Pixels on the body
+# Every pixel becomes one point: 128 x 64 = 8192 points of (x, y, z, r, g, b), in meters and 0 to 1. Pixels on the body
 # lie on its surface; the others stand on a plane at the body's mean depth. Seen from the front it is the crop again;
 # then the same cloud turned.
 

@@ -16,7 +16,7 @@
 # %% [markdown]
 # # One cloud through OG-Net
 #
-# OG-Net never looks at the picture: it asks which points are near each other, blends their colours, keeps fewer points,
+# OG-Net never looks at the picture: it asks which points are near each other, blends their colors, keeps fewer points,
 # and asks again. Position says who is near whom; appearance is what is learned from.
 
 # %%
@@ -26,16 +26,16 @@ import numpy as np
 import torch
 from rich.console import Console
 
-from ogreid.batch import CloudBatch
-from ogreid.checkpoint import restore
+from ogreid.data.batch import CloudBatch
+from ogreid.training.checkpoint import restore
 from ogreid.data import Store
 from ogreid.data.preview import beside, draw_cloud
-from ogreid.data.synthetic import ensure_synthetic
+from ogreid.data.datasets.synthetic_stores import ensure_synthetic
 from ogreid.data.transforms import to_network
 from ogreid.models import build_model
 from ogreid.models.ognet import Level
 from ogreid.ops import ball, farthest_points, nearest
-from ogreid.results import network_table
+from ogreid.reporting.terminal import network_table
 
 # %% tags=["parameters"]
 data = Path("../data")  # where stores lie
@@ -52,7 +52,7 @@ Console().print(network_table("OG-Net", network, count))
 # %% [markdown]
 # ## What it sees
 #
-# Every other stored point, centred; colours minus 0.5. The store keeps points in a scattered order, so "every other" is
+# Every other stored point, centered; colors minus 0.5. The store keeps points in a scattered order, so "every other" is
 # an even choice.
 
 # %%
@@ -61,25 +61,25 @@ stored = CloudBatch(*(torch.from_numpy(part) for part in store.raw([row])), *tor
 xyz, rgb = to_network(stored, count)[:2]
 cloud = xyz[0].numpy()
 body = np.flatnonzero(np.abs(cloud[:, 2] - np.median(cloud[:, 2])) > 0.03)  # most points stand on the plane behind it
-colours = np.rint(255 * (rgb[0].numpy() + 0.5)).astype(np.uint8)
+colors = np.rint(255 * (rgb[0].numpy() + 0.5)).astype(np.uint8)
 
 
 def marked(angle: float, **groups: tuple[np.ndarray, tuple[int, int, int]]) -> np.ndarray:
-    """The cloud in pale colours, groups of points in one colour each."""
-    shown, marks = (0.3 * colours + 0.7 * 255).astype(np.uint8), np.zeros(count, dtype=int)
-    for number, (index, colour) in enumerate(groups.values(), start=1):
-        shown[index], marks[index] = colour, number
+    """The cloud in pale colors, groups of points in one color each."""
+    shown, marks = (0.3 * colors + 0.7 * 255).astype(np.uint8), np.zeros(count, dtype=int)
+    for number, (index, color) in enumerate(groups.values(), start=1):
+        shown[index], marks[index] = color, number
     return draw_cloud(cloud, shown, angle, background=255, marked=marks)
 
 
 RED, BLUE = (214, 39, 40), (31, 119, 180)
-beside(store.picture(row), *(draw_cloud(cloud, colours, angle, background=255) for angle in (0, 45, 90)))
+beside(store.picture(row), *(draw_cloud(cloud, colors, angle, background=255) for angle in (0, 45, 90)))
 
 # %% [markdown]
-# ## Neighbours
+# ## Neighbors
 #
 # A graph convolution blends a point with its k = 20 nearest points. In red some points of the body, in blue their
-# neighbours: small spots, since the points lie close. Seen from the side: a body's neighbours are mostly of the body,
+# neighbors: small spots, since the points lie close. Seen from the side: a body's neighbors are mostly of the body,
 # though the background touches it in the picture.
 
 # %%
@@ -92,7 +92,7 @@ beside(*(marked(angle, near=(graph[chosen].ravel(), BLUE), chosen=(chosen, RED))
 #
 # After each module fewer points go on: those farthest from each other, so that they cover body and background evenly.
 # The cloud is sampled once; the first 384 of the 768 farthest points are the 384 farthest. Points within about 3 cm of
-# the centre are never chosen, as in the released code.
+# the center are never chosen, as in the released code.
 
 # %%
 kept = farthest_points(xyz, network.kept[0], skip_origin=True)
@@ -105,14 +105,14 @@ beside(*(marked(0, kept=(kept[0, :many].numpy(), RED)) for many in network.kept)
 # the order of the cloud are taken, which for scattered points is a fair choice.
 
 # %%
-centre = kept[:, np.isin(kept[0], body)][:, 8:9]  # one of the kept points that are on the body
-around = [ball(xyz, xyz[:, centre[0]], *scale)[0, 0].numpy() for scale in ((0.1, 8), (0.2, 16), (0.4, 32))]
-beside(*(marked(0, members=(members, BLUE), centre=(centre[0].numpy(), RED)) for members in around))
+center = kept[:, np.isin(kept[0], body)][:, 8:9]  # one of the kept points that are on the body
+around = [ball(xyz, xyz[:, center[0]], *scale)[0, 0].numpy() for scale in ((0.1, 8), (0.2, 16), (0.4, 32))]
+beside(*(marked(0, members=(members, BLUE), center=(center[0].numpy(), RED)) for members in around))
 
 # %% [markdown]
 # ## Module by module
 #
-# The whole way, step by step: each module's graph, its features, the points it keeps. In the last module neighbours are
+# The whole way, step by step: each module's graph, its features, the points it keeps. In the last module neighbors are
 # looked for by position *and* appearance, so they may be far apart on the body.
 
 # %%
@@ -133,7 +133,7 @@ beside(
 )
 
 # %% [markdown]
-# Left: neighbours of one of the 192 points by position alone; right: by position and appearance, as the last module has
+# Left: neighbors of one of the 192 points by position alone; right: by position and appearance, as the last module has
 # them.
 #
 # ## The embedding

@@ -29,17 +29,17 @@ from PIL import Image
 from rich.console import Console
 
 from ogreid import config
-from ogreid.callbacks.sightings import gallery_sheet
-from ogreid.judging import judge_stores, network_for
-from ogreid.results import results_table
-from ogreid.training import train
+from ogreid.training.callbacks.galleries import gallery_sheet
+from ogreid.training.inference import judge_stores, network_for
+from ogreid.reporting.terminal import results_table
+from ogreid.training.train import train
 
 # %% tags=["parameters"]
 data, runs = Path("../data"), Path("../runs")
 people = 80  # half of them are learned, the others are judged
 elsewhere = 20  # people of another domain: other cameras, winter clothes
 epochs = 6
-model = ["model.widths=[24,48,96,192]", "model.kept=[128,64,32,16]", "model.k=8"]
+model = ["model.channels=[24,48,96,192]", "model.num_kept=[128,64,32,16]", "model.k=8"]
 
 # %% [markdown]
 # ## The experiment
@@ -53,7 +53,7 @@ experiment = config.load(
         f"data.root={data}",
         f"runs.root={runs}",
         f"data.train=[plaza-{people}]",
-        f"data.retrieval=[plaza-{people}]",
+        f"data.test=[plaza-{people}]",
         f"data.transfer=[winter-{elsewhere}]",
         f"trainer.max_epochs={epochs}",
         "trainer.enable_progress_bar=false",
@@ -101,7 +101,7 @@ HTML(f'<div><iframe srcdoc="{page}" width="100%" height="900" style="border: 0">
 on = f"winter-{elsewhere}"
 best = network_for(run=str(run.folder), published=None, model=None)
 rows = {}
-for points in (experiment.data.points, experiment.data.points // 4):
+for points in (experiment.data.num_points, experiment.data.num_points // 4):
     found = judge_stores(best, [on], str(data), points=points)
     rows[f"{experiment.model.name}, {points} points", on] = found[on]
 Console().print(results_table("transfer", rows))

@@ -31,31 +31,31 @@ from ogreid import evaluate, sweep
 # %% tags=["parameters"]
 data, runs = Path("../data"), Path("../runs")
 people = 40  # half of them are learned, the others are judged
-neighbours = [1, 4, 8, 16]  # 1 is no graph
+neighbors = [1, 4, 8, 16]  # 1 is no graph
 densities = ["0.02", "0.05", "0.1", "0.25", "0.5", "1"]
-settings = ["model.widths=[24,48,96,192]", "model.kept=[128,64,32,16]", "trainer.max_epochs=6", "data.points=512"]
+settings = ["model.channels=[24,48,96,192]", "model.num_kept=[128,64,32,16]", "trainer.max_epochs=6", "data.num_points=512"]
 
 # %% [markdown]
 # ## A sweep
 #
-# How many neighbours should a point have? Figure 7 of the paper, small: one short training for each k. What the file
+# How many neighbors should a point have? Figure 7 of the paper, small: one short training for each k. What the file
 # does not say comes from the experiment (`demo`) and from the settings behind it. A sweep that was stopped goes on when
 # it is started again, without repeating a run.
 
 # %%
 runs.mkdir(exist_ok=True)
-file = runs / "neighbours.yaml"
+file = runs / "neighbors.yaml"
 told = file.write_text(f"""\
-description: mAP over the number of neighbours
+description: mAP over the number of neighbors
 method: grid
 metric: {{name: val/mAP, goal: maximize}}
 command: ["${{env}}", python, -m, ogreid.fit, --experiment, demo, "${{args_no_hyphens}}"]
 parameters:
-  model.k: {{values: {neighbours}}}
+  model.k: {{values: {neighbors}}}
 """)
 where = [f"data.root={data}", f"runs.root={runs}", "wandb.mode=disabled", "trainer.enable_progress_bar=false"]
-stores = [f"data.train=[plaza-{people}]", f"data.retrieval=[plaza-{people}]", "data.transfer=[]"]
-asked = [str(file), *where, *stores, *settings, "validation.baselines=[]"]
+stores = [f"data.train=[plaza-{people}]", f"data.test=[plaza-{people}]", "data.transfer=[]"]
+asked = [str(file), *where, *stores, *settings, "evaluation.baselines=[]"]
 status = sweep.main([*asked, "--dry-run"])
 
 # %%
@@ -68,7 +68,7 @@ status = sweep.main(asked)
 # over `seed` too (`seed: {values: [0, 1, 2]}`) shows mean and spread.
 
 # %%
-folder = runs / "sweeps" / "neighbours"
+folder = runs / "sweeps" / "neighbors"
 found = json.loads((folder / "sweep.json").read_text())
 Markdown((folder / "table.md").read_text())
 

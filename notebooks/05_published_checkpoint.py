@@ -28,12 +28,12 @@ import numpy as np
 import torch
 from rich.console import Console
 
-from ogreid.data.synthetic import ensure_synthetic
-from ogreid.exporting import published_to_run
-from ogreid.judging import judge_stores, network_for
+from ogreid.data.datasets.synthetic_stores import ensure_synthetic
+from ogreid.training.conversion import published_to_run
+from ogreid.training.inference import judge_stores, network_for
 from ogreid.models.published import load_published, published_overrides
-from ogreid.module import embed_views
-from ogreid.results import network_table, results_table
+from ogreid.training.module import embed_views
+from ogreid.reporting.terminal import network_table, results_table
 
 # %% tags=["parameters"]
 folder = Path("../tests/golden/ognet")
@@ -60,7 +60,7 @@ print(f"trained on {head.classifier.out_features} identities")
 # ## The released numbers
 #
 # Beside the tiny network lie numbers that the released code itself computed. The embedding at test time is the sum of
-# two views, the cloud and the cloud scaled by 1.1, normalised.
+# two views, the cloud and the cloud scaled by 1.1, normalized.
 
 # %%
 if (folder / "expected.npz").is_file():

@@ -1,10 +1,10 @@
-"""Known faults of what is installed here, and the licences of what ogreid needs: ``python scripts/audit.py``.
+"""Known faults of what is installed here, and the licenses of what ogreid needs: ``python scripts/audit.py``.
 
 pip-audit asks PyPI, and OSV where PyPI told nothing. Leaves with
 
 0  nothing is wrong; or PyPI, as it is seen from here, knows none of the packages (a mirror without such data), and OSV
    tells no more: one line says so
-1  a fault is known, or a licence is not among those allowed
+1  a fault is known, or a license is not among those allowed
 2  PyPI could not be asked, nor OSV in its place
 """
 
@@ -98,8 +98,8 @@ def needed(name: str) -> set[str]:
     return {one for one, _ in found} - {name}
 
 
-def licence(name: str) -> str:
-    """What a distribution says of its licence: the expression, else the classifiers, else the first words."""
+def license(name: str) -> str:
+    """What a distribution says of its license: the expression, else the classifiers, else the first words."""
     about = distribution(name).metadata
     classified = [one.rpartition("::")[2].strip() for one in about.get_all("Classifier", []) if "License" in one]
     words = (about.get("License") or "").strip().partition("\n")[0]
@@ -107,16 +107,16 @@ def licence(name: str) -> str:
 
 
 def allowed(told: str) -> bool:
-    """Whether every part of a licence expression has an alternative that is allowed."""
+    """Whether every part of a license expression has an alternative that is allowed."""
     parts = re.split(r"\bAND\b", told)
     return all(any(ALLOWED.search(choice) for choice in re.split(r"\bOR\b", part)) for part in parts)
 
 
-def licences(names: Iterable[str]) -> Iterator[str]:
+def licenses(names: Iterable[str]) -> Iterator[str]:
     """What must not come along, a line each."""
     for name in sorted(names):
-        if not name.startswith(OF_CUDA) and not allowed(licence(name)):
-            yield f"{name}: {licence(name) or 'says nothing of its licence'}"
+        if not name.startswith(OF_CUDA) and not allowed(license(name)):
+            yield f"{name}: {license(name) or 'says nothing of its license'}"
 
 
 def main() -> int:
@@ -124,8 +124,8 @@ def main() -> int:
         sys.stdout.write(f"{line}\n")
 
     names = needed("ogreid")
-    refused = list(licences(names))
-    say(f"licences: {len(refused)} of {len(names)} packages that ogreid needs may not be used beside MIT code")
+    refused = list(licenses(names))
+    say(f"licenses: {len(refused)} of {len(names)} packages that ogreid needs may not be used beside MIT code")
     for line in refused:
         say(line)
     return faults(pip_audit, say) or (1 if refused else 0)

@@ -19,13 +19,13 @@ GREEN, RED, INK, PAPER = (22, 140, 70), (200, 50, 50), (40, 44, 50), (255, 255, 
 def turned(xyz: np.ndarray, rgb: np.ndarray, degrees: float, size: int) -> np.ndarray:
     """A cloud (P, 3) seen after a turn about its upright axis, as (size, size * 3 / 4, 3) uint8."""
     angle = np.radians(degrees)
-    centred = xyz - xyz.mean(axis=0)
-    x = np.cos(angle) * centred[:, 0] + np.sin(angle) * centred[:, 2]
-    depth = np.cos(angle) * centred[:, 2] - np.sin(angle) * centred[:, 0]
-    scale = 0.94 * size / np.ptp(centred[:, 1])
+    centered = xyz - xyz.mean(axis=0)
+    x = np.cos(angle) * centered[:, 0] + np.sin(angle) * centered[:, 2]
+    depth = np.cos(angle) * centered[:, 2] - np.sin(angle) * centered[:, 0]
+    scale = 0.94 * size / np.ptp(centered[:, 1])
     width = size * 3 // 4
     column = np.rint(x * scale + width / 2).astype(int)
-    row = np.rint((centred[:, 1] - centred[:, 1].min()) * scale + 0.03 * size).astype(int)
+    row = np.rint((centered[:, 1] - centered[:, 1].min()) * scale + 0.03 * size).astype(int)
     picture = np.full((size, width, 3), 255, np.uint8)
     for point in np.argsort(-depth, kind="stable"):  # far first; three pixels wide, so that a surface looks closed
         r, c = row[point], column[point]
@@ -34,9 +34,9 @@ def turned(xyz: np.ndarray, rgb: np.ndarray, degrees: float, size: int) -> np.nd
     return picture
 
 
-def framed(picture: np.ndarray, colour: tuple[int, int, int], height: int) -> Image.Image:
+def framed(picture: np.ndarray, color: tuple[int, int, int], height: int) -> Image.Image:
     shown = Image.fromarray(picture).resize((picture.shape[1] * height // picture.shape[0], height), Image.LANCZOS)
-    ImageDraw.Draw(shown).rectangle((0, 0, shown.width - 1, shown.height - 1), outline=colour, width=3)
+    ImageDraw.Draw(shown).rectangle((0, 0, shown.width - 1, shown.height - 1), outline=color, width=3)
     return shown
 
 
@@ -50,7 +50,7 @@ def row(pictures: list[Image.Image]) -> Image.Image:
     return sheet
 
 
-def labelled(picture: Image.Image, text: str) -> Image.Image:
+def labeled(picture: Image.Image, text: str) -> Image.Image:
     sheet = Image.new("RGB", (picture.width, picture.height + 20), PAPER)
     sheet.paste(picture, (0, 20))
     ImageDraw.Draw(sheet).text((0, 3), text, fill=INK, font=ImageFont.load_default(14))
@@ -60,7 +60,7 @@ def labelled(picture: Image.Image, text: str) -> Image.Image:
 def main(folder: str, target: str) -> None:
     run = runs.open_run(folder)
     data = run.experiment().data
-    name = data.retrieval[0]
+    name = data.test[0]
     galleries = np.load(run.folder / "pictures" / f"{name}-galleries.npz", allow_pickle=False)
     store = Store.open(Path(data.root) / name)
     kinds = galleries["kind"].tolist()
@@ -68,9 +68,9 @@ def main(folder: str, target: str) -> None:
     source = str(galleries["query_name"][first])
     xyz, rgb = store.clouds(np.flatnonzero(store.rows["source"] == source)[:1])
 
-    crop = labelled(framed(galleries["query"][first], INK, 2 * HEIGHT), "a crop")
+    crop = labeled(framed(galleries["query"][first], INK, 2 * HEIGHT), "a crop")
     views = [
-        labelled(Image.fromarray(turned(xyz[0], rgb[0], angle, 2 * HEIGHT)), text)
+        labeled(Image.fromarray(turned(xyz[0], rgb[0], angle, 2 * HEIGHT)), text)
         for angle, text in ((0, "its cloud"), (25, "turned by 25 degrees"), (-50, "50 to the other side"))
     ]
     rows = [row([crop, *views])]
@@ -80,7 +80,7 @@ def main(folder: str, target: str) -> None:
         shown = [framed(galleries["query"][one], INK, HEIGHT)]
         shown += [framed(picture, GREEN if correct else RED, HEIGHT) for picture, correct in found]
         precision = 100 * float(galleries["average_precision"][one])
-        rows.append(labelled(row(shown), f"{kind} query (average precision {precision:.0f} %) and the first ten found"))
+        rows.append(labeled(row(shown), f"{kind} query (average precision {precision:.0f} %) and the first ten found"))
     width = max(r.width for r in rows)
     sheet = Image.new("RGB", (width, sum(r.height + GAP for r in rows)), PAPER)
     top = 0

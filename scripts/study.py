@@ -52,7 +52,7 @@ def training(size: str, processes: int) -> Iterator[list[str]]:
 
 
 def judging(size: str) -> Iterator[list[str]]:
-    """The colour histogram on every domain, and the networks of Figure 8 at every density."""
+    """The color histogram on every domain, and the networks of Figure 8 at every density."""
     histogram = ["--model", "histogram", "--points", POINTS[size], "--on", *STORES[size]]
     yield ["ogreid.evaluate", *histogram, "--json", str(results(size) / "histogram.json")]
     record = json.loads((Path("runs") / "sweeps" / f"{size}_figure8" / "sweep.json").read_text())

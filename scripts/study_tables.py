@@ -6,7 +6,7 @@ from typing import Any
 
 from ogreid.reporting.charts import Line, line_drawing
 from ogreid.reporting.drawings import Drawing
-from ogreid.reporting.published import published_tables
+from ogreid.reporting.paper import published_tables
 
 NETWORKS = {
     "ognet": "OG-Net",
@@ -58,7 +58,7 @@ class Study:
         ]
 
     @property
-    def neighbours(self) -> list[int]:
+    def neighbors(self) -> list[int]:
         """Every k of Figure 7, ascending."""
         return sorted({run["k"] for run in self.runs if run["network"] == "ognet"})
 
@@ -86,7 +86,7 @@ def blocks(told: Mapping[str, Any]) -> dict[str, str]:
 def drawings(told: Mapping[str, Any]) -> dict[str, Drawing]:
     """Figures 7 and 8, by the name of their file."""
     study, size = Study(told), told["size"]
-    places = {k: float(number) for number, k in enumerate(study.neighbours)}
+    places = {k: float(number) for number, k in enumerate(study.neighbors)}
     found = [study.found("ognet", k=k) for k in places]
     over_k = Line(
         "plaza", [(x, mean(v)) for x, v in zip(places.values(), found, strict=True)], spread=[_sd(v) for v in found]
@@ -99,7 +99,7 @@ def drawings(told: Mapping[str, Any]) -> dict[str, Drawing]:
     return {
         f"{size}_k": line_drawing(
             [over_k],
-            title="mAP over the neighbours k (1: no graph)",
+            title="mAP over the neighbors k (1: no graph)",
             x_label="k",
             y_label="mAP, %",
             ticks={place: str(k) for k, place in places.items()},
@@ -131,7 +131,7 @@ def _rivals(study: Study) -> str:
                 rows.append([name, told, f"{study.parameters(network) / 1e6:.2f}", *cells])
     histogram = [study.told["histogram"][domain] for domain in DOMAINS]
     cells = [f"{found[number]:.1f}" for found in histogram for number in ("rank1", "mAP")]
-    rows.append(["colour histogram", "untrained", "0", *cells])
+    rows.append(["color histogram", "untrained", "0", *cells])
     heads = [head for domain in DOMAINS for head in (f"{domain} rank-1", "mAP")]
     return table(["network", "loss", "parameters, M", *heads], rows, 2)
 
@@ -181,13 +181,13 @@ def _parts(study: Study) -> str:
 
 
 def _short_cuts(study: Study) -> str:
-    rows = [["with short-cuts", study.found("deep")], ["without", study.found("deep_no_short_cut")]]
+    rows = [["with short-cuts", study.found("deep")], ["without", study.found("deep_no_residual")]]
     return table(["OG-Net-Deep", "mAP"], [[name, _cell(values)] for name, values in rows], 1)
 
 
 def _over_k(study: Study) -> str:
-    cells = [_cell(study.found("ognet", k=k)) for k in study.neighbours]
-    return table(["k", *map(str, study.neighbours)], [["mAP", *cells]], 1)
+    cells = [_cell(study.found("ognet", k=k)) for k in study.neighbors]
+    return table(["k", *map(str, study.neighbors)], [["mAP", *cells]], 1)
 
 
 def _over_density(study: Study) -> str:
@@ -228,8 +228,8 @@ def _claims(study: Study) -> str:
         ("the graph helps (Table IV)", "+3.8", found("ognet"), found("ognet", k=1)),
         ("appearance in the last graph helps (Table IV)", "+1.2", found("ognet"), found("position_graph")),
         ("the gate helps, without graph (Table IV)", "+0.9", found("ognet", k=1), found("no_gate")),
-        ("short-cuts help OG-Net-Deep (Table V)", "+4.4", found("deep"), found("deep_no_short_cut")),
-        ("too many neighbours hurt (Figure 7)", "", found("ognet"), found("ognet", k=max(study.neighbours))),
+        ("short-cuts help OG-Net-Deep (Table V)", "+4.4", found("deep"), found("deep_no_residual")),
+        ("too many neighbors hurt (Figure 7)", "", found("ognet"), found("ognet", k=max(study.neighbors))),
     ]
     pairs[4:4] = _abroad(study)
     tested = _density_rows(study.told)["trained with 50 %"]

@@ -16,11 +16,11 @@ import torch
 from torch import Tensor, nn
 
 from ogreid import config
-from ogreid.batch import CloudBatch
-from ogreid.checkpoint import build_module
-from ogreid.data.datamodule import ReidDataModule, RetrievalSet
+from ogreid.data.batch import CloudBatch
+from ogreid.training.checkpoint import build_module
+from ogreid.data.module import ReIDDataModule, RetrievalSet
 from ogreid.data.transforms import to_network
-from ogreid.module import ReidModule
+from ogreid.training.module import ReIDModule
 from ogreid.retrieval import judge
 
 
@@ -28,7 +28,7 @@ def told(name: str, settings: Sequence[str] = ()) -> str:
     """One line of the answer."""
     experiment = config.load(f"study/{name}", ["data.transfer=[]", *settings])
     L.seed_everything(experiment.seed, verbose=False)
-    data = ReidDataModule(experiment.data, experiment.seed)
+    data = ReIDDataModule(experiment.data, experiment.seed)
     data.prepare_data()
     data.setup("fit")
     module = build_module(experiment, data.identities).train()
@@ -41,13 +41,13 @@ def told(name: str, settings: Sequence[str] = ()) -> str:
 
 
 @torch.no_grad()
-def embeddings(module: ReidModule, data: ReidDataModule, judged: RetrievalSet) -> Tensor:
+def embeddings(module: ReIDModule, data: ReIDDataModule, judged: RetrievalSet) -> Tensor:
     """(Q + G, D), in batches that mix the people."""
     order = torch.randperm(len(judged.rows), generator=torch.Generator().manual_seed(0))
     made = []
     for part in order.split(64):
         xyz, rgb = (torch.from_numpy(array) for array in judged.store.raw(judged.rows[part.numpy()]))
-        batch = to_network(CloudBatch(xyz, rgb, part, part, part), data.points)
+        batch = to_network(CloudBatch(xyz, rgb, part, part, part), data.num_points)
         made.append(module(batch.xyz, batch.rgb))
     return torch.cat(made)[order.argsort()]
 
@@ -60,7 +60,7 @@ def mean_average_precision(embedding: Tensor, judged: RetrievalSet) -> float:
     return 100 * judge(*by).mean_average_precision
 
 
-def gradients(module: ReidModule, data: ReidDataModule) -> dict[str, float]:
+def gradients(module: ReIDModule, data: ReIDDataModule) -> dict[str, float]:
     """Norm of the gradient over the norm of the weights, for each part that is one of several alike."""
     assert module.loss is not None
     batch = data.augmented(next(iter(data.training_loader(0))), 0, 0)

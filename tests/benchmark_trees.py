@@ -7,7 +7,7 @@ from PIL import Image
 
 
 def picture(path: Path, seed: int = 0, size: tuple[int, int] = (64, 128)) -> Path:
-    """Save a picture whose colours follow from the seed."""
+    """Save a picture whose colors follow from the seed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     blocks = np.random.default_rng(seed).integers(0, 256, (8, 4, 3), dtype=np.uint8)
     Image.fromarray(blocks).resize(size, Image.Resampling.BILINEAR).save(path)

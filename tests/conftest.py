@@ -1,4 +1,4 @@
-"""Tiny packed stores, made in a moment: each identity is a box of its own colours and proportions."""
+"""Tiny packed stores, made in a moment: each identity is a box of its own colors and proportions."""
 
 import os
 from collections.abc import Callable
@@ -13,26 +13,26 @@ os.environ.setdefault("WANDB_SILENT", "true")
 if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"  # read when Triton is imported, which whatever is collected first may do
 
-from ogreid.data.manifest import BLOCK, Field, Manifest, make_rows
-from ogreid.data.store import Store, scattered
-from ogreid.data.writer import StoreWriter, write_block
+from ogreid.data.store.manifest import BLOCK, Field, Manifest, make_rows
+from ogreid.data.store.reading import Store, scattered
+from ogreid.data.store.writing import StoreWriter, write_block
 
 SIDE = 16
 StoreMaker = Callable[..., Store]
 
 
 def tiny_clouds(identity: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Xyz (R, 256, 3) float32 and rgb (R, 256, 3) uint8: two coloured halves per identity, noise per row."""
+    """Xyz (R, 256, 3) float32 and rgb (R, 256, 3) uint8: two colored halves per identity, noise per row."""
     points = SIDE * SIDE
     noise = np.random.default_rng(seed)
     xyz = np.empty((len(identity), points, 3), np.float32)
     rgb = np.empty((len(identity), points, 3), np.uint8)
     for row, one in enumerate(identity):
         own = np.random.default_rng([one + 2, 7])
-        size, colours = own.uniform(0.1, 0.5, 3), own.uniform(30, 225, (2, 3))
+        size, colors = own.uniform(0.1, 0.5, 3), own.uniform(30, 225, (2, 3))
         xyz[row] = noise.uniform(-1, 1, (points, 3)) * size
         upper = xyz[row, :, 1] < 0
-        rgb[row] = np.clip(np.where(upper[:, None], *colours) + noise.normal(0, 8, (points, 3)), 0, 254)
+        rgb[row] = np.clip(np.where(upper[:, None], *colors) + noise.normal(0, 8, (points, 3)), 0, 254)
     return xyz, rgb
 
 

@@ -83,7 +83,7 @@ def _write_metrics(path, train, transfer, level):
 
 
 def _write_pictures(folder, name):
-    """Three queries in flat colours; the cloud is a red ball in a blue plane."""
+    """Three queries in flat colors; the cloud is a red ball in a blue plane."""
     folder.mkdir()
     rng = np.random.default_rng(0)
     found = rng.integers(0, 255, (3, 10, 1, 1, 3), dtype=np.uint8) * np.ones((1, 1, 128, 64, 1), dtype=np.uint8)

@@ -59,9 +59,9 @@ def plant(kind, when):
 
     ``nan`` sends none: the clouds of that step are not finite.
     """
-    from ogreid.module import ReidModule
+    from ogreid.training.module import ReIDModule
 
-    place, name = (ReidModule, "validation_step") if "validation" in kind else (ReidModule, "training_step")
+    place, name = (ReIDModule, "validation_step") if "validation" in kind else (ReIDModule, "training_step")
     if "writing" in kind:
         place, name = os, "fsync"
     original, count = getattr(place, name), 0
@@ -98,11 +98,12 @@ def _fork(job, rank, port):
         os.environ |= {"WORLD_SIZE": world, "LOCAL_WORLD_SIZE": world, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
     status = 1
     try:
-        from ogreid import doors, fit
+        from ogreid import fit
+        from ogreid.config import command_line
 
         for kind, when in job["faults"] if job["only_rank"] in (None, rank) else ():
             plant(kind, when)
-        doors.run(lambda _: fit.main(job["arguments"]))
+        command_line.run(lambda _: fit.main(job["arguments"]))
     except SystemExit as left:
         status = int(left.code or 0)
     except BaseException:
@@ -114,7 +115,7 @@ def _fork(job, rank, port):
 
 def _serve():
     import ogreid.fit
-    import ogreid.training  # noqa: F401 - what takes seconds
+    import ogreid.training.train  # noqa: F401 - what takes seconds
 
     for line in sys.stdin:
         job = json.loads(line)

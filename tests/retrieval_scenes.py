@@ -14,12 +14,12 @@ def golden() -> dict[str, np.ndarray]:
 
 
 def scene(seed, queries=40, gallery=150, identities=9, cameras=3, width=12, noise=1.0):
-    """Embeddings round identity centres, with junk (-1), distractors (0) and float noise."""
+    """Embeddings round identity centers, with junk (-1), distractors (0) and float noise."""
     rng = np.random.default_rng(seed)
-    centres = rng.standard_normal((identities + 1, width))
+    centers = rng.standard_normal((identities + 1, width))
     sides = []
     for rows, lowest in ((queries, 1), (gallery, -1)):
         identity = rng.integers(lowest, identities + 1, rows)
-        embedding = centres[np.maximum(identity, 0)] + noise * rng.standard_normal((rows, width))
+        embedding = centers[np.maximum(identity, 0)] + noise * rng.standard_normal((rows, width))
         sides += [embedding.astype(np.float32), identity, rng.integers(1, cameras + 1, rows)]
     return sides

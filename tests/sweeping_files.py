@@ -9,7 +9,7 @@ TINY = """\
 data: {points: 64, batch: 8, workers: 0, train: [tiny], retrieval: [tiny], sampling: identity, per_identity: 2}
 model: {widths: [8, 16], kept: [16, 8], k: 4, embedding: 16}
 loss: {dropout: 0}
-optimiser: {lr: 0.01, loss_warmup: 0}
+optimizer: {lr: 0.01, loss_warmup: 0}
 validation: {every: 1, views: [1.0]}
 trainer: {accelerator: cpu, devices: "1", max_epochs: 2, log_every_n_steps: 1}
 runs: {pictures: false}

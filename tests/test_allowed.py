@@ -2,13 +2,14 @@
 
 import pytest
 
-from ogreid import allowed, config
+from ogreid import config
+from ogreid.config import constraints
 from ogreid.config import Experiment
 
 
 def test_every_rule_is_about_a_setting_that_exists():
     known = set(config._leaves())
-    assert set(allowed.CHOICES) | set(allowed.RANGES) | set(allowed.FILLED) <= known
+    assert set(constraints.CHOICES) | set(constraints.RANGES) | set(constraints.FILLED) <= known
 
 
 def test_the_defaults_keep_every_rule():
@@ -17,7 +18,7 @@ def test_the_defaults_keep_every_rule():
         value = plain
         for part in key.split("."):
             value = value[part]
-        assert allowed.complaint(key, value) is None, key
+        assert constraints.complaint(key, value) is None, key
 
 
 @pytest.mark.parametrize(
@@ -26,17 +27,17 @@ def test_the_defaults_keep_every_rule():
         ("seed", -1, "seed: -1 is out of range; expected 0 to 4294967295"),
         ("data.density", 0.0, "data.density: 0.0 is out of range; expected more than 0, at most 1"),
         ("data.density", 1.5, "data.density: 1.5 is out of range; expected more than 0, at most 1"),
-        ("optimiser.lr", float("nan"), "optimiser.lr: nan is out of range; expected 0 or more"),
-        ("validation.views", [1.0, 0.0], "validation.views: 0.0 is out of range; expected more than 0"),
-        ("validation.views", [], "validation.views: the list is empty; name one at least"),
+        ("optimizer.lr", float("nan"), "optimizer.lr: nan is out of range; expected 0 or more"),
+        ("evaluation.scales", [1.0, 0.0], "evaluation.scales: 0.0 is out of range; expected more than 0"),
+        ("evaluation.scales", [], "evaluation.scales: the list is empty; name one at least"),
         ("data.augmentation.scale", [2.0, 1.0], "data.augmentation.scale: [2.0, 1.0] is no range"),
         ("loss.name", "cirle", "loss.name: 'cirle' is none of its values; did you mean circle?"),
     ],
 )
 def test_a_value_out_of_its_range_is_named_with_the_range(key, value, message):
-    assert allowed.complaint(key, value).startswith(message)
+    assert constraints.complaint(key, value).startswith(message)
 
 
 @pytest.mark.parametrize(("key", "value"), [("data.density", 1.0), ("data.density", None), ("model.k", 1)])
 def test_the_ends_of_a_range_and_the_variants_own_value_are_allowed(key, value):
-    assert allowed.complaint(key, value) is None
+    assert constraints.complaint(key, value) is None

@@ -1,4 +1,4 @@
-"""What pip-audit tells, and what it cannot tell, lead to the right status; licences are read whole."""
+"""What pip-audit tells, and what it cannot tell, lead to the right status; licenses are read whole."""
 
 import json
 from subprocess import CompletedProcess
@@ -66,7 +66,7 @@ def test_what_was_found_and_what_could_not_be_asked_are_told_apart(case):
 
 
 @pytest.mark.parametrize(
-    ("licence", "may"),
+    ("license", "may"),
     [
         ("BSD-3-Clause AND 0BSD AND MIT AND Zlib AND CC0-1.0", True),
         ("Apache-2.0 WITH LLVM-exception", True),
@@ -77,11 +77,11 @@ def test_what_was_found_and_what_could_not_be_asked_are_told_apart(case):
         ("", False),
     ],
 )
-def test_a_licence_is_allowed_as_a_whole(licence, may):
-    assert audit.allowed(licence) == may
+def test_a_license_is_allowed_as_a_whole(license, may):
+    assert audit.allowed(license) == may
 
 
 def test_everything_that_comes_along_may_be_used_beside_mit_code():
     names = audit.needed("ogreid")
     assert {"torch", "lightning", "sympy"} <= names, "directly or not"
-    assert list(audit.licences(names)) == []
+    assert list(audit.licenses(names)) == []

@@ -9,16 +9,16 @@ from ogreid import evaluate, fit, pack
 from ogreid.data import Store
 
 SMALL = [
-    "data.points=256",
-    "data.batch=2",
-    "data.workers=0",
-    "data.sampling=shuffle",
-    "model.widths=[8,16]",
-    "model.kept=[64,16]",
+    "data.num_points=256",
+    "data.batch_size=2",
+    "data.num_workers=0",
+    "data.sampler=random",
+    "model.channels=[8,16]",
+    "model.num_kept=[64,16]",
     "model.k=4",
     "model.embedding=16",
     "loss.name=ce",
-    "validation.views=[1.0]",
+    "evaluation.scales=[1.0]",
     "trainer.accelerator=cpu",
     "trainer.devices=1",
     "trainer.fast_dev_run=true",
@@ -62,7 +62,7 @@ def test_a_benchmark_goes_from_its_tree_through_every_door(tmp_path, data, name,
     order = [name, option, str(tree(tmp_path / "tree")), "--allow-count-mismatch", "--workers", "1", "--verify"]
     assert pack.main(order) == 0
     assert Store.open(data / name).manifest.benchmark == name
-    assert fit.main(["--experiment", "small", f"data.train=[{name}]", f"data.retrieval=[{name}]", *SMALL]) == 0
+    assert fit.main(["--experiment", "small", f"data.train=[{name}]", f"data.test=[{name}]", *SMALL]) == 0
     judge = ["--model", "histogram", "--on", name, "--points", "256", "--json", str(tmp_path / "judged.json")]
     assert evaluate.main(judge) == 0
     numbers = json.loads((tmp_path / "judged.json").read_text())["retrieval"][name]

@@ -7,11 +7,13 @@ import subprocess
 import pytest
 import torch
 
-from ogreid import checkpoint, config, memory, runs
-from ogreid.callbacks.randomness import seed_step
-from ogreid.errors import UserError
-from ogreid.resuming import changes, place_to_start
-from ogreid.trainers import WholeFiles
+from ogreid import config, runs
+from ogreid.training.train import checkpoint
+from ogreid.training.train import memory
+from ogreid.training.callbacks.seeding import seed_step
+from ogreid.errors import InputError
+from ogreid.training.resume import changes, place_to_start
+from ogreid.training.trainer import WholeFiles
 
 
 def test_a_full_disk_is_one_line_and_the_checkpoint_before_stays(tmp_path, monkeypatch):
@@ -19,7 +21,7 @@ def test_a_full_disk_is_one_line_and_the_checkpoint_before_stays(tmp_path, monke
     WholeFiles().save_checkpoint({"x": torch.ones(3)}, path)
     monkeypatch.setattr(os, "fsync", lambda _: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space left on device")))
     with pytest.raises(
-        UserError, match=r"last.ckpt: the checkpoint cannot be written \(No space left on device, 0.0 MiB"
+        InputError, match=r"last.ckpt: the checkpoint cannot be written \(No space left on device, 0.0 MiB"
     ):
         WholeFiles().save_checkpoint({"x": torch.zeros(3)}, path)
     assert torch.load(path, weights_only=True)["x"].sum() == 3
@@ -33,7 +35,7 @@ def test_a_disk_that_is_really_full_leaves_the_checkpoint_before(tmp_path):
     try:
         path = tmp_path / "last.ckpt"
         WholeFiles().save_checkpoint({"x": torch.ones(30_000)}, path)
-        with pytest.raises(UserError, match=r"No space left on device, 0.2 MiB\); the one before it stays; make room"):
+        with pytest.raises(InputError, match=r"No space left on device, 0.2 MiB\); the one before it stays; make room"):
             WholeFiles().save_checkpoint({"x": torch.zeros(60_000)}, path)
         assert torch.load(path, weights_only=True)["x"].sum() == 30_000
         assert [kept.name for kept in tmp_path.iterdir()] == ["last.ckpt"]
@@ -44,18 +46,18 @@ def test_a_disk_that_is_really_full_leaves_the_checkpoint_before(tmp_path):
 def test_a_classifier_too_large_for_memory_is_refused_with_its_size(monkeypatch):
     monkeypatch.setattr(checkpoint, "free_memory", lambda device: 2**30)
     checkpoint.check_classifier(512, 100_000, "cpu")
-    with pytest.raises(UserError) as caught:
+    with pytest.raises(InputError) as caught:
         checkpoint.check_classifier(512, 2_000_000, "cpu")
     assert str(caught.value).startswith(
         "a classifier of 2000000 identities x 512 takes 19.1 GiB (its weights, gradient and Adam states), and 1.0 GiB"
     )
-    with pytest.raises(UserError, match=r"takes 3.8 GiB \(its weights\), and"):
+    with pytest.raises(InputError, match=r"takes 3.8 GiB \(its weights\), and"):
         checkpoint.check_classifier(512, 2_000_000, "cpu", copies=1)
 
 
 def test_it_is_refused_before_anything_is_allocated():
     experiment = config.load("market_ce", ["trainer.accelerator=cpu"])
-    with pytest.raises(UserError, match=r"a classifier of 1000000000000 identities x 512 takes 9331\.4 TiB"):
+    with pytest.raises(InputError, match=r"a classifier of 1000000000000 identities x 512 takes 9331\.4 TiB"):
         checkpoint.build_module(experiment, 10**12)
 
 
@@ -94,7 +96,7 @@ def test_a_run_goes_on_from_its_last_checkpoint_or_the_one_that_is_named(stopped
     assert place_to_start(run, None, experiment) is None
     assert place_to_start(run, str(run.folder), experiment) == run.last
     assert place_to_start(run, str(run.last), experiment) == run.last
-    with pytest.raises(UserError, match=r"best.ckpt: no checkpoint there"):
+    with pytest.raises(InputError, match=r"best.ckpt: no checkpoint there"):
         place_to_start(run, str(run.checkpoints / "best.ckpt"), experiment)
 
 
@@ -111,20 +113,20 @@ def test_settings_that_would_be_ignored_or_do_not_fit_are_refused_on_resume(stop
     run, _ = stopped
     for override, said in {
         "model.k=8": r"last.ckpt: cannot go on with model.k=8 \(was None\); start a new run with --experiment",
-        "optimiser.lr=0.5": r"cannot go on with optimiser.lr=0.5 \(was ",
+        "optimizer.lr=0.5": r"cannot go on with optimizer.lr=0.5 \(was ",
         "data.train=[duke]": r"cannot go on with data.train=\['duke'\] \(was \['market'\]\)",
     }.items():
-        with pytest.raises(UserError, match=said):
+        with pytest.raises(InputError, match=said):
             place_to_start(run, str(run.folder), run.experiment((override,)))
 
 
 def test_settings_that_change_the_numbers_are_told_and_others_are_not(stopped, caplog):
     run, experiment = stopped
-    free = run.experiment(("data.workers=0", "trainer.enable_progress_bar=false", "wandb.mode=offline"))
+    free = run.experiment(("data.num_workers=0", "trainer.enable_progress_bar=false", "wandb.mode=offline"))
     assert place_to_start(run, str(run.folder), free) == run.last and not caplog.text
     assert changes(experiment, free) == {}
-    place_to_start(run, str(run.folder), run.experiment(("data.batch=8", "seed=3")))
-    assert "goes on with other settings, so not to the numbers of an unbroken run: seed=3 (was 0), data.batch=8" in (
+    place_to_start(run, str(run.folder), run.experiment(("data.batch_size=8", "seed=3")))
+    assert "goes on with other settings, so not to the numbers of an unbroken run: seed=3 (was 0), data.batch_size=8" in (
         caplog.text
     )
 
@@ -135,14 +137,14 @@ def test_what_is_no_step_of_the_training_is_not_gone_on_from(stopped):
     torch.save(held, run.average)
     torch.save(held | {"bad": {}}, run.checkpoints / "bad-step-3.ckpt")
     for path in (run.average, run.checkpoints / "bad-step-3.ckpt"):
-        with pytest.raises(UserError, match="is not a step of the training"):
+        with pytest.raises(InputError, match="is not a step of the training"):
             place_to_start(run, str(path), experiment)
 
 
 def test_a_truncated_checkpoint_is_refused_before_the_training_starts(stopped):
     run, experiment = stopped
     run.last.write_bytes(run.last.read_bytes()[:100])
-    with pytest.raises(UserError, match=r"last.ckpt: not readable as a checkpoint"):
+    with pytest.raises(InputError, match=r"last.ckpt: not readable as a checkpoint"):
         place_to_start(run, str(run.folder), experiment)
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from ogreid import config
-from ogreid.errors import UserError
+from ogreid.errors import InputError
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ def test_only_what_differs_reaches_the_network(folder):
     [
         ("chidl", [], "unknown experiment 'chidl'; did you mean child?"),
         ("child", ["k=8"], "'k=8': unknown key 'k'; did you mean model.k?"),
-        ("child", ["modle.k=8"], "'modle.k=8': unknown key 'modle.k'; did you mean model.k or model.kept?"),
+        ("child", ["modle.k=8"], "'modle.k=8': unknown key 'modle.k'; did you mean model.k or model.num_kept?"),
         ("child", ["learning_rate=1"], "'learning_rate=1': unknown key 'learning_rate'; --print-config lists all keys"),
         ("child", ["ops=plain"], "'ops=plain': 'ops' is a group; set one of ops.backend"),
         ("child", ["model.k"], "'model.k' is not group.key=value, for example model.k=8"),
@@ -76,7 +76,7 @@ def test_only_what_differs_reaches_the_network(folder):
     ],
 )
 def test_a_wrong_word_is_answered_with_the_right_one(folder, name, overrides, message):
-    with pytest.raises(UserError) as caught:
+    with pytest.raises(InputError) as caught:
         config.load(name, overrides, start=folder)
     assert str(caught.value) == message
 
@@ -91,7 +91,7 @@ def test_a_wrong_word_is_answered_with_the_right_one(folder, name, overrides, me
     ],
 )
 def test_a_wrong_file_is_named(folder, name, message):
-    with pytest.raises(UserError, match="experiments") as caught:
+    with pytest.raises(InputError, match="experiments") as caught:
         config.load(name, start=folder)
     assert message in str(caught.value) and "\n" not in str(caught.value)
 

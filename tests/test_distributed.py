@@ -16,11 +16,11 @@ from ogreid import evaluate, fit, runs
 from test_training import TINY
 
 SMALL = [
-    *(setting for setting in TINY if not setting.startswith(("data.batch", "trainer.devices", "wandb"))),
+    *(setting for setting in TINY if not setting.startswith(("data.batch_size", "trainer.devices", "wandb"))),
     "ops.backend=plain",
     "loss.gather=true",
     "trainer.sync_batchnorm=true",
-    "data.evaluation_batch=4",
+    "data.eval_batch_size=4",
 ]
 
 
@@ -71,19 +71,19 @@ def alone(place):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(place)
         patch.delenv(runs.STAMP, raising=False)
-        told = ["runs.root=alone", "data.batch=8", "trainer.devices=1", "wandb.mode=disabled", "optimiser.lr=0.004"]
+        told = ["runs.root=alone", "data.batch_size=8", "trainer.devices=1", "wandb.mode=disabled", "optimizer.lr=0.004"]
         assert fit.main(["--experiment", "small", *SMALL, *told, *TWENTY]) == 0
     return only_run(place, "alone")
 
 
-TWENTY = ["trainer.max_steps=20", "trainer.max_epochs=7", "validation.every=1"]
+TWENTY = ["trainer.max_steps=20", "trainer.max_epochs=7", "trainer.check_val_every_n_epoch=1"]
 
 
 @pytest.fixture(scope="module")
 def together(place):
     """The same 20 steps of two processes with batches of 4; what was printed beside it."""
-    told = ["runs.root=together", "data.batch=4", "trainer.devices=2", "trainer.strategy=ddp", "optimiser.lr=0.004"]
-    more = ["data.transfer=[odd,few]", "validation.embeddings=true", "trainer.num_sanity_val_steps=1"]
+    told = ["runs.root=together", "data.batch_size=4", "trainer.devices=2", "trainer.strategy=ddp", "optimizer.lr=0.004"]
+    more = ["data.transfer=[odd,few]", "evaluation.save_embeddings=true", "trainer.num_sanity_val_steps=1"]
     said = call(place, "ogreid.fit", "--experiment", "small", *SMALL, *told, *TWENTY, *more, "wandb.mode=offline")
     return only_run(place, "together"), said
 
@@ -138,9 +138,9 @@ def test_a_checkpoint_has_the_same_numbers_on_one_two_and_three_processes(place,
 
 
 def test_torchrun_makes_one_run_too_and_a_part_of_a_set_is_called_so(place):
-    told = ["runs.root=torchrun", "data.batch=4", "trainer.devices=2", "trainer.max_epochs=1", "validation.every=1"]
-    more = ["data.retrieval=[few]", "data.evaluation_batch=3", "trainer.limit_val_batches=1", "wandb.mode=disabled"]
-    baselines = "validation.baselines=[histogram]"
+    told = ["runs.root=torchrun", "data.batch_size=4", "trainer.devices=2", "trainer.max_epochs=1", "trainer.check_val_every_n_epoch=1"]
+    more = ["data.test=[few]", "data.eval_batch_size=3", "trainer.limit_val_batches=1", "wandb.mode=disabled"]
+    baselines = "evaluation.baselines=[histogram]"
     said = call(place, "ogreid.fit", "--experiment", "small", *SMALL, *told, *more, baselines, torchrun=2)
     run = only_run(place, "torchrun")
     assert said.count("partial: 2 rows missing") == 1 and said.count("judged on") == 1
@@ -156,10 +156,10 @@ def test_averaged_weights_and_their_statistics_are_those_of_one_process(place, m
     """Two epochs, of which the last counts; then the statistics of every BatchNorm are made anew."""
     monkeypatch.chdir(place)
     monkeypatch.delenv(runs.STAMP, raising=False)
-    told = ["trainer.max_epochs=2", "validation.every=2", "optimiser.average=0.5", "wandb.mode=disabled"]
-    whole = ["runs.root=averaged1", "data.batch=8", "trainer.devices=1"]
+    told = ["trainer.max_epochs=2", "trainer.check_val_every_n_epoch=2", "optimizer.swa_fraction=0.5", "wandb.mode=disabled"]
+    whole = ["runs.root=averaged1", "data.batch_size=8", "trainer.devices=1"]
     assert fit.main(["--experiment", "small", *SMALL, *told, *whole]) == 0
-    halves = ["runs.root=averaged2", "data.batch=4", "trainer.devices=2", "trainer.strategy=ddp"]
+    halves = ["runs.root=averaged2", "data.batch_size=4", "trainer.devices=2", "trainer.strategy=ddp"]
     said = call(place, "ogreid.fit", "--experiment", "small", *SMALL, *told, *halves)
     one, two = (only_run(place, root) for root in ("averaged1", "averaged2"))
     assert said.count("judged on") == 1 and two.best == two.average

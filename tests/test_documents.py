@@ -9,10 +9,10 @@ import pytest
 from omegaconf import OmegaConf
 
 from ogreid import config
-from ogreid.allowed import CHOICES
-from ogreid.errors import UserError
+from ogreid.config.constraints import CHOICES
+from ogreid.errors import InputError
 from ogreid.models import build_model
-from ogreid.models.table import count_parameters
+from ogreid.models.summary import count_parameters
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted(
@@ -78,7 +78,7 @@ def test_every_command_is_one_that_its_door_takes(page):
             continue
         try:
             asked = parser.parse_intermixed_args(given) if name in ("fit", "sweep") else parser.parse_args(given)
-        except UserError as error:
+        except InputError as error:
             # Running text may name an option of a door without what else the door needs.
             if not str(error).startswith(("the following arguments are required", "one of the arguments")):
                 raise
@@ -144,8 +144,8 @@ def test_what_is_wrong_is_found(tmp_path):
     page.write_text("See [there](nowhere.md), `python -m ogreid.fit --experment demo`.\n")
     with pytest.raises(AssertionError, match=r"nowhere\.md"):
         test_every_relative_link_leads_somewhere(page)
-    with pytest.raises(UserError, match="--experment"):
+    with pytest.raises(InputError, match="--experment"):
         test_every_command_is_one_that_its_door_takes(page)
     page.write_text("```sh\npython -m ogreid.fit --experiment demo \\\n  model.kk=8   # typed badly\n```\n")
-    with pytest.raises(UserError, match=r"did you mean model\.k or"):
+    with pytest.raises(InputError, match=r"did you mean model\.k or"):
         test_every_command_is_one_that_its_door_takes(page)

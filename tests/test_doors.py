@@ -4,21 +4,20 @@ import subprocess
 import sys
 
 import pytest
-
-from ogreid import doors
-from ogreid.errors import UserError, nearest_names
+from ogreid.config import command_line
+from ogreid.errors import InputError, nearest_names
 
 
 def _leave(monkeypatch, main, *argv: str) -> int:
     monkeypatch.setattr(sys, "argv", ["door", *argv])
     with pytest.raises(SystemExit) as left:
-        doors.run(main)
+        command_line.run(main)
     return left.value.code
 
 
 def test_a_users_mistake_is_one_line_and_status_two(monkeypatch, capsys):
     def main(argv):
-        raise UserError("file x: came a, expected b, do c")
+        raise InputError("file x: came a, expected b, do c")
 
     assert _leave(monkeypatch, main) == 2
     assert capsys.readouterr().err == "error: file x: came a, expected b, do c\n"
@@ -38,7 +37,7 @@ def test_a_fault_of_ours_keeps_its_traceback(monkeypatch):
 
     monkeypatch.setattr(sys, "argv", ["door"])
     with pytest.raises(ZeroDivisionError):
-        doors.run(main)
+        command_line.run(main)
 
 
 def test_the_command_line_reaches_the_door_and_its_status_the_shell(monkeypatch):
@@ -46,9 +45,9 @@ def test_the_command_line_reaches_the_door_and_its_status_the_shell(monkeypatch)
 
 
 def test_argparse_complains_in_one_line():
-    parser = doors.Parser(prog="python -m ogreid.x")
+    parser = command_line.Parser(prog="python -m ogreid.x")
     parser.add_argument("--number", type=int)
-    with pytest.raises(UserError) as caught:
+    with pytest.raises(InputError) as caught:
         parser.parse_args(["--number", "many"])
     assert str(caught.value) == ("argument --number: invalid int value: 'many'; `python -m ogreid.x --help` shows how")
 

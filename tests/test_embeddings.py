@@ -2,10 +2,9 @@
 
 import numpy as np
 import pytest
-
-from ogreid import embeddings
-from ogreid.embeddings import Embedded
-from ogreid.errors import UserError
+from ogreid.retrieval import embeddings
+from ogreid.retrieval.embeddings import Embedded
+from ogreid.errors import InputError
 from ogreid.retrieval.galleries import rank_gallery
 
 
@@ -59,7 +58,7 @@ def test_an_index_of_an_embedding_without_direction_is_refused_and_leaves_no_fil
     pytest.importorskip("faiss")
     store, embedded = held
     embedded.embedding[2] = 0
-    with pytest.raises(UserError, match="embedding 2 is all zeros"):
+    with pytest.raises(InputError, match="embedding 2 is all zeros"):
         embeddings.write(tmp_path / "people.faiss", store, embedded)
     assert list(tmp_path.glob("people*")) == []
 
@@ -72,12 +71,12 @@ def test_an_index_of_an_embedding_without_direction_is_refused_and_leaves_no_fil
     ],
 )
 def test_a_file_that_cannot_be_written_is_told_before_the_work(tmp_path, name, message):
-    with pytest.raises(UserError, match=message):
+    with pytest.raises(InputError, match=message):
         embeddings.check_target(tmp_path / name)
 
 
 @pytest.mark.parametrize(("suffix", "package"), [(".parquet", "pyarrow"), (".faiss", "faiss")])
 def test_a_missing_package_is_named_with_the_command_that_brings_it(tmp_path, monkeypatch, suffix, package):
     monkeypatch.setattr(embeddings, "find_spec", lambda name: None)
-    with pytest.raises(UserError, match=rf'needs {package}; pip install "ogreid\[export\]"'):
+    with pytest.raises(InputError, match=rf'needs {package}; pip install "ogreid\[export\]"'):
         embeddings.check_target(tmp_path / f"people{suffix}")

@@ -16,7 +16,8 @@ from PIL import Image
 
 from conftest import write_tiny_store
 from fabricated import make_run
-from ogreid import doors, export, runs
+from ogreid import export, runs
+from ogreid.config import command_line
 
 GOLDEN = Path(__file__).parent / "golden"
 EXPERIMENT = """\
@@ -47,7 +48,7 @@ TABLE = [
     (
         "a file with a typing error",
         "fit --experiment typo",
-        "{here}/experiments/typo.yaml: unknown key 'model.kk'; did you mean model.k or model.kept or model.size?",
+        "{here}/experiments/typo.yaml: unknown key 'model.kk'; did you mean model.k or model.num_kept or model.size?",
     ),
     (
         "a file that extends itself",
@@ -68,7 +69,7 @@ TABLE = [
     (
         "a key with a typing error",
         "fit --experiment mine model.kk=8",
-        "'model.kk=8': unknown key 'model.kk'; did you mean model.k or model.kept or model.size?",
+        "'model.kk=8': unknown key 'model.kk'; did you mean model.k or model.num_kept or model.size?",
     ),
     (
         "a key that is far from any",
@@ -101,8 +102,8 @@ TABLE = [
     ),
     (
         "a rate below zero",
-        "fit --experiment mine optimiser.lr=-1",
-        "optimiser.lr: -1.0 is out of range; expected 0 or more",
+        "fit --experiment mine optimizer.lr=-1",
+        "optimizer.lr: -1.0 is out of range; expected 0 or more",
     ),
     (
         "a share above one",
@@ -156,27 +157,27 @@ TABLE = [
     ),
     (
         "more points than there are",
-        "fit --experiment mine data.points=99999",
-        "tiny: 99999 points asked, each cloud has 256; set data.points or data.density lower",
+        "fit --experiment mine data.num_points=99999",
+        "tiny: 99999 points asked, each cloud has 256; set data.num_points or data.density lower",
     ),
     (
-        "more neighbours than points",
+        "more neighbors than points",
         "fit --experiment mine model.k=1000",
         "k nearest: k = 1000 asked of 200 points; take k from 1 to 200, or give more points",
     ),
     (
         "a batch larger than the set",
-        "fit --experiment mine data.batch=64",
-        "tiny: 16 training clouds do not fill one batch of 64 on 1 process(es); set data.batch lower",
+        "fit --experiment mine data.batch_size=64",
+        "tiny: 16 training clouds do not fill one batch of 64 on 1 process(es); set data.batch_size lower",
     ),
     (
         "an unknown baseline",
-        "fit --experiment mine validation.baselines=[histgram] trainer.fast_dev_run=false trainer.max_epochs=1",
+        "fit --experiment mine evaluation.baselines=[histgram] trainer.fast_dev_run=false trainer.max_epochs=1",
         "model 'histgram' is unknown; did you mean histogram?",
     ),
     (
         "a width for each module",
-        "fit --experiment mine model.kept=[64,32,16,8]",
+        "fit --experiment mine model.num_kept=[64,32,16,8]",
         "OG-Net: kept = [64, 32, 16, 8] does not fit widths = [8, 16, 16, 24]; give 3 numbers, largest first",
     ),
     (
@@ -254,7 +255,7 @@ TABLE = [
     (
         "too many points",
         "evaluate --model histogram --on tiny --points 99999",
-        "tiny: 99999 points asked, each cloud has 256; set data.points or data.density lower",
+        "tiny: 99999 points asked, each cloud has 256; set data.num_points or data.density lower",
     ),
     ("no processes", "evaluate --model histogram --on tiny --devices 0", "--devices 0: expected 1 or more"),
     (
@@ -480,7 +481,7 @@ TABLE = [
     (
         "nothing to repeat",
         "repeat",
-        "the following arguments are required: FILE; `python -m ogreid.repeat --help` shows how",
+        "the following arguments are required: FILE; `python -m ogreid.training.reproduce --help` shows how",
     ),
     (
         "no bad step",
@@ -515,7 +516,7 @@ TABLE = [
     (
         "people nowhere",
         "people",
-        "the following arguments are required: --contact-sheet; `python -m ogreid.people --help` shows how",
+        "the following arguments are required: --contact-sheet; `python -m ogreid.synthetic --help` shows how",
     ),
     (
         "people of another format",
@@ -617,15 +618,15 @@ def test_a_mistake_is_answered_in_one_exact_line(situation, line, message, world
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(sys, "argv", [door, *words])
     with pytest.raises(SystemExit) as left:
-        doors.run(importlib.import_module("ogreid.people.__main__" if door == "people" else f"ogreid.{door}").main)
+        command_line.run(importlib.import_module("ogreid.synthetic.__main__" if door == "people" else f"ogreid.{door}").main)
     said = capsys.readouterr().err.replace(str(world), "{here}")
     assert (said, left.value.code) == (f"error: {message}\n", 2)
     assert set(world.rglob("*")) == before  # nothing half-written, nothing executed
 
 
 def test_the_table_covers_every_door():
-    source = Path(doors.__file__).parent
-    known = {path.stem for path in source.glob("*.py") if "doors.run(main)" in path.read_text()}
+    source = Path(command_line.__file__).parent
+    known = {path.stem for path in source.glob("*.py") if "command_line.run(main)" in path.read_text()}
     assert known >= {"fit", "repeat", "search"}
     assert {line.split()[0] for _, line, _ in TABLE} == known | {"people"}
     assert len(TABLE) >= 60 and len({line for _, line, _ in TABLE}) == len(TABLE)

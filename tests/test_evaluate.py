@@ -8,23 +8,25 @@ import pytest
 from PIL import Image
 
 from fabricated import make_run
-from ogreid import densities, evaluate, fit, judging, runs
+from ogreid import evaluate, fit, runs
+from ogreid.training.train import densities
+from ogreid.training.train import inference
 from ogreid.config import Data
-from ogreid.errors import UserError
+from ogreid.errors import InputError
 from ogreid.pack import main as pack
 from test_training import TINY
 
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
-    """Twelve people in slightly different colours, seen by three cameras, packed."""
+    """Twelve people in slightly different colors, seen by three cameras, packed."""
     folder = tmp_path_factory.mktemp("evaluate")
     (folder / "images").mkdir()
     rng = np.random.default_rng(0)
     for identity in range(1, 13):
-        colour = rng.uniform(60, 200, 3)
+        color = rng.uniform(60, 200, 3)
         for camera in (1, 2, 3):
-            crop = np.clip(rng.normal(colour + rng.normal(0, 12, 3), 25, (128, 64, 3)), 0, 255).astype(np.uint8)
+            crop = np.clip(rng.normal(color + rng.normal(0, 12, 3), 25, (128, 64, 3)), 0, 255).astype(np.uint8)
             Image.fromarray(crop).save(folder / "images" / f"{identity:04}_c{camera}_0.png")
     pack(["people-folder", "--images", str(folder / "images"), "--data", str(folder / "data"), "--workers", "1"])
     return folder
@@ -55,7 +57,7 @@ def test_one_network_is_tested_at_several_densities(root):
 
 def test_the_density_of_training_is_a_share_of_the_stores_points(root):
     def trained(**data):
-        judged = judging.Judged("made", None, Data(**data))
+        judged = inference.Judged("made", None, Data(**data))
         return densities.trained_density(judged, "people-folder", str(root / "data"))
 
     assert trained(points=2048) == 0.25
@@ -72,13 +74,13 @@ def test_the_density_of_training_is_a_share_of_the_stores_points(root):
     ],
 )
 def test_densities_that_make_no_sense_are_refused_before_anything_is_judged(root, more, told):
-    with pytest.raises(UserError, match=told):
+    with pytest.raises(InputError, match=told):
         evaluate.main(["--model", "histogram", "--on", "people-folder", "--data", str(root / "data"), *more])
 
 
 def test_an_unknown_way_is_refused_with_the_nearest_one(root):
     asked = ["--model", "histogram", "--on", "people-folder", "--data", str(root / "data")]
-    with pytest.raises(UserError, match="--also rerankd: did you mean re-ranked"):
+    with pytest.raises(InputError, match="--also rerankd: did you mean re-ranked"):
         evaluate.main([*asked, "--also", "rerankd"])
 
 
@@ -90,7 +92,7 @@ def test_a_set_that_cannot_be_judged_is_named(tmp_path):
         Image.fromarray(crop).save(tmp_path / "images" / f"{identity:04}_c{identity}_0.png")
     where = ["--data", str(tmp_path)]
     pack(["people-folder", "--images", str(tmp_path / "images"), *where, "--workers", "1"])
-    with pytest.raises(UserError, match="people-folder: none of the 3 queries has a match from another camera"):
+    with pytest.raises(InputError, match="people-folder: none of the 3 queries has a match from another camera"):
         evaluate.main(["--model", "histogram", "--on", "people-folder", *where, "--points", "2048"])
 
 
@@ -120,7 +122,7 @@ def judged_run(tmp_path, stores, monkeypatch):
     return run
 
 
-ONE_EPOCH = ["trainer.max_epochs=1", "validation.every=1"]
+ONE_EPOCH = ["trainer.max_epochs=1", "trainer.check_val_every_n_epoch=1"]
 
 
 @pytest.mark.parametrize("columns", ["80", "120"])

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from ogreid import config, fit, pack, runs
-from ogreid.allowed import CHOICES
-from ogreid.people import make_domain
+from ogreid.config.constraints import CHOICES
+from ogreid.synthetic import make_domain
 
 HERE = Path(__file__).parent
 BENCHMARKS = {"market": "plaza", "duke": "winter", "msmt": "transit", "cuhk": "platform"}
@@ -34,16 +34,16 @@ def test_an_experiment_runs(name, root, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv(runs.STAMP, raising=False)
     own = config.load(name, start=HERE)
-    judged = [s if not s[-1].isdigit() else f"{s.split('-')[0]}-4" for s in own.data.retrieval]
+    judged = [s if not s[-1].isdigit() else f"{s.split('-')[0]}-4" for s in own.data.test]
     settings = [
         f"data.root={root}",
         f"data.train=[{','.join(judged)}]",
-        f"data.retrieval=[{','.join(judged)}]",
+        f"data.test=[{','.join(judged)}]",
         "data.transfer=[]",
-        "data.points=1024",
-        "data.batch=2",
-        "data.evaluation_batch=2",
-        "data.workers=0",
+        "data.num_points=1024",
+        "data.batch_size=2",
+        "data.eval_batch_size=2",
+        "data.num_workers=0",
         "trainer.fast_dev_run=true",
         "trainer.accelerator=cpu",
         "trainer.devices=1",
@@ -64,4 +64,4 @@ def test_every_name_that_a_setting_takes_exists():
 
     assert set(CHOICES["model.name"]) == set(MODELS)
     assert set(CHOICES["loss.name"]) == set(LOSSES)
-    assert set(CHOICES["data.sampling"]) == set(ORDERS)
+    assert set(CHOICES["data.sampler"]) == set(ORDERS)

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from ogreid import checkpoint, export
-from ogreid.errors import UserError
+from ogreid import export
+from ogreid.training.train import checkpoint
+from ogreid.errors import InputError
 from ogreid.models.published import load_published
-from ogreid.module import embed_views
+from ogreid.training.module import embed_views
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -42,10 +43,10 @@ def test_a_program_agrees(tmp_path):
 
 def test_nothing_is_overwritten_and_nothing_half_written(tmp_path):
     (tmp_path / "there").mkdir()
-    with pytest.raises(UserError, match="there: already there; choose another place"):
+    with pytest.raises(InputError, match="there: already there; choose another place"):
         export.main(["--published", str(GOLDEN / "ognet"), "--to", str(tmp_path / "there")])
-    with pytest.raises(UserError, match=r"gone/opts.yaml: no such file"):
+    with pytest.raises(InputError, match=r"gone/opts.yaml: no such file"):
         export.main(["--published", str(tmp_path / "gone"), "--to", str(tmp_path / "run")])
-    with pytest.raises(UserError, match="--checkpoint is a run already"):
+    with pytest.raises(InputError, match="--checkpoint is a run already"):
         export.main(["--checkpoint", "x", "--to", str(tmp_path / "run")])
     assert [path.name for path in tmp_path.iterdir()] == ["there"]

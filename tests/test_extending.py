@@ -13,26 +13,26 @@ import pytest
 
 from conftest import write_tiny_store
 from ogreid import runs
-from ogreid.data.readers import read_benchmark
-from ogreid.people import make_domain
+from ogreid.data.datasets.readers import read_benchmark
+from ogreid.synthetic import make_domain
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
 BLOCK = re.compile(r"^```(diff|python|yaml)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 QUICK = [
-    "data.points=64",
-    "data.batch=8",
-    "data.evaluation_batch=8",
-    "data.workers=0",
+    "data.num_points=64",
+    "data.batch_size=8",
+    "data.eval_batch_size=8",
+    "data.num_workers=0",
     "trainer.fast_dev_run=true",
     "trainer.accelerator=cpu",
     "trainer.devices=1",
     "trainer.enable_progress_bar=false",
-    "validation.views=[1.0]",
+    "evaluation.scales=[1.0]",
     "wandb.mode=disabled",
 ]
-NARROW = ["model.widths=[8,16]", "model.kept=[16,8]", "model.k=4", "ops.backend=plain"]
+NARROW = ["model.channels=[8,16]", "model.num_kept=[16,8]", "model.k=4", "ops.backend=plain"]
 
 
 def section(title: str) -> list[tuple[str, str]]:
@@ -110,7 +110,7 @@ def test_the_data_set_of_the_page_is_packed_and_trained_on(extended):
         writer.writerow(["picture", "split", "identity", "camera"])
         writer.writerows([row.path, row.split, row.identity, row.camera] for row in read_benchmark("plaza", crops))
     call(tree, "ogreid.pack", "campus", "--root", str(crops), "--workers", "1")
-    call(tree, "ogreid.fit", "--experiment", "campus", *QUICK, *NARROW, "data.transfer=[]", "data.batch=2")
+    call(tree, "ogreid.fit", "--experiment", "campus", *QUICK, *NARROW, "data.transfer=[]", "data.batch_size=2")
     assert summary_of(only_run(tree, "campus"))["retrieval"]["campus"]["queries"] > 0
 
 
@@ -118,9 +118,9 @@ def test_the_data_set_of_the_page_is_packed_and_trained_on(extended):
 def test_the_loss_of_the_page_trains(extended):
     tree, _ = extended("A loss")
     write_tiny_store(tree / "data" / "tiny")
-    chosen = ["loss.name=contrast", "loss.temperature=0.05", "data.train=[tiny]", "data.retrieval=[tiny]"]
-    settings = [one for one in QUICK if "fast_dev_run" not in one] + ["trainer.max_epochs=1", "validation.baselines=[]"]
-    more = ["data.transfer=[]", "data.per_identity=2", "trainer.log_every_n_steps=1"]
+    chosen = ["loss.name=contrast", "loss.temperature=0.05", "data.train=[tiny]", "data.test=[tiny]"]
+    settings = [one for one in QUICK if "fast_dev_run" not in one] + ["trainer.max_epochs=1", "evaluation.baselines=[]"]
+    more = ["data.transfer=[]", "data.num_instances=2", "trainer.log_every_n_steps=1"]
     call(tree, "ogreid.fit", "--experiment", "demo", *settings, *NARROW, *chosen, *more)
     with (only_run(tree, "demo") / "metrics.csv").open() as file:
         logged = [float(row["train/contrast"]) for row in csv.DictReader(file) if row["train/contrast"]]
@@ -131,7 +131,7 @@ def test_the_loss_of_the_page_trains(extended):
 def test_the_network_of_the_page_trains(extended):
     tree, _ = extended("A network")
     write_tiny_store(tree / "data" / "tiny")
-    chosen = ["model.name=pointnet", "model.embedding=256", "data.train=[tiny]", "data.retrieval=[tiny]"]
+    chosen = ["model.name=pointnet", "model.embedding=256", "data.train=[tiny]", "data.test=[tiny]"]
     call(tree, "ogreid.fit", "--experiment", "market_circle", *QUICK, *chosen, "data.transfer=[]")
     summary = summary_of(only_run(tree, "market_circle"))
     assert summary["model"] == "pointnet"

@@ -10,14 +10,14 @@ import torch
 
 from ogreid import evaluate, export, fit, pack, report, runs, search, sweep
 from ogreid.data import Store
-from ogreid.data.datamodule import ReidDataModule
+from ogreid.data.module import ReIDDataModule
 from ogreid.data.transforms import to_network
 from ogreid.lifting import lift
 from ogreid.losses import build_loss
 from ogreid.models import build_model
-from ogreid.people import read_estimates
+from ogreid.synthetic import read_estimates
 from ogreid.retrieval import judge
-from ogreid.settings import Data
+from ogreid.config.schema import Data
 
 NAME = "plaza-8"
 
@@ -49,27 +49,27 @@ def test_a_person_goes_from_crop_to_mean_average_precision(root):
     np.testing.assert_allclose(np.sort(rgb[0].sum(1)), np.sort(points[:, 3:].sum(1)), atol=1e-5)
 
     # Batch, network, loss.
-    data = ReidDataModule(Data(root=str(root), train=[NAME], retrieval=[NAME], points=128, batch=8, workers=0))
+    data = ReIDDataModule(Data(root=str(root), train=[NAME], retrieval=[NAME], points=128, batch=8, workers=0))
     data.setup("fit")
     torch.manual_seed(0)
     network = build_model("ognet", widths=[8, 16], kept=[32, 16], k=4)
     loss = build_loss("circle", network.width, data.identities)
-    batch = to_network(next(iter(data.train_dataloader())), data.points)
+    batch = to_network(next(iter(data.train_dataloader())), data.num_points)
     assert batch.xyz.shape == batch.rgb.shape == (8, 128, 3)
     terms = loss(network(batch.xyz, batch.rgb), batch.identity)
     sum(terms.values()).backward()
     assert all(torch.isfinite(p.grad).all() for p in network.parameters() if p.grad is not None)
 
-    # Judgement: the same identity from another camera, ranked by an embedding.
+    # RetrievalResult: the same identity from another camera, ranked by an embedding.
     judged = data.retrieval_sets[0]
     histogram = build_model("histogram")
-    seen = [to_network(b, data.points) for b in data.val_dataloader()[0]]
+    seen = [to_network(b, data.num_points) for b in data.val_dataloader()[0]]
     embedding = torch.cat([histogram(b.xyz, b.rgb) for b in seen])
     rows = judged.store.rows[judged.rows]
     parts = (embedding.numpy(), rows["identity"], rows["camera"])
-    judgement = judge(*(p[: judged.queries] for p in parts), *(p[judged.queries :] for p in parts))
-    assert judgement.answerable > 0
-    assert 0 < judgement.mean_average_precision < 1
+    judgment = judge(*(p[: judged.queries] for p in parts), *(p[judged.queries :] for p in parts))
+    assert judgment.answerable > 0
+    assert 0 < judgment.mean_average_precision < 1
 
 
 @pytest.fixture(scope="module")
@@ -78,19 +78,19 @@ def trained(root, tmp_path_factory) -> Iterator[Path]:
     settings = [
         f"data.root={root}",
         f"data.train=[{NAME}]",
-        f"data.retrieval=[{NAME}]",
+        f"data.test=[{NAME}]",
         "data.transfer=[]",
-        "data.points=128",
-        "data.batch=8",
-        "data.workers=0",
-        "model.widths=[8,16]",
-        "model.kept=[32,16]",
+        "data.num_points=128",
+        "data.batch_size=8",
+        "data.num_workers=0",
+        "model.channels=[8,16]",
+        "model.num_kept=[32,16]",
         "model.k=4",
         "trainer.max_epochs=1",
         "trainer.accelerator=cpu",
         "trainer.devices=1",
         "trainer.enable_progress_bar=false",
-        "validation.every=1",
+        "trainer.check_val_every_n_epoch=1",
         "wandb.mode=disabled",
     ]
     with pytest.MonkeyPatch.context() as here:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from pytorch_metric_learning.losses import CircleLoss as IndependentCircle
 
-from ogreid.errors import UserError
+from ogreid.errors import InputError
 from ogreid.losses import LOSSES, IdentityHead, build_loss, circle_loss, triplet_loss
 
 
@@ -111,7 +111,7 @@ def test_circle_loss_survives_half_precision_and_a_huge_gamma():
 
 
 def test_an_unknown_kind_of_pairs_is_refused():
-    with pytest.raises(UserError, match="batch or anchor"):
+    with pytest.raises(InputError, match="batch or anchor"):
         circle_loss(*batch(), pairs="all")
 
 
@@ -183,9 +183,9 @@ def test_every_loss_gives_named_terms_and_reaches_the_embedding(name, terms):
 
 
 def test_an_unknown_loss_or_option_gets_the_nearest_names():
-    with pytest.raises(UserError, match="did you mean circle"):
+    with pytest.raises(InputError, match="did you mean circle"):
         build_loss("circel", 6, 4)
-    with pytest.raises(UserError, match="did you mean margin"):
+    with pytest.raises(InputError, match="did you mean margin"):
         build_loss("circle", 6, 4, margins=0.3)
-    with pytest.raises(UserError, match="at least 1"):
+    with pytest.raises(InputError, match="at least 1"):
         build_loss("ce", 6, 0)

@@ -7,7 +7,7 @@ import pytest
 import benchmark_trees as trees
 from ogreid import pack
 from ogreid.data import Store
-from ogreid.errors import UserError
+from ogreid.errors import InputError
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def test_published_clouds_pack_from_the_tree_and_from_the_folder_above(tmp_path,
         assert store.manifest.splits == {"train": 2, "query": 1, "gallery": 2} and store.points == 40
         assert store.rows["source"][0].endswith("train_all/0002/0002_c1s1_000451_03.jpg.obj")
     (root / "3DMarket").mkdir()
-    with pytest.raises(UserError, match=r"holds 3DMarket, 3DMarket\+bg; name the one"):
+    with pytest.raises(InputError, match=r"holds 3DMarket, 3DMarket\+bg; name the one"):
         pack.main(["market", "--published", str(root), "--name", "other"])
 
 
@@ -75,7 +75,7 @@ def test_a_packed_store_is_verified_shown_and_exported(tmp_path, data, crops, ca
     content = bytearray((data / "mine/xyz.npy").read_bytes())
     content[-1] ^= 1
     (data / "mine/xyz.npy").write_bytes(bytes(content))
-    with pytest.raises(UserError, match=r"xyz.npy: rows 0 to 5 do not have their checksum"):
+    with pytest.raises(InputError, match=r"xyz.npy: rows 0 to 5 do not have their checksum"):
         pack.main(["mine", "--verify"])
 
 
@@ -90,12 +90,12 @@ def test_a_packed_store_is_verified_shown_and_exported(tmp_path, data, crops, ca
 def test_a_packed_store_is_not_taken_for_one_of_other_settings(data, crops, more, words):
     order = ["mine", "--images", str(crops), "--workers", "1"]
     pack.main(order)
-    with pytest.raises(UserError, match=words):
+    with pytest.raises(InputError, match=words):
         pack.main([*order, *more])
 
 
 def test_an_unknown_mode_is_refused_before_any_crop_is_read(data, crops):
-    with pytest.raises(UserError, match=r"^--mode rastr: did you mean raster"):
+    with pytest.raises(InputError, match=r"^--mode rastr: did you mean raster"):
         pack.main(["mine", "--images", str(crops), "--mode", "rastr"])
 
 
@@ -103,7 +103,7 @@ def test_shares_are_packed_beside_the_store_and_merged(data, crops, caplog):
     caplog.set_level(logging.INFO)
     pack.main(["mine", "--images", str(crops), "--shard", "2/2", "--workers", "1"])
     assert Store.open(data / "mine.shard-2-of-2").manifest.shard.count == 2
-    with pytest.raises(UserError, match="nothing is left for this shard"):
+    with pytest.raises(InputError, match="nothing is left for this shard"):
         pack.main(["mine", "--images", str(crops), "--shard", "1/2", "--workers", "1"])
     pack.main(["mine", "--merge", "--verify"])
     assert len(Store.open(data / "mine")) == 6 and "no longer needed" in caplog.text
@@ -126,7 +126,7 @@ def test_shares_are_packed_beside_the_store_and_merged(data, crops, caplog):
     ],
 )
 def test_a_wrong_order_is_answered_in_one_line(data, order, words):
-    with pytest.raises(UserError, match=words) as refusal:
+    with pytest.raises(InputError, match=words) as refusal:
         pack.main(order)
     assert "\n" not in str(refusal.value)
     assert not data.exists()

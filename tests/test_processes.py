@@ -10,14 +10,13 @@ import pytest
 import torch
 import torch.distributed as dist
 from torch import multiprocessing, nn
-
-from ogreid import processes
+from ogreid.ops import collectives
 from ogreid.losses import CircleReid, TripletReid
-from ogreid.nn.abstraction import GroupBranch
-from ogreid.nn.edge_conv import EdgeConv
-from ogreid.nn.statistics import SharedBatchNorm, share_batch_norms
+from ogreid.models.layers.abstraction import GroupBranch
+from ogreid.models.layers.edge_conv import EdgeConv
+from ogreid.models.layers.statistics import SharedBatchNorm, share_batch_norms
 
-CLOUDS, POINTS, CENTRES = 4, 12, 6
+CLOUDS, POINTS, CENTERS = 4, 12, 6
 
 
 class OnePart(nn.Module):
@@ -36,7 +35,7 @@ def edges(batch):
 
 
 def groups(batch):
-    return torch.cat([batch["xyz"], batch["features"]], 2), batch["xyz"][:, :CENTRES], batch["groups"]
+    return torch.cat([batch["xyz"], batch["features"]], 2), batch["xyz"][:, :CENTERS], batch["groups"]
 
 
 def pooled(batch):
@@ -48,7 +47,7 @@ def pictures(batch):
 
 
 def parts():
-    """Everything that normalises over a batch, seeded; negative scales are among them."""
+    """Everything that normalizes over a batch, seeded; negative scales are among them."""
     torch.manual_seed(0)
     made = {f"edges, {form}": OnePart(EdgeConv(5, 7, backend=form), edges) for form in ("plain", "fused")}
     made |= {
@@ -73,7 +72,7 @@ def whole_batch():
         "xyz": torch.randn(CLOUDS, POINTS, 3, generator=seeded, dtype=torch.float64),
         "features": torch.randn(CLOUDS, POINTS, 5, generator=seeded, dtype=torch.float64) + offset,
         "graph": torch.randint(0, POINTS, (CLOUDS, POINTS, 3), generator=seeded),
-        "groups": torch.randint(0, POINTS, (CLOUDS, CENTRES, 4), generator=seeded),
+        "groups": torch.randint(0, POINTS, (CLOUDS, CENTERS, 4), generator=seeded),
     }
 
 
@@ -89,7 +88,7 @@ def learned(part, batch, rank=0, world=1):
     aim = torch.randn(CLOUDS, *out.shape[1:], generator=torch.Generator().manual_seed(2), dtype=out.dtype)
     (out * aim.chunk(world)[rank]).sum(tuple(range(1, out.dim()))).mean().backward()
     found = {"out": out.detach(), "features": mine["features"].grad / world}
-    found |= {f"gradient of {n}": processes.total(p.grad) / world for n, p in part.named_parameters()}
+    found |= {f"gradient of {n}": collectives.total(p.grad) / world for n, p in part.named_parameters()}
     return found | {n: buffer.clone() for n, buffer in part.named_buffers()}
 
 
@@ -113,14 +112,14 @@ def pair_losses(rank=0, world=1):
 def _serve(rank, port, folder):
     torch.set_num_threads(1)
     os.environ |= {"RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    agreed = processes.agree(lambda: f"made by {rank}")
+    agreed = distributed.agree(lambda: f"made by {rank}")
     dist.init_process_group("gloo")  # at the same place, afterwards
     found = {name: learned(share_batch_norms(part), whole_batch(), rank, 2) for name, part in parts().items()}
     found["agreed"] = agreed
     found["apart"] = learned(parts()["edges, fused"], whole_batch(), rank, 2)
     own = nn.BatchNorm1d(3)
     own.running_mean.fill_(float(rank + 1))
-    processes.share_buffers(own)
+    collectives.share_buffers(own)
     found["buffers"] = own.running_mean
     Path(folder, f"{rank}.pkl").write_bytes(pickle.dumps(found | pair_losses(rank, 2)))
     dist.destroy_process_group()
@@ -207,7 +206,7 @@ def test_a_process_knows_its_number_before_the_trainer_exists(monkeypatch, envir
         monkeypatch.delenv(name, raising=False)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    assert processes.rank() == expected
+    assert distributed.rank() == expected
 
 
 def test_processes_that_meet_later_agree_on_what_the_first_one_made(served):
@@ -216,4 +215,4 @@ def test_processes_that_meet_later_agree_on_what_the_first_one_made(served):
 
 def test_a_process_that_is_alone_makes_its_own(monkeypatch):
     monkeypatch.delenv("WORLD_SIZE", raising=False)
-    assert processes.agree(lambda: "mine") == "mine"
+    assert distributed.agree(lambda: "mine") == "mine"

@@ -14,8 +14,8 @@ from test_training import TINY
 pytestmark = pytest.mark.thorough
 
 # The two processes start workers too: their messages would come several times.
-SETTINGS = [setting for setting in TINY if not setting.startswith(("wandb", "trainer.devices", "data.workers"))]
-SETTINGS += ["data.workers=1", "trainer.max_epochs=2", "validation.every=1"]
+SETTINGS = [setting for setting in TINY if not setting.startswith(("wandb", "trainer.devices", "data.num_workers"))]
+SETTINGS += ["data.num_workers=1", "trainer.max_epochs=2", "trainer.check_val_every_n_epoch=1"]
 KNOWN = ("WANDB_", "PYTHONWARNINGS", "RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_", runs.STAMP)
 
 

@@ -6,7 +6,7 @@ import io
 import pytest
 
 from fabricated import make_run
-from ogreid.errors import UserError
+from ogreid.errors import InputError
 from ogreid.report import main
 
 
@@ -42,7 +42,7 @@ def test_tables_come_as_markdown_and_csv(tmp_path, capsys):
 
 def test_networks_are_listed_with_what_they_cost(monkeypatch, capsys):
     rows = [("ognet", 1_951_738, 8_450_000_000, "1.95 M"), ("dgcnn", 1_366_144, 120_000_000_000, "")]
-    monkeypatch.setattr("ogreid.models.table.model_rows", lambda: rows)
+    monkeypatch.setattr("ogreid.models.summary.model_rows", lambda: rows)
     assert main(["--models"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[2] == "| ognet   |  1,951,738 |   8.45 | 1.95 M |"
@@ -50,7 +50,7 @@ def test_networks_are_listed_with_what_they_cost(monkeypatch, capsys):
 
 
 def test_no_run_is_asked_for():
-    with pytest.raises(UserError, match="which run"):
+    with pytest.raises(InputError, match="which run"):
         main([])
 
 
@@ -64,9 +64,9 @@ def test_the_page_is_opened_when_asked(tmp_path, monkeypatch):
 
 def test_a_folder_that_does_not_exist_is_named(tmp_path):
     run = make_run(tmp_path / "run")
-    with pytest.raises(UserError, match="its folder does not exist"):
+    with pytest.raises(InputError, match="its folder does not exist"):
         main([str(run), "--to", str(tmp_path / "nowhere" / "page.html")])
-    with pytest.raises(UserError, match="no run"):
+    with pytest.raises(InputError, match="no run"):
         main([str(tmp_path / "absent")])
 
 
@@ -80,7 +80,7 @@ def test_a_page_to_be_shown_around_leaves_people_out(tmp_path):
 
 def test_a_sweep_is_told_alone(tmp_path):
     (tmp_path / "sweep.json").write_text("{}")
-    with pytest.raises(UserError, match="give it alone"):
+    with pytest.raises(InputError, match="give it alone"):
         main([str(tmp_path), str(make_run(tmp_path / "run"))])
-    with pytest.raises(UserError, match=r"sweep\.json: not a whole sweep"):
+    with pytest.raises(InputError, match=r"sweep\.json: not a whole sweep"):
         main([str(tmp_path)])

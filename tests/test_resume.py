@@ -15,13 +15,13 @@ from soak_record import record
 from test_training import TINY
 
 SMALL = [
-    *(setting for setting in TINY if not setting.startswith(("data.batch", "loss.dropout", "trainer.devices"))),
+    *(setting for setting in TINY if not setting.startswith(("data.batch_size", "loss.dropout", "trainer.devices"))),
     "ops.backend=plain",
-    "data.batch=4",
+    "data.batch_size=4",
     "loss.dropout=0.5",
-    "optimiser.average=0.5",
-    "optimiser.loss_warmup=2",
-    "validation.every=2",
+    "optimizer.swa_fraction=0.5",
+    "optimizer.loss_warmup=2",
+    "trainer.check_val_every_n_epoch=2",
     "trainer.max_epochs=5",
     "trainer.save_every_n_steps=2",
     "trainer.devices=1",
@@ -122,7 +122,7 @@ def test_a_run_killed_inside_an_epoch_goes_on_to_the_same_bits(place, start, who
     status, said = start("--resume", str(run.folder), faults=[("kill", 4)])
     assert status == -signal.SIGKILL, said
     assert torch.load(run.last, weights_only=True)["global_step"] == 10
-    go_on(start, run, "data.workers=2")
+    go_on(start, run, "data.num_workers=2")
     assert_same_end(run, whole)
 
 
@@ -147,7 +147,7 @@ def test_a_kill_before_the_first_checkpoint_in_a_validation_or_while_writing_los
 
 @pytest.mark.thorough
 def test_sigterm_saves_and_leaves_with_status_0_and_the_command_to_go_on(place, start, whole):
-    status, said = begin(start, "preempted", "data.workers=1", faults=[("term", 5)])
+    status, said = begin(start, "preempted", "data.num_workers=1", faults=[("term", 5)])
     run = only(place, "preempted")
     assert status == 0
     assert f"stopped, and saved in {run.last.relative_to(place)}" in said
@@ -211,7 +211,7 @@ def test_a_run_that_ends_after_so_many_steps_goes_on_exactly_too(place, start, w
         assert same(*(torch.load(each.last, weights_only=True)[part] for each in (run, whole)))
 
 
-TWO = ["trainer.devices=2", "trainer.strategy=ddp", "data.batch=2"]
+TWO = ["trainer.devices=2", "trainer.strategy=ddp", "data.batch_size=2"]
 
 
 @pytest.fixture(scope="module")
@@ -253,7 +253,7 @@ def test_clouds_that_one_of_two_processes_refuses_stop_both_with_its_words(place
 
 @pytest.mark.thorough
 def test_clouds_that_one_of_two_processes_cannot_embed_are_refused_by_the_judge_of_both(place, start):
-    told = [*TWO, "data.evaluation_batch=4"]
+    told = [*TWO, "data.eval_batch_size=4"]
     statuses, said = begin(start, "unseen", *told, faults=[("nan in validation", 0)], only_rank=1, processes=2)
     assert statuses == [2, 2] and "Traceback" not in said, said
     assert "farthest points: cloud 0, point 0 is [nan, nan, nan]; every coordinate must be finite" in said

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from ogreid import config, locks, runs, training
-from ogreid.errors import UserError
+from ogreid import config, locks, runs
+from ogreid.training.train import train
+from ogreid.errors import InputError
 
 
 @pytest.fixture
@@ -55,14 +56,14 @@ def test_overrides_apply_to_a_resumed_run(experiment):
 
 
 def test_a_folder_that_is_no_run_is_refused_by_name(tmp_path):
-    with pytest.raises(UserError, match=r"not a run \(no experiment.yaml in .*give a folder like runs/demo"):
+    with pytest.raises(InputError, match=r"not a run \(no experiment.yaml in .*give a folder like runs/demo"):
         runs.open_run(tmp_path)
 
 
 def test_a_place_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").write_text("in the way")
     experiment = config.load("market_circle", [f"runs.root={tmp_path / 'file'}"])
-    with pytest.raises(UserError, match=r"no run can be kept there .*runs\.root="):
+    with pytest.raises(InputError, match=r"no run can be kept there .*runs\.root="):
         runs.start_run(experiment, "x")
 
 
@@ -88,11 +89,11 @@ def test_two_fits_never_write_to_one_folder(experiment, monkeypatch):
     run = runs.start_run(experiment, "20260101-120000")
     lock = runs.hold(run)
     monkeypatch.setattr(runs, "PATIENCE", 0.1)
-    with pytest.raises(UserError, match="another process trains here; wait for it to end"):
-        training.train(experiment, resume=str(run.folder))
+    with pytest.raises(InputError, match="another process trains here; wait for it to end"):
+        train.train(experiment, resume=str(run.folder))
     monkeypatch.setenv(runs.STAMP, "20260101-120000")  # two steps of one SLURM job
-    with pytest.raises(UserError, match="another process trains here"):
-        training.train(experiment)
+    with pytest.raises(InputError, match="another process trains here"):
+        train.train(experiment)
     assert (run.folder / "experiment.yaml").is_file(), "the folder is the other one's"
     locks.release(run.lock, lock)
     locks.release(run.lock, runs.hold(run))

@@ -4,29 +4,28 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-
-from ogreid import searching
+from ogreid.training.train import searching
 from ogreid.config import Data
 from ogreid.data import Store
-from ogreid.errors import UserError
+from ogreid.errors import InputError
 from ogreid.models import build_model
-from ogreid.module import ReidModule
+from ogreid.training.module import ReIDModule
 from ogreid.pack import main as pack
 from ogreid.search import main
 
-COLOURS = [(200, 40, 40), (40, 160, 60), (40, 60, 200), (210, 180, 40)]
+COLORS = [(200, 40, 40), (40, 160, 60), (40, 60, 200), (210, 180, 40)]
 
 
 @pytest.fixture(scope="module")
 def people(tmp_path_factory):
-    """Four people in clothes of one colour each, seen by two cameras; and their packed store."""
+    """Four people in clothes of one color each, seen by two cameras; and their packed store."""
     folder = tmp_path_factory.mktemp("people")
     images = folder / "images"
     images.mkdir()
     rng = np.random.default_rng(0)
-    for identity, colour in enumerate(COLOURS, start=1):
+    for identity, color in enumerate(COLORS, start=1):
         for camera in (1, 2):
-            crop = np.clip(rng.normal(colour, 12, (128, 64, 3)), 0, 255).astype(np.uint8)
+            crop = np.clip(rng.normal(color, 12, (128, 64, 3)), 0, 255).astype(np.uint8)
             Image.fromarray(crop).save(images / f"{identity:04}_c{camera}s1_000001_00.png")
     pack(["people-folder", "--images", str(images), "--data", str(folder / "data"), "--workers", "1"])
     return folder
@@ -93,7 +92,7 @@ def test_a_picture_with_its_own_body_finds_itself(domain, caplog):
 
 def test_a_picture_is_the_very_cloud_of_the_store_only_with_its_own_body(domain):
     store = Store.open(domain / "plaza-4")
-    network, how = ReidModule(build_model("ognet_small", k=4, widths=[8, 16], kept=[16, 8])), Data(points=256)
+    network, how = ReIDModule(build_model("ognet_small", k=4, widths=[8, 16], kept=[16, 8])), Data(points=256)
     embedded = searching.embed_store(network, how, store)
     tree = domain / "synthetic" / "plaza-4"
     row = store.split("query")[0]
@@ -105,9 +104,9 @@ def test_a_picture_is_the_very_cloud_of_the_store_only_with_its_own_body(domain)
 
 
 def test_bodies_of_other_pictures_are_refused(domain, people):
-    with pytest.raises(UserError, match=r"png: not in .*plaza-4, whose bodies are of its own crops"):
+    with pytest.raises(InputError, match=r"png: not in .*plaza-4, whose bodies are of its own crops"):
         ask(people, "--meshes", str(domain / "synthetic" / "plaza-4"))
-    with pytest.raises(UserError, match="nowhere: no such file or folder; --meshes takes"):
+    with pytest.raises(InputError, match="nowhere: no such file or folder; --meshes takes"):
         ask(people, "--meshes", "nowhere")
 
 
@@ -139,19 +138,19 @@ def test_embeddings_of_another_network_are_not_used(people):
     np.savez(kept, **stale)
     assert "rank 1, score 1.000, identity 3, camera 1" in ask(people, "--embeddings", str(kept))
     kept.write_text("no archive")
-    with pytest.raises(UserError, match=r"other\.npz: not embeddings"):
+    with pytest.raises(InputError, match=r"other\.npz: not embeddings"):
         ask(people, "--embeddings", str(kept))
 
 
 def test_any_changed_weight_is_another_network(people):
     store, how = Store.open(people / "data" / "people-folder"), Data()
     network = build_model("ognet_small")
-    before = searching._fingerprint(ReidModule(network), how, store)
-    assert searching._fingerprint(ReidModule(network), how, store) == before
-    assert searching._fingerprint(ReidModule(network, views=(1.0,)), how, store) != before
+    before = searching._fingerprint(ReIDModule(network), how, store)
+    assert searching._fingerprint(ReIDModule(network), how, store) == before
+    assert searching._fingerprint(ReIDModule(network, views=(1.0,)), how, store) != before
     with torch.no_grad():
         next(network.parameters()).view(-1)[0] += 1e-3
-    assert searching._fingerprint(ReidModule(network), how, store) != before
+    assert searching._fingerprint(ReIDModule(network), how, store) != before
 
 
 def test_embeddings_are_exported_without_a_question(people, capsys):
@@ -164,7 +163,7 @@ def test_embeddings_are_exported_without_a_question(people, capsys):
     with np.load(files[0]) as held:
         assert len(held["embedding"]) == 8
         assert len(set(held["source"])) == 8
-    with pytest.raises(UserError, match="nothing asked"):
+    with pytest.raises(InputError, match="nothing asked"):
         main(asked)
 
 
@@ -179,9 +178,9 @@ def test_embeddings_are_exported_without_a_question(people, capsys):
     ],
 )
 def test_mistakes_are_one_line(people, options, message):
-    with pytest.raises(UserError, match=message):
+    with pytest.raises(InputError, match=message):
         ask(people, *options)
     (people / "images" / "empty.jpg").touch()
-    with pytest.raises(UserError, match=r"empty\.jpg: not a readable picture \(no JPEG, PNG, BMP\)"):
+    with pytest.raises(InputError, match=r"empty\.jpg: not a readable picture \(no JPEG, PNG, BMP\)"):
         ask(people, "--query", str(people / "images" / "empty.jpg"))
     (people / "images" / "empty.jpg").unlink()

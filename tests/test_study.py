@@ -12,8 +12,8 @@ import study_page
 import study_tables
 import study_untrained
 from ogreid import config, fit, pack, runs
-from ogreid.sweeping.file import points, read_sweep_file
-from ogreid.sweeping.jobs import jobs_for
+from ogreid.sweeps.file import points, read_sweep_file
+from ogreid.sweeps.jobs import jobs_for
 
 HERE = Path(__file__).parents[1]
 NAMES = [name for name in config.experiment_names(HERE) if name.startswith("study/")]
@@ -36,9 +36,9 @@ def test_an_experiment_of_the_study_composes(name):
     own = config.load(name, start=HERE)
     size = own.name.split("_")[0]
     known = {*study.STORES[size], f"{study.STORES[size][0]}-visible"}
-    assert {*own.data.train, *own.data.retrieval, *own.data.transfer} <= known
-    assert own.data.train == own.data.retrieval
-    assert own.data.points == int(study.POINTS[size])
+    assert {*own.data.train, *own.data.test, *own.data.transfer} <= known
+    assert own.data.train == own.data.test
+    assert own.data.num_points == int(study.POINTS[size])
 
 
 @pytest.mark.parametrize("size", study.STORES)
@@ -62,13 +62,13 @@ def test_commands_side_by_side_are_one_entry_of_the_cost_with_the_processor_time
 
 
 @pytest.mark.thorough
-def test_no_network_asks_for_more_neighbours_than_its_last_graph_has_points():
+def test_no_network_asks_for_more_neighbors_than_its_last_graph_has_points():
     for path in FILES:
         for job in jobs(path):
             model = job.experiment.model
-            if model.name.startswith("ognet") and model.kept and model.k:
-                reduces = model.widths is None or model.widths[-1] != model.widths[-2]
-                assert model.k <= model.kept[-2 if reduces else -1], (path, job.parameters)
+            if model.name.startswith("ognet") and model.num_kept and model.k:
+                reduces = model.channels is None or model.channels[-1] != model.channels[-2]
+                assert model.k <= model.num_kept[-2 if reduces else -1], (path, job.parameters)
 
 
 @pytest.mark.thorough
@@ -110,7 +110,7 @@ def test_an_experiment_of_the_study_runs(name, root, tmp_path, monkeypatch):
     data = config.load(f"study/{name}", start=HERE).data
     stores = {key: [_smallest(store) for store in getattr(data, key)] for key in ("train", "retrieval", "transfer")}
     settings = [f"data.{key}=[{','.join(names)}]" for key, names in stores.items()]
-    settings += [f"data.root={root}", "data.points=1024", "data.batch=2", "data.evaluation_batch=2", "data.workers=0"]
+    settings += [f"data.root={root}", "data.num_points=1024", "data.batch_size=2", "data.eval_batch_size=2", "data.num_workers=0"]
     settings += ["trainer.fast_dev_run=true", "trainer.enable_progress_bar=false", "wandb.mode=disabled"]
     assert fit.main(["--experiment", str(HERE / "experiments" / "study" / f"{name}.yaml"), *settings]) == 0
     (summary,) = (tmp_path / "runs" / name).glob("*/summary.json")
@@ -124,12 +124,12 @@ def test_an_untrained_network_is_laid_beside_chance(root, monkeypatch):
     monkeypatch.chdir(HERE)
     settings = [
         "data.train=[plaza-4]",
-        "data.retrieval=[plaza-4]",
+        "data.test=[plaza-4]",
         f"data.root={root}",
-        "data.batch=4",
-        "data.points=256",
+        "data.batch_size=4",
+        "data.num_points=256",
     ]
-    line = study_untrained.told("quick_small", [*settings, "data.per_identity=2"])
+    line = study_untrained.told("quick_small", [*settings, "data.num_instances=2"])
     found = re.fullmatch(r"quick_small: untrained mAP (.*) \(chance (.*)\); gradient / weight: (.*)", line)
     assert 0 < float(found[1]) <= 100 and 0 < float(found[2]) <= 100
     parts = [part.split() for part in found[3].split(", ")]
@@ -150,7 +150,7 @@ def test_a_difference_is_a_finding_only_beyond_two_standard_errors():
 
 def told(**changes):
     """What a study of two seeds would have found; mAP 10 and 12 wherever ``changes`` gives a network nothing else."""
-    networks = ["ognet", "position_graph", "no_gate", "small", "image", "visible", "deep", "deep_no_short_cut"]
+    networks = ["ognet", "position_graph", "no_gate", "small", "image", "visible", "deep", "deep_no_residual"]
     networks += ["dgcnn", "pointnet2_ssg", "pointnet2_msg", "shufflenetv2", "mobilenetv2"]
     wanted = [(name, "ce", 8, "plaza") for name in networks] + [("ognet", "circle", 8, "plaza")]
     wanted = [("ognet", "ce", k, "plaza") for k in (1, 32)] + wanted
@@ -198,7 +198,7 @@ def test_table_two_has_the_numbers_of_every_domain_on_which_a_network_was_traine
     heads, *rows = made.splitlines()
     assert heads.removesuffix(" |").split(" | ")[3:] == [head for on in DOMAINS for head in (f"{on} rank-1", "mAP")]
     assert f"| ShuffleNetV2 | CE | 0.40 |{' 16.0 ± 0.0 | 8.0 ± 0.0 |' * 4}" in rows
-    assert f"| colour histogram | untrained | 0 |{' 9.0 | 5.0 |' * 4}" in rows
+    assert f"| color histogram | untrained | 0 |{' 9.0 | 5.0 |' * 4}" in rows
 
 
 def test_a_claim_is_asked_on_every_domain_beside_what_the_paper_found_there():

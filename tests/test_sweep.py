@@ -16,10 +16,10 @@ import pytest
 
 from fabricated import numbers
 from ogreid import config, runs, sweep
-from ogreid.errors import UserError
-from ogreid.sweeping import worker
-from ogreid.sweeping.file import points, read_sweep_file
-from ogreid.sweeping.jobs import jobs_for
+from ogreid.errors import InputError
+from ogreid.sweeps import worker
+from ogreid.sweeps.file import points, read_sweep_file
+from ogreid.sweeps.jobs import jobs_for
 from sweeping_files import TINY, write_sweep
 
 
@@ -45,7 +45,7 @@ def record(name="s") -> dict:
 
 def test_what_would_run_is_told_without_running_it(place, capsys):
     write_sweep(place / "s.yaml", "{model.k: {values: [1, 4]}, seed: {values: [0, 1]}}")
-    assert sweep.main(["s.yaml", "--dry-run", "--count", "3", "data.points=32"]) == 0
+    assert sweep.main(["s.yaml", "--dry-run", "--count", "3", "data.num_points=32"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[1:3] for line in lines[:3]] == [
         ["model.k=1", "seed=0"],
@@ -58,13 +58,13 @@ def test_what_would_run_is_told_without_running_it(place, capsys):
 
 @pytest.mark.parametrize("number", ["--count", "--processes"])
 def test_numbers_that_make_no_sense_are_refused(place, number):
-    with pytest.raises(UserError, match=f"{number} 0: expected 1 or more"):
+    with pytest.raises(InputError, match=f"{number} 0: expected 1 or more"):
         sweep.main([str(write_sweep(place / "s.yaml", "{seed: {value: 0}}")), number, "0"])
 
 
 def test_a_missing_store_is_found_before_anything_runs(place):
     path = write_sweep(place / "s.yaml", "{data.train: {values: [[tiny], [absent]]}}")
-    with pytest.raises(UserError, match="no store absent"):
+    with pytest.raises(InputError, match="no store absent"):
         sweep.main([str(path)])
     assert not Path("runs").exists()
 
@@ -72,7 +72,7 @@ def test_a_missing_store_is_found_before_anything_runs(place):
 def test_a_finished_run_is_not_repeated_and_a_half_finished_one_is_gone_on_with(place, monkeypatch):
     (job,) = jobs(write_sweep(place / "s.yaml", "{seed: {value: 0}}"))
     asked = []
-    monkeypatch.setattr("ogreid.training.train", lambda experiment, resume=None: asked.append(resume))
+    monkeypatch.setattr("ogreid.training.train.train", lambda experiment, resume=None: asked.append(resume))
     job.run.checkpoints.mkdir(parents=True)
     job.run.last.touch()
     assert worker.attempt(job) is None
@@ -117,7 +117,7 @@ def test_a_run_with_another_value_or_made_by_hand_is_not_taken_for_one_of_the_sw
 
 def test_a_failure_of_a_run_that_is_no_longer_asked_or_has_finished_since_is_forgotten(place, monkeypatch):
     planned = jobs(write_sweep(place / "s.yaml", "{seed: {values: [0, 1, 2]}}"))
-    monkeypatch.setattr("ogreid.sweeping.local.run_jobs", lambda asked, *_: ((job, "too much", 1.0) for job in asked))
+    monkeypatch.setattr("ogreid.sweeps.local.run_jobs", lambda asked, *_: ((job, "too much", 1.0) for job in asked))
     assert sweep.main(["s.yaml"]) == 1
     for job in planned[:2]:
         job.run.folder.mkdir(parents=True)
@@ -137,7 +137,7 @@ def test_a_run_that_came_to_no_checkpoint_starts_anew(place, monkeypatch):
     def train(experiment, resume=None):
         stamps.append((os.environ[runs.STAMP], resume, job.run.folder.exists()))
 
-    monkeypatch.setattr("ogreid.training.train", train)
+    monkeypatch.setattr("ogreid.training.train.train", train)
     assert worker.attempt(job) is None
     assert stamps == [(job.hash, None, False)]
 
@@ -148,7 +148,7 @@ def test_the_last_line_of_an_error_is_what_is_told_of_it(place, monkeypatch, cap
     def train(experiment, resume=None):
         raise RuntimeError("too much")
 
-    monkeypatch.setattr("ogreid.training.train", train)
+    monkeypatch.setattr("ogreid.training.train.train", train)
     assert worker.attempt(job) == "RuntimeError: too much"
     assert "Traceback" in capsys.readouterr().err
 
@@ -197,7 +197,7 @@ def test_a_sweep_killed_half_way_finishes_without_repeating_a_run(place):
 @pytest.mark.thorough
 def test_a_run_that_fails_or_dies_takes_no_other_with_it(place, capfd, caplog):
     """One cannot be trained, one is killed while it trains; the others finish, and only --retry tries again."""
-    text = "{data.batch: {values: [1000, 8]}, seed: {values: [0, 1, 2]}, trainer.max_epochs: {value: 12}}"
+    text = "{data.batch_size: {values: [1000, 8]}, seed: {values: [0, 1, 2]}, trainer.max_epochs: {value: 12}}"
     planned = jobs(write_sweep(place / "s.yaml", text))[2:]
     refused, first, killed, last = planned
     threading.Thread(target=_kill_the_worker_of, args=(killed,), daemon=True).start()
@@ -208,7 +208,7 @@ def test_a_run_that_fails_or_dies_takes_no_other_with_it(place, capfd, caplog):
     assert told[1:] == [None, "its process died with exit status -9", None]
     assert first.finished and last.finished and not killed.finished
     assert "Traceback" in Path(f"runs/sweeps/s/logs/{refused.run.folder.name}.txt").read_text()
-    assert "failed: data.batch=1000 seed=2" in capfd.readouterr().out
+    assert "failed: data.batch_size=1000 seed=2" in capfd.readouterr().out
 
     with caplog.at_level(logging.INFO):
         assert sweep.main(["s.yaml"]) == 1

@@ -11,10 +11,10 @@ from omegaconf import OmegaConf
 from scipy import stats
 
 from ogreid import config, fit, runs
-from ogreid.errors import UserError
-from ogreid.sweeping.draws import draw
-from ogreid.sweeping.file import find_sweep, points, read_sweep_file, sweep_names
-from ogreid.sweeping.jobs import fingerprint, jobs_for
+from ogreid.errors import InputError
+from ogreid.sweeps.draws import draw
+from ogreid.sweeps.file import find_sweep, points, read_sweep_file, sweep_names
+from ogreid.sweeps.jobs import fingerprint, jobs_for
 from sweeping_files import TINY, write_sweep
 
 HERE = Path(__file__).parent
@@ -81,7 +81,7 @@ def test_wandbs_agent_starts_the_runs_that_the_local_door_starts(path, engine, m
 def test_the_grid_is_wandbs_own(tmp_path, engine):
     from sweeps.grid_search import grid_search_next_runs
 
-    text = "{seed: {values: [2, 0]}, model.k: {min: 3, max: 5}, data.points: {value: 64}, a: {values: [x, y]}}"
+    text = "{seed: {values: [2, 0]}, model.k: {min: 3, max: 5}, data.num_points: {value: 64}, a: {values: [x, y]}}"
     path = write_sweep(tmp_path / "s.yaml", text)
     theirs = [run.config for run in grid_search_next_runs([], plain(path), n=100) if run is not None]
     assert points(read_sweep_file(path)) == [{key: one["value"] for key, one in run.items()} for run in theirs]
@@ -130,14 +130,14 @@ def test_a_random_search_is_longer_by_more_runs_and_other_by_another_seed(tmp_pa
     sweep = read_sweep_file(write_sweep(tmp_path / "s.yaml", "{x: {min: 0.0, max: 1.0}}", method="random"))
     assert points(sweep, 5)[:3] == points(sweep, 3)
     assert points(sweep, 3) != points(sweep, 3, seed=1)
-    with pytest.raises(UserError, match="a random search has no end; say how many runs: --count N"):
+    with pytest.raises(InputError, match="a random search has no end; say how many runs: --count N"):
         points(sweep)
 
 
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("method: grid\nparametres: {}", "unknown key 'parametres'; did you mean parameters"),
+        ("method: grid\nparameters: {}", "unknown key 'parameters'; did you mean parameters"),
         ("method: bayes\nparameters: {a: {values: [1]}}", "method bayes: grid and random run here"),
         ("method: grid", "no parameters; expected for example"),
         ("method: random\nrun_cap: many\nparameters: {a: {value: 1}}", "run_cap 'many'; expected a number of runs"),
@@ -148,7 +148,7 @@ def test_a_random_search_is_longer_by_more_runs_and_other_by_another_seed(tmp_pa
 def test_a_wrong_file_is_refused_in_one_line(tmp_path, text, told):
     path = tmp_path / "s.yaml"
     path.write_text(text)
-    with pytest.raises(UserError, match=r"s.yaml: ") as caught:
+    with pytest.raises(InputError, match=r"s.yaml: ") as caught:
         read_sweep_file(path)
     assert told in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -168,29 +168,29 @@ def test_a_wrong_file_is_refused_in_one_line(tmp_path, text, told):
         ("{model.k: {min: 3, max: 3}}", "min 3 is not below max 3"),
         ("{model.k: {vals: [3]}}", "unknown key 'vals'; did you mean values or value"),
         ("{model.k: {min: low, max: 3}}", "min 'low': expected a number"),
-        ("{optimiser.lr: {distribution: log_uniform_values, min: 0, max: 1}}", "a logarithm needs limits above 0"),
+        ("{optimizer.lr: {distribution: log_uniform_values, min: 0, max: 1}}", "a logarithm needs limits above 0"),
         ("{model.k: {values: [1, 2], probabilities: [0.5]}}", "probabilities must be one per value"),
         ("{experiment: {values: [tiny]}}", "two experiments, in the command and in parameters"),
     ],
 )
 def test_a_wrong_parameter_is_refused_with_its_name(tmp_path, parameters, told):
-    with pytest.raises(UserError) as caught:
+    with pytest.raises(InputError) as caught:
         read_sweep_file(write_sweep(tmp_path / "s.yaml", parameters))
     assert told in str(caught.value)
 
 
 def test_a_grid_without_end_is_refused(tmp_path):
-    path = write_sweep(tmp_path / "s.yaml", "{optimiser.lr: {min: 0.1, max: 0.2}}")
-    with pytest.raises(UserError, match=r"a grid cannot hold uniform; list its values, or take method: random"):
+    path = write_sweep(tmp_path / "s.yaml", "{optimizer.lr: {min: 0.1, max: 0.2}}")
+    with pytest.raises(InputError, match=r"a grid cannot hold uniform; list its values, or take method: random"):
         points(read_sweep_file(path))
 
 
 def test_only_fit_is_swept_and_it_needs_an_experiment(tmp_path):
     path = tmp_path / "s.yaml"
     path.write_text("method: grid\nprogram: train.py\nparameters: {a: {values: [1]}}\n")
-    with pytest.raises(UserError, match=r"only ogreid.fit is swept here; expected command:"):
+    with pytest.raises(InputError, match=r"only ogreid.fit is swept here; expected command:"):
         read_sweep_file(path)
-    with pytest.raises(UserError, match="no experiment; expected command:"):
+    with pytest.raises(InputError, match="no experiment; expected command:"):
         read_sweep_file(write_sweep(path, "{model.k: {values: [1]}}", experiment=None))
 
 
@@ -200,18 +200,18 @@ def test_a_name_is_looked_up_and_a_wrong_one_answered(place):
     assert find_sweep("mine").resolve() == path
     assert "mine" in sweep_names()
     assert "sweeps/mine" not in config.experiment_names()
-    with pytest.raises(UserError, match=r"no sweep file mien; give a .yaml file, or a name: did you mean mine"):
+    with pytest.raises(InputError, match=r"no sweep file mien; give a .yaml file, or a name: did you mean mine"):
         find_sweep("mien")
 
 
 def test_equal_settings_are_one_run_whatever_does_not_change_its_numbers(place):
     base = config.load("tiny")
-    for same in ("data.root=elsewhere", "data.workers=2", "wandb.group=x", "runs.pictures=true", "description=new"):
+    for same in ("data.root=elsewhere", "data.num_workers=2", "wandb.group=x", "runs.pictures=true", "description=new"):
         assert fingerprint(config.load("tiny", [same])) == fingerprint(base)
-    for other in ("seed=1", "model.k=5", "data.points=32", "trainer.max_epochs=3", "loss.name=ce"):
+    for other in ("seed=1", "model.k=5", "data.num_points=32", "trainer.max_epochs=3", "loss.name=ce"):
         assert fingerprint(config.load("tiny", [other])) != fingerprint(base)
     sweep = read_sweep_file(
-        write_sweep(place / "s.yaml", "{data.workers: {values: [0, 1]}, seed: {values: [0, 0, 1]}}")
+        write_sweep(place / "s.yaml", "{data.num_workers: {values: [0, 1]}, seed: {values: [0, 0, 1]}}")
     )
     jobs = jobs_for(sweep, points(sweep), ())
     assert [job.parameters["seed"] for job in jobs] == [0, 1]
@@ -244,13 +244,13 @@ def test_runs_of_a_sweep_are_one_group_in_wandb(place):
 
 def test_a_wrong_setting_is_found_before_anything_runs(place):
     sweep = read_sweep_file(write_sweep(place / "s.yaml", "{model.kk: {values: [1, 4]}}"))
-    with pytest.raises(UserError, match=r"s.yaml: 'model.kk=1': unknown key 'model.kk'; did you mean model.k"):
+    with pytest.raises(InputError, match=r"s.yaml: 'model.kk=1': unknown key 'model.kk'; did you mean model.k"):
         jobs_for(sweep, points(sweep), ())
 
 
 def test_a_run_on_several_devices_is_refused(place):
     sweep = read_sweep_file(write_sweep(place / "s.yaml", "{model.k: {values: [1]}}"))
-    with pytest.raises(UserError, match=r"each run here has one device .* wandb agent runs such sweeps"):
+    with pytest.raises(InputError, match=r"each run here has one device .* wandb agent runs such sweeps"):
         jobs_for(sweep, points(sweep), ["trainer.devices=2"])
 
 
@@ -260,5 +260,5 @@ def test_fit_takes_its_experiment_as_a_setting_too(place, capsys, monkeypatch):
     shown = capsys.readouterr().out
     assert "name: other" in shown
     assert "seed: 4" in shown
-    with pytest.raises(UserError, match="two experiments: tiny, other; name one"):
+    with pytest.raises(InputError, match="two experiments: tiny, other; name one"):
         fit.main(["--experiment", "tiny", "experiment=other"])

@@ -12,27 +12,29 @@ import torch
 from lightning.pytorch.callbacks import Timer
 from lightning.pytorch.strategies import DDPStrategy
 
-from ogreid import checkpoint, config, fit, runs, trainers
-from ogreid.errors import UserError
-from ogreid.module import ReidModule
+from ogreid import config, fit, runs
+from ogreid.training.train import checkpoint
+from ogreid.training.train import trainer
+from ogreid.errors import InputError
+from ogreid.training.module import ReIDModule
 
 TINY = [
-    "data.points=64",
-    "data.batch=8",
-    "data.workers=0",
+    "data.num_points=64",
+    "data.batch_size=8",
+    "data.num_workers=0",
     "data.train=[tiny]",
-    "data.retrieval=[tiny]",
-    "data.sampling=identity",
-    "data.per_identity=2",
-    "model.widths=[8,16]",
-    "model.kept=[16,8]",
+    "data.test=[tiny]",
+    "data.sampler=pk",
+    "data.num_instances=2",
+    "model.channels=[8,16]",
+    "model.num_kept=[16,8]",
     "model.k=4",
     "model.embedding=16",
     "loss.dropout=0",
-    "optimiser.lr=0.01",
-    "optimiser.loss_warmup=0",
-    "validation.every=2",
-    "validation.views=[1.0]",
+    "optimizer.lr=0.01",
+    "optimizer.loss_warmup=0",
+    "trainer.check_val_every_n_epoch=2",
+    "evaluation.scales=[1.0]",
     "trainer.accelerator=cpu",
     "trainer.devices=1",
     "trainer.enable_progress_bar=false",
@@ -72,7 +74,7 @@ def logged(made: runs.Run) -> list[dict[str, str]]:
 
 
 def test_a_run_learns_and_leaves_everything_a_person_looks_for(place):
-    made = run("trainer.max_epochs=12", "data.transfer=[other]", "validation.baselines=[untrained,histogram]")
+    made = run("trainer.max_epochs=12", "data.transfer=[other]", "evaluation.baselines=[untrained,histogram]")
     for name in ("experiment.yaml", "metrics.csv", "summary.json", "report.html", "log.txt"):
         assert (made.folder / name).is_file(), name
     summary = json.loads((made.folder / "summary.json").read_text())
@@ -123,7 +125,7 @@ def test_the_last_checkpoint_is_the_last_one_even_where_nothing_got_better(place
 
 @pytest.mark.parametrize("limit", ["1", "0.5"])
 def test_a_part_of_the_validation_makes_no_best_checkpoint(place, limit):
-    made = run("trainer.max_epochs=2", f"trainer.limit_val_batches={limit}", "data.evaluation_batch=6")
+    made = run("trainer.max_epochs=2", f"trainer.limit_val_batches={limit}", "data.eval_batch_size=6")
     assert made.best == made.last and [path.name for path in made.checkpoints.iterdir()] == ["last.ckpt"]
     summary = json.loads((made.folder / "summary.json").read_text())
     assert summary["retrieval"]["tiny"]["missing"] == 10 and summary["best_mAP"] is None
@@ -131,7 +133,7 @@ def test_a_part_of_the_validation_makes_no_best_checkpoint(place, limit):
 
 
 def test_a_sanity_check_leaves_no_numbers_behind(place):
-    made = run("trainer.max_epochs=2", "trainer.num_sanity_val_steps=1", "data.evaluation_batch=6")
+    made = run("trainer.max_epochs=2", "trainer.num_sanity_val_steps=1", "data.eval_batch_size=6")
     assert len(metrics(made, "val/mAP")) == 1
     assert "missing" not in json.loads((made.folder / "summary.json").read_text())["retrieval"]["tiny"]
 
@@ -139,7 +141,7 @@ def test_a_sanity_check_leaves_no_numbers_behind(place):
 def test_what_the_trainer_is_told_reaches_it(place):
     told = {"max_time": "00:00:10:00", "strategy": "ddp", "num_nodes": 2, "precision": "bf16-mixed", "devices": 2}
     experiment = config.load("small", (*TINY, *(f"trainer.{key}={value}" for key, value in told.items())))
-    trainer = trainers.make_trainer(experiment, [], logger=False)
+    trainer = trainer.make_trainer(experiment, [], logger=False)
     assert (trainer.num_nodes, trainer.num_devices, trainer.precision) == (2, 2, "bf16-mixed")
     assert isinstance(trainer.strategy, DDPStrategy)
     assert [c.time_remaining() for c in trainer.callbacks if isinstance(c, Timer)] == [600]
@@ -151,7 +153,7 @@ def test_mixed_precision_trains_and_judges_on_a_cpu(place):
 
 
 def test_averaging_ends_with_weights_of_its_own(place):
-    made = run("trainer.max_epochs=4", "optimiser.average=0.5")
+    made = run("trainer.max_epochs=4", "optimizer.swa_fraction=0.5")
     last = torch.load(made.last, weights_only=True)["state_dict"]
     average = torch.load(made.average, weights_only=True)["state_dict"]
     name = "network.project.weight"
@@ -163,7 +165,7 @@ def test_averaging_ends_with_weights_of_its_own(place):
 @pytest.mark.filterwarnings("ignore:This DataLoader will create 3 worker processes")  # where there are fewer cores
 def test_the_same_seed_gives_the_same_weights_whatever_the_workers(place):
     one, *others = (
-        torch.load(run("trainer.max_epochs=1", "loss.dropout=0.5", f"data.workers={workers}").last, weights_only=True)
+        torch.load(run("trainer.max_epochs=1", "loss.dropout=0.5", f"data.num_workers={workers}").last, weights_only=True)
         for workers in (0, 1, 3)
     )
     for other in others:
@@ -188,8 +190,8 @@ def test_an_operation_that_cannot_be_deterministic_is_named(place, forgiving, mo
     def step(*_):
         torch.zeros(2).put_(torch.tensor([0]), torch.ones(1))  # which torch refuses on every device
 
-    monkeypatch.setattr(ReidModule, "training_step", step)
-    with pytest.raises(UserError, match=r"^trainer.deterministic=true: put_ has no deterministic form"):
+    monkeypatch.setattr(ReIDModule, "training_step", step)
+    with pytest.raises(InputError, match=r"^trainer.deterministic=true: put_ has no deterministic form"):
         run("trainer.max_epochs=1", "trainer.deterministic=true")
 
 
@@ -197,13 +199,13 @@ def test_a_disk_that_is_full_of_other_things_is_one_line_too(place, monkeypatch)
     def step(*_):
         raise OSError(errno.ENOSPC, "No space left on device", "metrics.csv")
 
-    monkeypatch.setattr(ReidModule, "training_step", step)
-    with pytest.raises(UserError, match=r"^metrics.csv: cannot be written \(No space left on device\); make room"):
+    monkeypatch.setattr(ReIDModule, "training_step", step)
+    with pytest.raises(InputError, match=r"^metrics.csv: cannot be written \(No space left on device\); make room"):
         run("trainer.max_epochs=1")
 
 
 def test_a_fast_dev_run_touches_everything_and_says_that_it_is_partial(place):
-    made = run("trainer.fast_dev_run=true", "data.evaluation_batch=4")
+    made = run("trainer.fast_dev_run=true", "data.eval_batch_size=4")
     assert json.loads((made.folder / "summary.json").read_text())["retrieval"]["tiny"]["missing"] > 0
 
 
@@ -217,15 +219,15 @@ def test_a_fast_dev_run_touches_everything_and_says_that_it_is_partial(place):
 def test_a_checkpoint_that_does_not_fit_is_named(place, spoil, message):
     made = run("trainer.max_epochs=1")
     torch.save(spoil(torch.load(made.last, weights_only=True)), "wrong.ckpt")
-    with pytest.raises(UserError, match=f"wrong.ckpt: {message}"):
+    with pytest.raises(InputError, match=f"wrong.ckpt: {message}"):
         checkpoint.restore("wrong.ckpt")
 
 
 def test_a_truncated_checkpoint_and_a_missing_one_are_named(place):
     Path("cut.ckpt").write_bytes(b"PK\x03\x04 not much")
-    with pytest.raises(UserError, match=r"cut.ckpt: not readable as a checkpoint"):
+    with pytest.raises(InputError, match=r"cut.ckpt: not readable as a checkpoint"):
         checkpoint.restore("cut.ckpt")
-    with pytest.raises(UserError, match=r"gone.ckpt: no checkpoint there"):
+    with pytest.raises(InputError, match=r"gone.ckpt: no checkpoint there"):
         checkpoint.restore("gone.ckpt")
 
 
@@ -234,7 +236,7 @@ def test_a_truncated_checkpoint_and_a_missing_one_are_named(place):
     ["trainer.precision=99", "trainer.devices=many", "trainer.strategy=foo", "trainer.accelerator=abacus"],
 )
 def test_a_trainer_setting_that_does_not_exist_is_refused_before_anything_is_made(place, setting):
-    with pytest.raises(UserError, match="trainer settings are refused by Lightning: ") as caught:
+    with pytest.raises(InputError, match="trainer settings are refused by Lightning: ") as caught:
         run(setting)
     assert "\n" not in str(caught.value)
     assert not Path("runs").exists()
@@ -242,8 +244,8 @@ def test_a_trainer_setting_that_does_not_exist_is_refused_before_anything_is_mad
 
 def test_a_run_that_was_told_to_ignore_ctrl_c_does(place, monkeypatch):
     """Those of a sweep, and those that a shell has put into the background."""
-    step = ReidModule.training_step
-    monkeypatch.setattr(ReidModule, "training_step", lambda *a: (os.kill(os.getpid(), signal.SIGINT), step(*a))[1])
+    step = ReIDModule.training_step
+    monkeypatch.setattr(ReIDModule, "training_step", lambda *a: (os.kill(os.getpid(), signal.SIGINT), step(*a))[1])
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         assert run("trainer.max_epochs=1").summary()["retrieval"]
@@ -252,6 +254,6 @@ def test_a_run_that_was_told_to_ignore_ctrl_c_does(place, monkeypatch):
 
 
 def test_a_run_that_came_to_nothing_leaves_no_folder(place):
-    with pytest.raises(UserError, match="9999 points asked, each cloud has 256"):
-        run("data.points=9999")
+    with pytest.raises(InputError, match="9999 points asked, each cloud has 256"):
+        run("data.num_points=9999")
     assert not Path("runs/small").exists()

@@ -12,7 +12,7 @@ import wandb
 
 from conftest import write_tiny_store
 from ogreid import fit, runs
-from ogreid.module import ReidModule
+from ogreid.training.module import ReIDModule
 from test_training import TINY
 from wandb_log import ended, items, of_kind
 
@@ -74,10 +74,10 @@ def test_a_resumed_run_is_the_same_run_with_the_whole_experiment(resumed):
     assert first.run_id == second.run_id == resumed.made.tracking_id
     assert first.run_group == "small" and set(first.tags) == {"small", "ognet", "circle", "mine"}
     told = items(first.config.update)
-    assert told["model"]["widths"] == [8, 16] and told["optimiser"]["lr"] == 0.01 and told["seed"] == 0
+    assert told["model"]["widths"] == [8, 16] and told["optimizer"]["lr"] == 0.01 and told["seed"] == 0
 
 
-def test_judgements_are_drawn_over_epochs_and_the_best_mean_is_the_summary(resumed):
+def test_judgments_are_drawn_over_epochs_and_the_best_mean_is_the_summary(resumed):
     named = {metric.name: metric for metric in of_kind(resumed.logs[0], "metric") if metric.name}
     assert named["val/tiny/mAP"].step_metric == "epoch" and named["val/tiny/mAP"].summary.max
     for name in ("val/mAP", "val/tiny/rank1", "transfer/tiny->other/mAP"):
@@ -86,7 +86,7 @@ def test_judgements_are_drawn_over_epochs_and_the_best_mean_is_the_summary(resum
     assert (others.glob_name, others.step_metric) == ("*", "trainer/global_step")
 
 
-def test_every_step_and_every_judgement_is_logged_once(resumed):
+def test_every_step_and_every_judgment_is_logged_once(resumed):
     rows = [items(row.item) for log in resumed.logs for row in of_kind(log, "history")]
     assert [row["trainer/global_step"] for row in rows if "train/loss" in row] == list(range(8))
     assert [row["epoch"] for row in rows if "val/tiny/mAP" in row] == [1, 3]
@@ -126,7 +126,7 @@ def test_a_run_ends_when_it_ends(resumed):
 
 
 def test_a_run_that_dies_is_told_as_failed(folder, monkeypatch):
-    monkeypatch.setattr("ogreid.training.write_report", lambda *_: (_ for _ in ()).throw(RuntimeError("died")))
+    monkeypatch.setattr("ogreid.training.train.write_report", lambda *_: (_ for _ in ()).throw(RuntimeError("died")))
     with pytest.raises(RuntimeError, match="died"):
         fit.main(["--experiment", "small", *SETTINGS, "trainer.max_epochs=1", "runs.root=died"])
     (log,) = (only_run("died").folder / "wandb").glob("offline-run-*/*.wandb")
@@ -137,8 +137,8 @@ def test_a_run_that_dies_is_told_as_failed(folder, monkeypatch):
 def test_a_run_that_is_asked_to_stop_is_not_told_as_failed(folder, monkeypatch, asked, told):
     """Preempted, with a status that is not 0: W&B would call it finished otherwise, and a sweep not go on with it."""
     signal.signal(signal.SIGINT, signal.default_int_handler)  # the tests may have been started in the background
-    step, root = ReidModule.training_step, f"stopped-{asked.name}"
-    monkeypatch.setattr(ReidModule, "training_step", lambda *a: (os.kill(os.getpid(), asked), step(*a))[1])
+    step, root = ReIDModule.training_step, f"stopped-{asked.name}"
+    monkeypatch.setattr(ReIDModule, "training_step", lambda *a: (os.kill(os.getpid(), asked), step(*a))[1])
     with pytest.raises(SystemExit) as left:
         fit.main(["--experiment", "small", *SETTINGS, f"runs.root={root}"])
     (log,) = (only_run(root).folder / "wandb").glob("offline-run-*/*.wandb")
@@ -161,7 +161,7 @@ def test_where_people_may_not_be_shown_no_file_of_the_run_shows_them(unseen, res
 
 
 def pictures_of_people(folder):
-    """Files in which there is a picture or a coloured cloud, but for drawings that show nobody."""
+    """Files in which there is a picture or a colored cloud, but for drawings that show nobody."""
     return [str(path) for path in sorted(folder.rglob("*")) if path.is_file() and _shows_people(path)]
 
 

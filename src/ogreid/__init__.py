@@ -1,6 +1,34 @@
-"""Person re-identification in 3D: lift, pack, train, judge.
+"""Person re-identification in 3D: lift crops to colored point clouds, train OG-Net and its rivals, measure retrieval."""
 
-Importing the package costs nothing: the doors (``python -m ogreid.fit --help``) answer before torch loads.
-"""
+from typing import TYPE_CHECKING
 
-__version__ = "0.1.0"
+if TYPE_CHECKING:
+    from ogreid.data.module import ReIDDataModule
+    from ogreid.models.ognet import OGNet
+    from ogreid.training.callbacks.evaluation import RetrievalEvaluation, TransferEvaluation
+    from ogreid.training.module import ReIDModule
+
+__all__ = ["OGNet", "ReIDDataModule", "ReIDModule", "RetrievalEvaluation", "TransferEvaluation", "__version__"]
+
+__version__ = "0.2.0"
+
+_LAZY = {
+    "OGNet": "ogreid.models.ognet",
+    "ReIDDataModule": "ogreid.data.module",
+    "ReIDModule": "ogreid.training.module",
+    "RetrievalEvaluation": "ogreid.training.callbacks.evaluation",
+    "TransferEvaluation": "ogreid.training.callbacks.evaluation",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Import a public name when it is first used: ``import ogreid`` itself loads nothing."""
+    if name not in _LAZY:
+        raise AttributeError(f"module 'ogreid' has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(_LAZY[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

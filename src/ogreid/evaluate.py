@@ -7,11 +7,12 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ogreid import config, doors
-from ogreid.errors import UserError
+from ogreid import config
+from ogreid.config import command_line
+from ogreid.errors import InputError
 
 if TYPE_CHECKING:
-    from ogreid.judging import Judged
+    from ogreid.training.inference import Judged
 
 EPILOG = """\
 examples:
@@ -22,14 +23,14 @@ examples:
 """
 
 
-def parser() -> doors.Parser:
+def parser() -> command_line.Parser:
     """The command line of this door."""
-    made = doors.Parser(
+    made = command_line.Parser(
         prog="python -m ogreid.evaluate",
         description="Exact retrieval of one network on packed stores, by the released protocol (two views).",
         epilog=EPILOG,
     )
-    doors.which_network(made)
+    command_line.which_network(made)
     made.add_argument(
         "--on", nargs="+", action="extend", required=True, metavar="STORE", help="names under the data root, or paths"
     )
@@ -54,21 +55,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Parse, judge, print."""
     asked = parser().parse_args(argv)
     _check(asked)
-    from ogreid.data.catalogue import check_stores
+    from ogreid.data.datasets.catalogue import check_stores
 
     root = str(config.data_root(asked.data))
     check_stores(config.Data(root=root, train=[], retrieval=asked.on))
     _check_folder(asked.json)
     from rich.console import Console
+    from ogreid.training.train import inference
+    from ogreid.ops import collectives
+    from ogreid.reporting.terminal import results_table
 
-    from ogreid import judging, processes
-    from ogreid.results import results_table
-
-    network = judging.network_for(asked.checkpoint, asked.published, asked.model, asked.weights)
+    network = inference.network_for(asked.checkpoint, asked.published, asked.model, asked.weights)
     if asked.density is not None:
         return _densities(asked, network, root)
-    found = judging.judge_stores(network, asked.on, root, points=asked.points, also=asked.also, devices=asked.devices)
-    if processes.rank() != 0:
+    found = inference.judge_stores(network, asked.on, root, points=asked.points, also=asked.also, devices=asked.devices)
+    if distributed.rank() != 0:
         return 0
     rows = {(network.name, on): numbers for on, numbers in found.items()}
     paper = _published(asked.checkpoint, found)
@@ -83,9 +84,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _check(asked: argparse.Namespace) -> None:
     """What can be said before torch is loaded."""
     if asked.devices < 1:
-        raise UserError(f"--devices {asked.devices}: expected 1 or more")
+        raise InputError(f"--devices {asked.devices}: expected 1 or more")
     if asked.points is not None and asked.points < 1:
-        raise UserError(f"--points {asked.points}: expected 1 or more")
+        raise InputError(f"--points {asked.points}: expected 1 or more")
     _check_folder(asked.json)
 
 
@@ -93,13 +94,15 @@ def _densities(asked: argparse.Namespace, network: "Judged", root: str) -> int:
     """The same network at several densities: a table, the numbers and a drawing in the run's folder, or at --json."""
     from rich.console import Console
 
-    from ogreid import densities, processes, runs
-    from ogreid.results import results_table
+    from ogreid import runs
+    from ogreid.training.train import densities
+    from ogreid.ops import collectives
+    from ogreid.reporting.terminal import results_table
 
     if asked.points is not None or asked.also:
-        raise UserError("--density says how many points there are and asks in the plain way; leave --points and --also")
+        raise InputError("--density says how many points there are and asks in the plain way; leave --points and --also")
     found = densities.judge_densities(network, asked.on, root, asked.density, asked.devices)
-    if processes.rank() != 0:
+    if distributed.rank() != 0:
         return 0
     rows = {(f"{100 * one['density']:g} %", on): n for one in found for on, n in one["retrieval"].items()}
     console = Console()
@@ -117,7 +120,7 @@ def _published(checkpoint: str | None, judged: Iterable[str]) -> dict[tuple[str,
     """Rows of the paper that fit a run of ours."""
     from ogreid import runs
     from ogreid.reporting import read_run
-    from ogreid.reporting.published import published_for
+    from ogreid.reporting.paper import published_for
 
     if checkpoint is None:
         return {}
@@ -127,15 +130,15 @@ def _published(checkpoint: str | None, judged: Iterable[str]) -> dict[tuple[str,
 
 
 def _write(path: Path, content: dict[str, object]) -> None:
-    from ogreid.runs import write_atomically
+    from ogreid.files import write_text
 
-    write_atomically(path, json.dumps(content, indent=2) + "\n")
+    write_text(path, json.dumps(content, indent=2) + "\n")
 
 
 def _check_folder(path: Path | None) -> None:
     if path is not None and not path.parent.is_dir():
-        raise UserError(f"{path}: its folder does not exist; make it or choose another --json")
+        raise InputError(f"{path}: its folder does not exist; make it or choose another --json")
 
 
 if __name__ == "__main__":
-    doors.run(main)
+    command_line.run(main)

@@ -2,9 +2,8 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-
-from ogreid import doors
-from ogreid.errors import UserError
+from ogreid.config import command_line
+from ogreid.errors import InputError
 
 EPILOG = """\
 examples:
@@ -14,14 +13,14 @@ examples:
 """
 
 
-def parser() -> doors.Parser:
+def parser() -> command_line.Parser:
     """The command line of this door."""
-    made = doors.Parser(
+    made = command_line.Parser(
         prog="python -m ogreid.export",
         description="A released folder becomes a run; a run's network becomes a program that needs only torch.",
         epilog=EPILOG,
     )
-    doors.which_network(made, untrained=False)
+    command_line.which_network(made, untrained=False)
     where = made.add_mutually_exclusive_group(required=True)
     where.add_argument("--to", metavar="RUN", help="folder of the run to be made; it must not exist")
     where.add_argument("--program", metavar="FILE", help="write torch.export's program of the embedding network there")
@@ -34,21 +33,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     asked = parser().parse_args(argv)
     target = Path(asked.to or asked.program)
     if target.exists():
-        raise UserError(f"{target}: already there; choose another place, or remove it first")
+        raise InputError(f"{target}: already there; choose another place, or remove it first")
     if asked.checkpoint and asked.to:
-        raise UserError("--checkpoint is a run already; --to takes a released folder (--published)")
+        raise InputError("--checkpoint is a run already; --to takes a released folder (--published)")
     if asked.program and not target.parent.is_dir():
-        raise UserError(f"{target}: its folder does not exist; make it or choose another --program")
+        raise InputError(f"{target}: its folder does not exist; make it or choose another --program")
     if asked.batch < 1:
-        raise UserError(f"--batch {asked.batch}: expected 1 or more")
-    from ogreid import exporting
+        raise InputError(f"--batch {asked.batch}: expected 1 or more")
+    from ogreid.training.train import conversion
 
     if asked.to:
-        exporting.published_to_run(Path(asked.published), target, asked.weights)
+        conversion.published_to_run(Path(asked.published), target, asked.weights)
     else:
-        exporting.write_program(asked.checkpoint, asked.published, asked.weights, target, asked.batch)
+        conversion.write_program(asked.checkpoint, asked.published, asked.weights, target, asked.batch)
     return 0
 
 
 if __name__ == "__main__":
-    doors.run(main)
+    command_line.run(main)

@@ -2,21 +2,22 @@
 
 from collections.abc import Sequence
 
-from ogreid import config, doors
-from ogreid.errors import UserError
+from ogreid import config
+from ogreid.config import command_line
+from ogreid.errors import InputError
 
 EPILOG = """\
 examples:
   python -m ogreid.fit --experiment demo
-  python -m ogreid.fit --experiment market_circle model.k=8 data.batch=18
+  python -m ogreid.fit --experiment market_circle model.k=8 data.batch_size=18
   python -m ogreid.fit --experiment demo trainer.fast_dev_run=true
   python -m ogreid.fit --resume runs/demo/20260101-120000-0
 """
 
 
-def parser() -> doors.Parser:
+def parser() -> command_line.Parser:
     """The command line of this door."""
-    made = doors.Parser(
+    made = command_line.Parser(
         prog="python -m ogreid.fit",
         description="Train one experiment and judge it while it trains.",
         epilog=f"{EPILOG}\nexperiments here: {', '.join(config.experiment_names())}",
@@ -35,7 +36,7 @@ def named_experiment(given: str | None, overrides: Sequence[str]) -> tuple[str |
     """
     names = [word.partition("=")[2] for word in overrides if word.startswith("experiment=")]
     if len(names) + (given is not None) > 1:
-        raise UserError(f"two experiments: {', '.join(filter(None, [given, *names]))}; name one")
+        raise InputError(f"two experiments: {', '.join(filter(None, [given, *names]))}; name one")
     settings = [word for word in overrides if not word.startswith("experiment=")]
     return (names[0] if names else given), settings
 
@@ -45,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     asked = parser().parse_intermixed_args(argv)
     name, settings = named_experiment(asked.experiment, asked.overrides)
     if (name is None) == (asked.resume is None):
-        raise UserError("give --experiment NAME, or --resume RUN; --help lists the names")
+        raise InputError("give --experiment NAME, or --resume RUN; --help lists the names")
     from ogreid import runs
 
     old = runs.open_run(asked.resume) if asked.resume else None
@@ -55,14 +56,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         sys.stdout.write(config.to_yaml(experiment))
         return 0
-    from ogreid.data.catalogue import check_stores
+    from ogreid.data.datasets.catalogue import check_stores
 
     check_stores(experiment.data)
-    from ogreid.training import train
+    from ogreid.training.train import train
 
     train(experiment, resume=asked.resume)
     return 0
 
 
 if __name__ == "__main__":
-    doors.run(main)
+    command_line.run(main)

@@ -1,4 +1,4 @@
-"""What training minimises: cross-entropy of an identity classifier, and pair losses on the embedding."""
+"""What training minimizes: cross-entropy of an identity classifier, and pair losses on the embedding."""
 
 import inspect
 from collections.abc import Callable
@@ -8,8 +8,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ogreid.errors import UserError, nearest_names
-from ogreid.processes import all_rows
+from ogreid.errors import InputError, nearest_names
+from ogreid.ops.collectives import all_rows
 
 __all__ = [
     "LOSSES",
@@ -39,7 +39,7 @@ class IdentityHead(nn.Module):
     def __init__(self, width: int, identities: int, *, dropout: float = 0.7, label_smoothing: float = 0.0) -> None:
         super().__init__()
         if identities < 1:
-            raise UserError(f"identity head: {identities} identities; the training split must hold at least 1")
+            raise InputError(f"identity head: {identities} identities; the training split must hold at least 1")
         self.dropout = nn.Dropout(dropout)
         self.classifier = nn.Linear(width, identities)
         self.label_smoothing = label_smoothing
@@ -66,7 +66,7 @@ def circle_loss(
     gamma: float = 64.0,
     pairs: str = "batch",
 ) -> Float[Tensor, ""]:
-    """Circle loss of the L2-normalised embedding; not divided by the batch.
+    """Circle loss of the L2-normalized embedding; not divided by the batch.
 
     With ``s`` the cosine of a pair, positives weigh ``a_p = max(0, 1 + m - s)``, negatives ``a_n = max(0, s + m)``,
     both without gradient, and a set of pairs costs
@@ -85,12 +85,12 @@ def circle_loss(
         A scalar; exactly 0 (with a gradient of 0) where there is no positive or no negative pair.
 
     Raises:
-        UserError: an unknown kind of pairs.
+        InputError: an unknown kind of pairs.
 
     Source: Sun et al., Circle loss, CVPR 2020, equations 5 and 6.
     """
     if pairs not in ("batch", "anchor"):
-        raise UserError(f"circle loss: pairs = {pairs!r} is unknown; batch or anchor")
+        raise InputError(f"circle loss: pairs = {pairs!r} is unknown; batch or anchor")
     wide = embedding if embedding.dtype == torch.float64 else embedding.float()
     unit = functional.normalize(wide, dim=1)
     cosine = unit @ unit.T  # (B, B)
@@ -141,7 +141,7 @@ def triplet_loss(
 class ReidLoss(nn.Module):
     """A loss of embeddings and identities, with the classifier that belongs to training only.
 
-    ``forward`` gives named terms whose values sum to what is minimised.
+    ``forward`` gives named terms whose values sum to what is minimized.
     """
 
     head: IdentityHead
@@ -260,12 +260,12 @@ def build_loss(name: str, width: int, identities: int, **options: object) -> Rei
         **options: arguments of that loss, as plain data (see its class).
 
     Raises:
-        UserError: an unknown name or option, with the nearest ones.
+        InputError: an unknown name or option, with the nearest ones.
     """
     if name not in LOSSES:
-        raise UserError(f"loss {name!r} is unknown; {nearest_names(name, LOSSES)}")
+        raise InputError(f"loss {name!r} is unknown; {nearest_names(name, LOSSES)}")
     known = [key for key in inspect.signature(LOSSES[name]).parameters if key not in ("width", "identities")]
     for key in options:
         if key not in known:
-            raise UserError(f"loss {name}: has no option {key!r}; {nearest_names(key, known)}")
+            raise InputError(f"loss {name}: has no option {key!r}; {nearest_names(key, known)}")
     return LOSSES[name](width, identities, **options)

@@ -1,9 +1,8 @@
 """Pack clouds once: ``python -m ogreid.pack NAME [--root DIR | --images DIR | --published DIR] [...]``."""
 
 from collections.abc import Sequence
-
-from ogreid import doors
-from ogreid.errors import UserError
+from ogreid.config import command_line
+from ogreid.errors import InputError
 
 EPILOG = """\
 examples:
@@ -15,9 +14,9 @@ examples:
 """
 
 
-def parser() -> doors.Parser:
+def parser() -> command_line.Parser:
     """The command line of this door."""
-    made = doors.Parser(
+    made = command_line.Parser(
         prog="python -m ogreid.pack",
         description="Lift the crops of a benchmark, or read published clouds, and pack them for training.",
         epilog=EPILOG,
@@ -55,12 +54,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Parse, compose, pack."""
     asked = parser().parse_args(argv)
     if asked.workers is not None and asked.workers < 1:
-        raise UserError(f"--workers {asked.workers}: expected 1 or more")
-    from ogreid.data.jobs import run_job
+        raise InputError(f"--workers {asked.workers}: expected 1 or more")
+    from ogreid.data.store.jobs import run_job
 
     run_job(asked)
     return 0
 
 
 if __name__ == "__main__":
-    doors.run(main)
+    command_line.run(main)

@@ -4,9 +4,8 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-
-from ogreid import doors
-from ogreid.errors import UserError
+from ogreid.config import command_line
+from ogreid.errors import InputError
 
 EPILOG = """\
 examples:
@@ -18,9 +17,9 @@ examples:
 """
 
 
-def parser() -> doors.Parser:
+def parser() -> command_line.Parser:
     """The command line of this door."""
-    made = doors.Parser(
+    made = command_line.Parser(
         prog="python -m ogreid.report",
         description="Write one HTML file that needs nothing else: a run, or several beside each other.",
         epilog=EPILOG,
@@ -42,20 +41,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Parse, read, write."""
     asked = parser().parse_args(argv)
     if asked.models:
-        from ogreid.models.table import model_rows
+        from ogreid.models.summary import model_rows
         from ogreid.reporting.tables import models_table
 
         sys.stdout.write(models_table(model_rows()))
         return 0
     if not asked.runs:
-        raise UserError("which run? give folders like runs/demo/<stamp>-<seed>, or --models")
+        raise InputError("which run? give folders like runs/demo/<stamp>-<seed>, or --models")
     from ogreid.reporting import comparison, csv_table, markdown_table
 
     if asked.markdown or asked.csv:
         rows = comparison.comparison_rows(comparison.named_runs(asked.runs))
         sys.stdout.write(markdown_table(rows) if asked.markdown else csv_table(rows))
         return 0
-    doors.show(_page(asked), browse=asked.open)
+    command_line.show(_page(asked), browse=asked.open)
     return 0
 
 
@@ -65,7 +64,7 @@ def _page(asked: argparse.Namespace) -> Path:
     first = asked.runs[0]
     if (first / "sweep.json").is_file():
         if len(asked.runs) > 1:
-            raise UserError(f"{first}: a sweep has a page of its own; give it alone")
+            raise InputError(f"{first}: a sweep has a page of its own; give it alone")
         return write_sweep(first, asked.to)
     if len(asked.runs) == 1:
         return write_report(first, asked.to, people=not asked.no_pictures)
@@ -73,4 +72,4 @@ def _page(asked: argparse.Namespace) -> Path:
 
 
 if __name__ == "__main__":
-    doors.run(main)
+    command_line.run(main)

@@ -9,8 +9,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from ogreid import config, doors
-from ogreid.errors import UserError
+from ogreid import config
+from ogreid.config import command_line
+from ogreid.errors import InputError
 
 log = logging.getLogger(__name__)
 
@@ -26,14 +27,14 @@ examples:
 """
 
 
-def parser() -> doors.Parser:
+def parser() -> command_line.Parser:
     """The command line of this door."""
-    made = doors.Parser(
+    made = command_line.Parser(
         prog="python -m ogreid.search",
         description="Rank the sightings in a packed store by their likeness to pictures of a person.",
         epilog=EPILOG,
     )
-    doors.which_network(made)
+    command_line.which_network(made)
     made.add_argument("--gallery", required=True, metavar="STORE", help="a name under the data root, or a path")
     made.add_argument("--query", nargs="+", default=[], type=Path, metavar="PICTURE", help="crops of a person")
     made.add_argument("--meshes", type=Path, metavar="DIR|FILE", help="the pictures' bodies, where the store has such")
@@ -54,17 +55,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Parse, embed, export, search, write."""
     asked = parser().parse_args(argv)
     _check(asked)
-    from ogreid.data.catalogue import store_path
+    from ogreid.data.datasets.catalogue import store_path
 
     place = store_path(asked.gallery, config.data_root(asked.data))
-    from ogreid import embeddings, judging, searching
-    from ogreid.callbacks.progress import Making
+    from ogreid.retrieval import embeddings
+    from ogreid.training.train import inference
+    from ogreid.training.train import searching
+    from ogreid.training.callbacks.progress import Making
     from ogreid.data import Store
     from ogreid.reporting.sightings import write_sightings
 
     for file in (*asked.export, *filter(None, [asked.embeddings])):
         embeddings.check_target(file)
-    network = judging.network_for(asked.checkpoint, asked.published, asked.model, asked.weights)
+    network = inference.network_for(asked.checkpoint, asked.published, asked.model, asked.weights)
     store = Store.open(place)
     making = Making()
     embedded = searching.embed_store(
@@ -80,24 +83,24 @@ def main(argv: Sequence[str] | None = None) -> int:
             log.warning("%s", hint)
         people, ranked = network.people and not asked.no_pictures, len(embedded.rows)
         page = write_sightings(asked.to, network.name, store, findings, ranked, people=people, hint=hint)
-        doors.show(page, browse=asked.open)
+        command_line.show(page, browse=asked.open)
     return 0
 
 
 def _check(asked: argparse.Namespace) -> None:
     """What can be said before torch is loaded."""
     if not asked.query and not asked.export:
-        raise UserError("nothing asked: give --query PICTURE to search, --export FILE to keep the embeddings, or both")
+        raise InputError("nothing asked: give --query PICTURE to search, --export FILE to keep the embeddings, or both")
     if asked.faces is not None and asked.meshes is None:
-        raise UserError(f"--faces {asked.faces}: of bodies that are given with --meshes; give both, or neither")
+        raise InputError(f"--faces {asked.faces}: of bodies that are given with --meshes; give both, or neither")
     if asked.top < 1:
-        raise UserError(f"--top {asked.top}: expected 1 or more")
+        raise InputError(f"--top {asked.top}: expected 1 or more")
     if asked.embeddings is not None and asked.embeddings.suffix != ".npz":
-        raise UserError(f"--embeddings {asked.embeddings}: kept as .npz only; --export writes other kinds of files")
+        raise InputError(f"--embeddings {asked.embeddings}: kept as .npz only; --export writes other kinds of files")
     for picture in asked.query:
         if not picture.is_file():
-            raise UserError(f"{picture}: no such picture; give the file of a crop of one person")
+            raise InputError(f"{picture}: no such picture; give the file of a crop of one person")
 
 
 if __name__ == "__main__":
-    doors.run(main)
+    command_line.run(main)

@@ -2,9 +2,8 @@
 
 import sys
 from collections.abc import Sequence
-
-from ogreid import doors
-from ogreid.errors import UserError
+from ogreid.config import command_line
+from ogreid.errors import InputError
 
 EPILOG = """\
 examples:
@@ -17,9 +16,9 @@ A sweep that was stopped goes on when it is started again: no finished run is re
 """
 
 
-def parser() -> doors.Parser:
+def parser() -> command_line.Parser:
     """The command line of this door."""
-    made = doors.Parser(
+    made = command_line.Parser(
         prog="python -m ogreid.sweep",
         description="Run a sweep file in W&B's schema (grid or random) here, and lay its runs beside each other.",
         epilog=EPILOG,
@@ -42,8 +41,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     asked = parser().parse_intermixed_args(given)
     for name in ("count", "processes"):
         if getattr(asked, name) is not None and getattr(asked, name) < 1:
-            raise UserError(f"--{name} {getattr(asked, name)}: expected 1 or more")
-    from ogreid.sweeping.running import Sweeping, run_sweep, tell_plan
+            raise InputError(f"--{name} {getattr(asked, name)}: expected 1 or more")
+    from ogreid.sweeps.running import Sweeping, run_sweep, tell_plan
 
     sweeping = Sweeping.of(asked.file, asked.experiment, asked.overrides, asked.name, asked.count, asked.seed, given)
     if asked.dry_run:
@@ -53,4 +52,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    doors.run(main)
+    command_line.run(main)

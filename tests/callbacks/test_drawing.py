@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ogreid.callbacks.drawing import heat_map, scatter
+from ogreid.training.callbacks.drawing import heat_map, scatter
 
 
 def test_a_higher_value_is_a_darker_cell_and_an_unknown_one_is_white():
@@ -22,7 +22,7 @@ def test_a_heat_map_has_room_for_its_names():
     assert heat_map(["a", "b"], ["a"], np.full((2, 1), 50.0)).shape[0] * 2 == short.shape[0] * 3
 
 
-def test_a_dot_lies_where_it_should_in_the_colour_of_its_group():
+def test_a_dot_lies_where_it_should_in_the_color_of_its_group():
     xy = np.array([[0.0, 0.0], [1.0, 1.0], [0.0, 1.0], [1.0, 0.0]])
     picture = scatter(xy, np.array([5, 5, 9, 7]), side=100)
     lower_left, upper_right, upper_left, lower_right = (

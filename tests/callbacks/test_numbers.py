@@ -7,14 +7,17 @@ import pytest
 import torch
 from torch import nn
 
-from ogreid import checkpoint, repeat, runs, training
-from ogreid.batch import CloudBatch
-from ogreid.callbacks.numbers import BadStep, first_not_finite
-from ogreid.callbacks.randomness import seed_step
+from ogreid import runs
+from ogreid.training.train import checkpoint
+from ogreid.training.train import reproduce
+from ogreid.training.train import train
+from ogreid.data.batch import CloudBatch
+from ogreid.training.callbacks.nan_guard import BadStep, first_not_finite
+from ogreid.training.callbacks.seeding import seed_step
 from ogreid.ops import nearest
 from test_training import place, run  # noqa: F401 - a fixture
 
-PLAIN = ("ops.backend=plain", "data.batch=8", "trainer.max_epochs=2", "validation.every=2")
+PLAIN = ("ops.backend=plain", "data.batch_size=8", "trainer.max_epochs=2", "trainer.check_val_every_n_epoch=2")
 
 
 class Root(nn.Module):
@@ -25,7 +28,7 @@ class Root(nn.Module):
 
 
 class Small(L.LightningModule):
-    """Mean colour, a layer, something to go wrong, a layer."""
+    """Mean color, a layer, something to go wrong, a layer."""
 
     def __init__(self, middle):
         super().__init__()
@@ -85,7 +88,7 @@ def spoil(monkeypatch, *steps):
     for epoch, step in steps:
         seed_step(0, epoch, step, 0)
         seeds.add(torch.initial_seed())
-    build = training.build_module
+    build = train.build_module
 
     def building(experiment, identities):
         module = build(experiment, identities)
@@ -101,16 +104,16 @@ def spoil(monkeypatch, *steps):
 @pytest.mark.usefixtures("place")
 def test_a_bad_loss_stops_with_its_step_its_clouds_its_module_and_a_file_that_repeats_it(capsys):
     with pytest.raises(BadStep) as caught:
-        run(*PLAIN, "optimiser.lr=1e30")
+        run(*PLAIN, "optimizer.lr=1e30")
     said = str(caught.value)
     (folder,) = Path("runs/small").iterdir()
     kept = folder / "checkpoints" / "bad-step-1.ckpt"
     assert said.startswith("step 1 (epoch 0, batch 1): the loss is nan; first: output of ") and "\n" not in said
     assert "clouds: tiny row " in said and ".jpg)" in said and "and 4 more" in said
-    assert said.endswith(f"kept with its batch, repeat it: python -m ogreid.repeat {kept}")
+    assert said.endswith(f"kept with its batch, repeat it: python -m ogreid.training.reproduce {kept}")
     first = said.split("first: ")[1].split(";")[0]
     capsys.readouterr()
-    assert repeat.main([str(kept)]) == 0
+    assert reproduce.main([str(kept)]) == 0
     told = capsys.readouterr().out
     assert f"first: {first}\n" in told and told.startswith("process 0, epoch 0, batch 1: ")
     assert told.count("tiny row ") == 8
@@ -135,7 +138,7 @@ def test_steps_may_be_left_out_and_leave_nothing_behind(monkeypatch, caplog):
 def test_one_bad_step_too_many_stops(monkeypatch):
     spoil(monkeypatch, (0, 1), (1, 0))
     with pytest.raises(BadStep, match=r"step 2 \(epoch 1, batch 0\): the loss is nan"):
-        run(*PLAIN, "trainer.skip_bad_steps=1", "validation.every=1")
+        run(*PLAIN, "trainer.skip_bad_steps=1", "trainer.check_val_every_n_epoch=1")
     (folder,) = Path("runs/small").iterdir()
     assert torch.load(runs.open_run(folder).last, weights_only=True)["global_step"] == 2
 
@@ -143,4 +146,4 @@ def test_one_bad_step_too_many_stops(monkeypatch):
 @pytest.mark.usefixtures("place")
 def test_a_file_without_a_batch_cannot_be_repeated():
     with pytest.raises(Exception, match=r"last.ckpt: holds no batch; give a bad-step-N.ckpt"):
-        repeat.main([str(run(*PLAIN, "trainer.max_epochs=1").last)])
+        reproduce.main([str(run(*PLAIN, "trainer.max_epochs=1").last)])

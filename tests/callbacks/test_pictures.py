@@ -10,14 +10,14 @@ import torch
 import wandb
 from PIL import Image
 
-from ogreid.callbacks.embeddings import KeepEmbeddings
-from ogreid.callbacks.pictures import Pictures
-from ogreid.callbacks.sightings import collect_galleries, collect_map, gallery_sheet, portrait
-from ogreid.callbacks.validation import RetrievalValidation
-from ogreid.errors import UserError
+from ogreid.training.callbacks.embeddings import KeepEmbeddings
+from ogreid.training.callbacks.pictures import Pictures
+from ogreid.training.callbacks.galleries import collect_galleries, collect_map, gallery_sheet, portrait
+from ogreid.training.callbacks.evaluation import RetrievalEvaluation
+from ogreid.errors import InputError
 from ogreid.retrieval import judge
 from ogreid.retrieval.metric import RetrievalMetric
-from ogreid.tracking import ProjectWandbLogger
+from ogreid.training.loggers import ProjectWandbLogger
 
 ROWS = np.arange(5, 45)  # the store's first rows are for training
 QUERIES = 8
@@ -115,7 +115,7 @@ def test_a_portrait_shows_the_nearest_point():
 
 def test_an_unwritable_folder_is_one_line(tmp_path):
     (tmp_path / "taken").write_text("a file")
-    with pytest.raises(UserError, match="pictures cannot be written there"):
+    with pytest.raises(InputError, match="pictures cannot be written there"):
         collect_galleries(PaintedStore(), ROWS, QUERIES, *columns(), tmp_path / "taken")
 
 
@@ -133,11 +133,11 @@ def judged_trainer(monkeypatch):
     """What a callback sees after a validation, with a W&B logger that remembers."""
     metric = RetrievalMetric(QUERIES, len(ROWS) - QUERIES)
     metric.update(*(torch.from_numpy(column) for column in columns()), torch.arange(len(ROWS)))
-    judge_callback = RetrievalValidation()
-    judge_callback.metrics, judge_callback.judgements = {0: metric}, {"painted-8": metric.compute()}
+    judge_callback = RetrievalEvaluation()
+    judge_callback.metrics, judge_callback.judgments = {0: metric}, {"painted-8": metric.compute()}
     judged = SimpleNamespace(name="painted-8", store=PaintedStore(), rows=ROWS, queries=QUERIES)
-    for stand_in in ("ReidDataModule", "WandbLogger"):
-        monkeypatch.setattr(f"ogreid.callbacks.pictures.{stand_in}", SimpleNamespace)
+    for stand_in in ("ReIDDataModule", "WandbLogger"):
+        monkeypatch.setattr(f"ogreid.training.callbacks.pictures.{stand_in}", SimpleNamespace)
     tracked = {}
     return SimpleNamespace(
         datamodule=SimpleNamespace(retrieval_sets=[judged], data=SimpleNamespace(train=["painted-8", "other"])),
@@ -169,7 +169,7 @@ def test_where_people_may_not_be_shown_nothing_shows_them(tmp_path, judged_train
 
 
 def test_an_offline_run_holds_every_picture_and_curve(tmp_path, judged_trainer, monkeypatch):
-    monkeypatch.setattr("ogreid.callbacks.pictures.WandbLogger", ProjectWandbLogger)
+    monkeypatch.setattr("ogreid.training.callbacks.pictures.WandbLogger", ProjectWandbLogger)
     monkeypatch.delenv("WANDB_MODE", raising=False)
     logger = ProjectWandbLogger(save_dir=tmp_path, offline=True, settings=wandb.Settings(silent=True, console="off"))
     judged_trainer.loggers = [logger]

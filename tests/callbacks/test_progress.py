@@ -4,8 +4,8 @@ import lightning as L
 import pytest
 import torch
 
-from ogreid.callbacks.progress import ReidProgress
-from ogreid.silence import silence
+from ogreid.training.callbacks.progress import ReidProgress
+from ogreid.training.quiet import silence
 
 
 class Learner(L.LightningModule):

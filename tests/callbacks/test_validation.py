@@ -7,11 +7,11 @@ import pytest
 import torch
 from torch import nn
 
-from ogreid.callbacks.progress import ReidProgress
-from ogreid.callbacks.validation import RetrievalValidation
+from ogreid.training.callbacks.progress import ReidProgress
+from ogreid.training.callbacks.evaluation import RetrievalEvaluation
 from ogreid.config import Data
-from ogreid.judging import Judged, judge_stores
-from ogreid.module import ReidModule
+from ogreid.training.inference import Judged, judge_stores
+from ogreid.training.module import ReIDModule
 from ogreid.retrieval.metric import RetrievalMetric
 
 
@@ -29,11 +29,11 @@ class Flat(nn.Module):
 @pytest.mark.parametrize(("apart", "warnings"), [(1e-6, 1), (1.0, 0)])
 def test_a_network_that_tells_nobody_apart_is_warned_of(stores, tmp_path, caplog, apart, warnings):
     stores("tiny")
-    judged = Judged("flat", ReidModule(Flat(apart), views=(1.0,)), Data(workers=0))
+    judged = Judged("flat", ReIDModule(Flat(apart), views=(1.0,)), Data(workers=0))
     found = judge_stores(judged, ["tiny"], str(tmp_path / "data"), points=64)
     told = [entry.getMessage() for entry in caplog.records if "point the same way" in entry.getMessage()]
     assert len(told) == warnings
-    assert all(text.startswith("tiny: all 16 embeddings") and "optimiser.lr" in text for text in told)
+    assert all(text.startswith("tiny: all 16 embeddings") and "optimizer.lr" in text for text in told)
     assert found["tiny"]["queries"] == 8
 
 
@@ -47,7 +47,7 @@ def metric(apart):
 
 
 def test_a_collapse_is_told_once_until_it_ends(caplog):
-    judge = RetrievalValidation()
+    judge = RetrievalEvaluation()
     with caplog.at_level(logging.WARNING):
         for apart in (0.0, 0.0, 1.0, 0.0):
             judge._note("tiny", metric(apart))
@@ -56,7 +56,7 @@ def test_a_collapse_is_told_once_until_it_ends(caplog):
 
 
 def test_the_bar_says_that_the_embedding_collapsed():
-    judge = RetrievalValidation()
+    judge = RetrievalEvaluation()
     trainer = SimpleNamespace(callback_metrics={"val/mAP": 1.5}, callbacks=[judge])
     assert ReidProgress().get_metrics(trainer, None) == {"mAP": "1.5"}
     judge.collapsed.add("tiny")

@@ -4,8 +4,8 @@ import pytest
 import benchmark_trees as trees
 from ogreid import pack
 from ogreid.data import Store
-from ogreid.data.bodies import estimates_in
-from ogreid.errors import UserError
+from ogreid.data.datasets.bodies import estimates_in
+from ogreid.errors import InputError
 from ogreid.lifting import lift, upright_template
 
 BODY = upright_template()
@@ -31,9 +31,9 @@ def test_a_body_is_found_by_the_name_of_its_crop(tmp_path, crops, name):
 
 def test_a_missing_body_is_named_with_where_it_was_looked_for(tmp_path, crops):
     hmr(tmp_path / "bodies/other.npz", 0.5)
-    with pytest.raises(UserError, match=r"no body in .*bodies; expected query/0003_c1s1_001051_00.npz"):
+    with pytest.raises(InputError, match=r"no body in .*bodies; expected query/0003_c1s1_001051_00.npz"):
         estimates_in(tmp_path / "bodies", crops)(SOURCE)
-    with pytest.raises(UserError, match="no such file or folder"):
+    with pytest.raises(InputError, match="no such file or folder"):
         estimates_in(tmp_path / "nowhere", crops)
 
 
@@ -48,10 +48,10 @@ def test_one_file_for_all_crops_tells_whose_each_row_is(tmp_path, crops):
     mesh = estimates_in(tmp_path / "inference_result.npz", crops)(SOURCE)
     np.testing.assert_array_equal(mesh.vertices, BODY.vertices)
     assert mesh.camera.camera.scale == pytest.approx(0.7)
-    with pytest.raises(UserError, match=r"no body of 0004_c1s1_001051_00.jpg in .*; it holds 2 others"):
+    with pytest.raises(InputError, match=r"no body of 0004_c1s1_001051_00.jpg in .*; it holds 2 others"):
         estimates_in(tmp_path / "inference_result.npz", crops)("query/0004_c1s1_001051_00.jpg")
     np.savez(tmp_path / "nameless.npz", **told)
-    with pytest.raises(UserError, match="no image_path"):
+    with pytest.raises(InputError, match="no image_path"):
         estimates_in(tmp_path / "nameless.npz", crops)(SOURCE)
 
 
@@ -62,7 +62,7 @@ def test_the_door_packs_with_estimated_bodies_and_their_model_s_faces(tmp_path, 
     np.save(tmp_path / "faces.npy", BODY.faces)
     order = ["market", "--root", str(crops), "--meshes", str(tmp_path / "bodies"), "--allow-count-mismatch"]
     order += ["--workers", "1", "--data", str(tmp_path / "data")]
-    with pytest.raises(UserError, match=r"0001_c1s1_000151_01.jpg: lifting: raster mode needs faces.*--faces FILE"):
+    with pytest.raises(InputError, match=r"0001_c1s1_000151_01.jpg: lifting: raster mode needs faces.*--faces FILE"):
         pack.main(order)
     assert not (tmp_path / "data/market").exists() and not list((tmp_path / "data").glob("*.part"))
     pack.main([*order, "--faces", str(tmp_path / "faces.npy"), "--dtype", "float32"])

@@ -6,8 +6,8 @@ from PIL import Image
 
 from ogreid import pack
 from ogreid.data import Store
-from ogreid.data.cuhk_mat import unpack_mat
-from ogreid.errors import UserError
+from ogreid.data.datasets.cuhk_mat import unpack_mat
+from ogreid.errors import InputError
 
 h5py = pytest.importorskip("h5py", reason="reads the released CUHK03 file only")
 from scipy.io import savemat  # noqa: E402
@@ -82,16 +82,16 @@ def test_the_door_unpacks_and_packs_it(released, tmp_path):
 
 
 def test_a_missing_or_damaged_part_is_named_and_nothing_is_left(released, tmp_path, monkeypatch):
-    with pytest.raises(UserError, match=r"config_labeled.mat: missing"):
+    with pytest.raises(InputError, match=r"config_labeled.mat: missing"):
         unpack_mat(released, "labeled", tmp_path / "crops")
     with monkeypatch.context() as patch:
         patch.setitem(sys.modules, "h5py", None)
-        with pytest.raises(UserError, match=r"cuhk-03.mat: reading it needs h5py; pip install"):
+        with pytest.raises(InputError, match=r"cuhk-03.mat: reading it needs h5py; pip install"):
             unpack_mat(released, "detected", tmp_path / "crops")
     (released / "cuhk-03.mat").write_bytes(b"x" * 100)
-    with pytest.raises(UserError, match=r"cuhk-03.mat: not the released file"):
+    with pytest.raises(InputError, match=r"cuhk-03.mat: not the released file"):
         unpack_mat(released, "detected", tmp_path / "crops")
     (released / "cuhk03_new_protocol_config_detected.mat").write_bytes(b"x" * 200)
-    with pytest.raises(UserError, match="not the new protocol's split"):
+    with pytest.raises(InputError, match="not the new protocol's split"):
         unpack_mat(released, "detected", tmp_path / "crops")
     assert not list(tmp_path.glob("crops*"))

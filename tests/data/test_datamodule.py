@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from ogreid.config import Data
-from ogreid.data.datamodule import ReidDataModule
+from ogreid.data.module import ReIDDataModule
 from ogreid.data.transforms import Draws, to_crops
-from ogreid.errors import UserError
+from ogreid.errors import InputError
 
 
 @pytest.fixture
@@ -17,7 +17,7 @@ def data(stores, tmp_path):
 
     def make(**how):
         settings = {"train": ["one"], "retrieval": ["one"], "points": 64, "batch": 4, "workers": 0} | how
-        module = ReidDataModule(Data(root=str(tmp_path / "data"), **settings), seed=5)
+        module = ReIDDataModule(Data(root=str(tmp_path / "data"), **settings), seed=5)
         module.setup("fit")
         return module
 
@@ -87,7 +87,7 @@ def test_a_set_held_on_the_device_is_read_once_and_by_no_worker(data, monkeypatc
     module = data(resident=True, workers=2)
     loader = module.train_dataloader()
     list(loader)
-    monkeypatch.setattr("ogreid.data.store.Store.raw", None)
+    monkeypatch.setattr("ogreid.data.store.reading.Store.raw", None)
     assert loader.num_workers == 0
     assert len(list(loader)) == len(loader)
 
@@ -120,13 +120,13 @@ def test_density_is_a_fraction_of_the_stored_points(data):
 @pytest.mark.parametrize(
     ("how", "message"),
     [
-        ({"points": 300}, "one: 300 points asked, each cloud has 256; set data.points or data.density lower"),
+        ({"points": 300}, "one: 300 points asked, each cloud has 256; set data.num_points or data.density lower"),
         ({"batch": 99}, "one: 16 training clouds do not fill one batch of 99 on 1 process"),
         ({"retrieval": ["onne"]}, "no store onne in .*did you mean one?"),
         ({"retrieval": ["market"]}, "no packed market in .*; make it: python -m ogreid.pack market --root DIR"),
     ],
 )
 def test_what_cannot_be_served_is_said(data, how, message):
-    with pytest.raises(UserError, match=message):
+    with pytest.raises(InputError, match=message):
         module = data(**how)
         assert module.points and module.train_dataloader()

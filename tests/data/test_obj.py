@@ -3,10 +3,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ogreid.data.obj import PublishedClouds, read_obj
-from ogreid.data.packing import pack
-from ogreid.data.readers import Row, rows_array
-from ogreid.errors import UserError
+from ogreid.data.datasets.obj import PublishedClouds, read_obj
+from ogreid.data.store.packing import pack
+from ogreid.data.datasets.readers import Row, rows_array
+from ogreid.errors import InputError
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 
@@ -60,23 +60,23 @@ def test_other_statements_line_ends_and_number_forms_do_not_matter(tmp_path, tex
         ("", r"a.obj: empty; copy it again"),
         (" \n", r"a.obj: empty"),
         ("# nothing\nf 1 2 3\n", r"a.obj: no points"),
-        ("v 1 2 3 0 0 0\nv 1 2 3\n", r"a.obj:2: a point without colour \(v 1 2 3\); expected v x y z r g b"),
+        ("v 1 2 3 0 0 0\nv 1 2 3\n", r"a.obj:2: a point without color \(v 1 2 3\); expected v x y z r g b"),
         ("v 1 2 3 0 0 0 1\n", r"a.obj:1: 7 numbers"),
         ("v 1 2 3 0 0\n", r"a.obj:1: 5 numbers"),
         ("v 1 2 x 0 0 0\n", r"a.obj:1: could not convert string to float: 'x'"),
-        ("v 1 2 3 0 0 200\n", r"a.obj: colours 0.0 to 200.0; expected 0 to 1"),
-        ("v 1 2 nan 0 0 1\n", r"a.obj: colours.*all finite"),
+        ("v 1 2 3 0 0 200\n", r"a.obj: colors 0.0 to 200.0; expected 0 to 1"),
+        ("v 1 2 nan 0 0 1\n", r"a.obj: colors.*all finite"),
     ],
 )
 def test_a_damaged_cloud_is_refused_with_file_and_line(tmp_path, text, words):
     (tmp_path / "a.obj").write_text(text)
-    with pytest.raises(UserError, match=words) as refusal:
+    with pytest.raises(InputError, match=words) as refusal:
         read_obj(tmp_path / "a.obj")
     assert str(tmp_path) in str(refusal.value)
 
 
 def test_a_missing_cloud_is_refused(tmp_path):
-    with pytest.raises(UserError, match=r"a.obj: No such file"):
+    with pytest.raises(InputError, match=r"a.obj: No such file"):
         read_obj(tmp_path / "a.obj")
 
 
@@ -100,14 +100,14 @@ def test_a_published_cloud_survives_the_store_exactly_in_float32(tmp_path):
     assert store.picture(0) is None
 
 
-def test_float16_is_within_a_millimetre(tmp_path):
+def test_float16_is_within_a_millimeter(tmp_path):
     golden = np.load(GOLDEN / "lift_vertex.npz")["points"]
     np.testing.assert_allclose(packed(tmp_path, [golden]).clouds([0])[0][0], golden[:, :3], atol=1e-3)
 
 
 def test_evaluation_selects_the_released_loader_s_points_of_a_packed_cloud(tmp_path):
     torch = pytest.importorskip("torch")
-    from ogreid.batch import CloudBatch
+    from ogreid.data.batch import CloudBatch
     from ogreid.data.transforms import to_network
 
     golden = np.load(GOLDEN / "load_published.npz")["cloud"]
@@ -121,6 +121,6 @@ def test_evaluation_selects_the_released_loader_s_points_of_a_packed_cloud(tmp_p
 
 
 def test_clouds_of_different_sizes_are_not_packed_together(tmp_path):
-    with pytest.raises(UserError, match=r"c2s1_000001_00.jpg.obj: 49 points, .* has 50"):
+    with pytest.raises(InputError, match=r"c2s1_000001_00.jpg.obj: 49 points, .* has 50"):
         packed(tmp_path, [cloud(50), cloud(49)])
     assert not (tmp_path / "store").exists()

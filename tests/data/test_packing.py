@@ -8,12 +8,12 @@ import pytest
 
 import benchmark_trees as trees
 from ogreid.data import Store
-from ogreid.data.manifest import BLOCK
-from ogreid.data.packing import bytes_needed, pack
-from ogreid.data.readers import read_benchmark, rows_array
-from ogreid.data.sources import CropClouds, read_crop
-from ogreid.data.synthetic import Synthetic, ensure_synthetic, parse_synthetic
-from ogreid.errors import UserError
+from ogreid.data.store.manifest import BLOCK
+from ogreid.data.store.packing import bytes_needed, pack
+from ogreid.data.datasets.readers import read_benchmark, rows_array
+from ogreid.data.datasets.sources import CropClouds, read_crop
+from ogreid.data.datasets.synthetic_stores import Synthetic, ensure_synthetic, parse_synthetic
+from ogreid.errors import InputError
 from ogreid.lifting import Mesh, WeakCamera, lift, lift_surface, upright_template
 
 
@@ -57,7 +57,7 @@ def test_a_packed_cloud_is_the_lifted_crop_in_scattered_order(tmp_path, root, ro
     assert (store.manifest.mode, store.manifest.order, store.points) == ("raster", "scattered", 8192)
 
 
-def test_float32_is_exact_and_float16_within_a_millimetre(tmp_path, root, rows):
+def test_float32_is_exact_and_float16_within_a_millimeter(tmp_path, root, rows):
     exact, _ = packed(rows[:1], CropClouds(root, dtype="float32"), tmp_path / "a").clouds([0])
     short, _ = packed(rows[:1], CropClouds(root), tmp_path / "b").clouds([0])
     points = lift(read_crop(root / rows["source"][0]), upright_template())
@@ -110,8 +110,8 @@ def test_an_interrupted_pack_continues_to_the_same_bytes(tmp_path, root, rows):
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from ogreid.data.packing import pack
-from ogreid.data.sources import CropClouds
+from ogreid.data.store.packing import pack
+from ogreid.data.datasets.sources import CropClouds
 import numpy as np
 
 if __name__ == "__main__":
@@ -143,7 +143,7 @@ def test_an_unreadable_picture_is_named_and_nothing_is_left(tmp_path, root):
     bad.write_bytes(bad.read_bytes()[:100])
     rows = rows_array(read_benchmark("market", broken, allow_count_mismatch=True))
     for workers in (1, 2):
-        with pytest.raises(UserError, match=f"{bad}: not a readable picture") as refusal:
+        with pytest.raises(InputError, match=f"{bad}: not a readable picture") as refusal:
             packed(many(rows), CropClouds(broken), tmp_path / "tiny", workers=workers)
         assert "\n" not in str(refusal.value)
         assert not list(tmp_path.glob("tiny*"))
@@ -154,7 +154,7 @@ def beside(source):
 
 
 def test_a_body_beside_its_crop_is_reported_with_the_crop(tmp_path, root, rows):
-    with pytest.raises(UserError, match=r"0001_c1s1_000151_01.jpg: lifting: the body lies on columns"):
+    with pytest.raises(InputError, match=r"0001_c1s1_000151_01.jpg: lifting: the body lies on columns"):
         packed(rows, CropClouds(root, beside), tmp_path / "tiny")
 
 
@@ -170,7 +170,7 @@ def test_the_disk_that_a_store_needs_is_known_before(tmp_path, root, rows, monke
     size = sum((store.path / f"{name}.npy").stat().st_size for name in store.fields)
     assert abs(size - bytes_needed(len(rows), CropClouds(root))) < 1000
     monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=1000))
-    with pytest.raises(UserError, match="GB of disk"):
+    with pytest.raises(InputError, match="GB of disk"):
         packed(rows, CropClouds(root), tmp_path / "other")
     assert not list(tmp_path.glob("other*"))
 
@@ -184,7 +184,7 @@ def test_the_disk_that_a_store_needs_is_known_before(tmp_path, root, rows, monke
     ],
 )
 def test_settings_that_do_not_go_together_are_refused_at_once(root, options, words):
-    with pytest.raises(UserError, match=words):
+    with pytest.raises(InputError, match=words):
         CropClouds(root, **options)
 
 
@@ -205,12 +205,12 @@ def test_a_synthetic_name_tells_domain_size_and_seed(name, asked):
 
 
 def test_too_few_synthetic_people_are_refused():
-    with pytest.raises(UserError, match="expected 4 to 100000"):
+    with pytest.raises(InputError, match="expected 4 to 100000"):
         parse_synthetic("plaza-2")
 
 
 class StandIn:
-    """``ogreid.people`` with its crops, but none of its work."""
+    """``ogreid.synthetic`` with its crops, but none of its work."""
 
     def __init__(self):
         self.DOMAINS, self.APPEARANCE = {"plaza": None}, 1
@@ -227,7 +227,7 @@ class StandIn:
 
 def test_a_missing_synthetic_store_is_made_and_packed_once(tmp_path, monkeypatch):
     people, told = StandIn(), []
-    monkeypatch.setitem(sys.modules, "ogreid.people", people)
+    monkeypatch.setitem(sys.modules, "ogreid.synthetic", people)
     for _ in range(2):
         path = ensure_synthetic("plaza-4-s7", tmp_path, progress=lambda *step: told.append(step))
     assert path == tmp_path / "plaza-4-s7"
@@ -236,12 +236,12 @@ def test_a_missing_synthetic_store_is_made_and_packed_once(tmp_path, monkeypatch
     assert (tmp_path / "synthetic/plaza-4-s7/query").is_dir()
     assert Store.open(path).manifest.creation == {"domain": "plaza", "identities": 4, "seed": 7, "appearance": 1}
     people.APPEARANCE = 2
-    with pytest.raises(UserError, match=r"plaza-4-s7: made by another version .* delete it and .* made again"):
+    with pytest.raises(InputError, match=r"plaza-4-s7: made by another version .* delete it and .* made again"):
         ensure_synthetic("plaza-4-s7", tmp_path)
 
 
 def test_an_unknown_domain_is_answered_with_the_known_ones(tmp_path):
-    with pytest.raises(UserError, match=r"no synthetic domain 'plazza-8'; did you mean plaza\?, as in plaza-160"):
+    with pytest.raises(InputError, match=r"no synthetic domain 'plazza-8'; did you mean plaza\?, as in plaza-160"):
         ensure_synthetic("plazza-8", tmp_path)
 
 

@@ -7,12 +7,12 @@ import pytest
 from PIL import Image
 
 import benchmark_trees as trees
-from ogreid.data.packing import pack
+from ogreid.data.store.packing import pack
 from ogreid.data.preview import beside, draw_cloud, export_ply, write_preview
-from ogreid.data.readers import read_benchmark, rows_array
-from ogreid.data.sources import CropClouds
-from ogreid.errors import UserError
-from ogreid.lifting.mesh_files import read_vertices_and_faces
+from ogreid.data.datasets.readers import read_benchmark, rows_array
+from ogreid.data.datasets.sources import CropClouds
+from ogreid.errors import InputError
+from ogreid.lifting.readers.mesh_files import read_vertices_and_faces
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +29,7 @@ def test_a_preview_shows_crops_beside_their_clouds(store, tmp_path):
     assert len(pictures) == 3 * 4
     crop = np.asarray(Image.open(io.BytesIO(base64.b64decode(pictures[0]))))
     np.testing.assert_array_equal(crop, store.picture(0))
-    with pytest.raises(UserError, match="--preview 0"):
+    with pytest.raises(InputError, match="--preview 0"):
         write_preview(store, 0, tmp_path / "page.html")
 
 
@@ -59,5 +59,5 @@ def test_an_exported_cloud_holds_the_stored_points(store, tmp_path):
     assert faces is None
     points = np.frombuffer(path.read_bytes()[-store.points * 15 :], dtype=[("xyz", "<f4", 3), ("rgb", "u1", 3)])
     np.testing.assert_array_equal(points["rgb"], rgb[0])
-    with pytest.raises(UserError, match="has rows 0 to 13"):
+    with pytest.raises(InputError, match="has rows 0 to 13"):
         export_ply(store, 14, tmp_path / "cloud.ply")

@@ -3,9 +3,9 @@ import shutil
 import pytest
 
 import benchmark_trees as trees
-from ogreid.data.layouts import Row
-from ogreid.data.readers import BENCHMARKS, read_benchmark, rows_array
-from ogreid.errors import UserError
+from ogreid.data.datasets.layouts import Row
+from ogreid.data.datasets.readers import BENCHMARKS, read_benchmark, rows_array
+from ogreid.errors import InputError
 
 
 def read(name, root):
@@ -77,7 +77,7 @@ def test_rows_become_an_array_of_named_columns(tmp_path):
 
 
 def test_counts_that_differ_are_told_by_split_with_the_way_out(tmp_path):
-    with pytest.raises(UserError) as refusal:
+    with pytest.raises(InputError) as refusal:
         read_benchmark("market", trees.market(tmp_path))
     told = str(refusal.value)
     assert "train 4 of 12936" in told and "query 4 of 3368" in told and "identities 2 of 751" in told
@@ -88,7 +88,7 @@ def test_val_pictures_that_leaked_into_train_are_named_as_the_cause(tmp_path):
     root = trees.published(tmp_path)
     shutil.rmtree(root / "train_all")
     trees.picture(root / "train/0002/0002_c2s1_000551_01.jpg")
-    with pytest.raises(UserError, match=r"1 pictures are in train and in val.*ran twice"):
+    with pytest.raises(InputError, match=r"1 pictures are in train and in val.*ran twice"):
         read_benchmark("market", root)
 
 
@@ -98,48 +98,48 @@ def test_val_pictures_in_one_folder_are_named_as_the_cause(tmp_path):
     for name in ("val/0001/0001_001_01_a_1_0.jpg", "query/0003/0003_001_01_a_1_0.jpg"):
         trees.picture(tmp_path / name)
     trees.picture(tmp_path / "gallery/0003/0003_001_02_a_1_0.jpg")
-    with pytest.raises(UserError, match="one identity's folder"):
+    with pytest.raises(InputError, match="one identity's folder"):
         read_benchmark("msmt", tmp_path)
 
 
 def test_a_name_that_fits_no_pattern_is_named(tmp_path):
     root = trees.market(tmp_path)
     bad = trees.picture(root / "query/holiday.jpg")
-    with pytest.raises(UserError, match=r"holiday.jpg: the name does not tell.*0002_c1s1_000451_03.jpg") as refusal:
+    with pytest.raises(InputError, match=r"holiday.jpg: the name does not tell.*0002_c1s1_000451_03.jpg") as refusal:
         read("market", root)
     assert str(bad) in str(refusal.value)
 
 
 def test_missing_and_empty_folders_are_told_apart(tmp_path):
-    with pytest.raises(UserError, match=r"nowhere: no such folder; get it: https"):
+    with pytest.raises(InputError, match=r"nowhere: no such folder; get it: https"):
         read("market", tmp_path / "nowhere")
-    with pytest.raises(UserError, match=r"Market-1501 is not in it; expected bounding_box_train/"):
+    with pytest.raises(InputError, match=r"Market-1501 is not in it; expected bounding_box_train/"):
         read("market", tmp_path)
     (tmp_path / "bounding_box_train").mkdir()
-    with pytest.raises(UserError, match="bounding_box_train: no pictures"):
+    with pytest.raises(InputError, match="bounding_box_train: no pictures"):
         read("market", tmp_path)
-    with pytest.raises(UserError, match="no pictures"):
+    with pytest.raises(InputError, match="no pictures"):
         read("folder", tmp_path)
 
 
 def test_a_split_that_is_missing_is_named(tmp_path):
     root = trees.market(tmp_path)
     shutil.rmtree(root / "query")
-    with pytest.raises(UserError, match="query: no such folder"):
+    with pytest.raises(InputError, match="query: no such folder"):
         read("market", root)
 
 
 def test_zero_identities_are_refused(tmp_path):
     for name in ("0000_c1_0.jpg", "-1_c2_0.jpg"):
         trees.picture(tmp_path / name)
-    with pytest.raises(UserError, match="zero identities"):
+    with pytest.raises(InputError, match="zero identities"):
         read("folder", tmp_path)
 
 
 def test_one_camera_only_is_refused(tmp_path):
     for name in ("0001_c1_0.jpg", "0001_c1_1.jpg", "0002_c1_0.jpg"):
         trees.picture(tmp_path / name)
-    with pytest.raises(UserError, match=r"one camera only \(1\)"):
+    with pytest.raises(InputError, match=r"one camera only \(1\)"):
         read("folder", tmp_path)
 
 
@@ -147,23 +147,23 @@ def test_msmt_lists_that_name_absent_pictures_are_refused_by_line(tmp_path):
     root = trees.msmt(tmp_path)
     with (root / "list_query.txt").open("a") as lines:
         lines.write("0009/0009_000_02_0303morning_0015_0.jpg 9\n")
-    with pytest.raises(UserError, match=r"list_query.txt:2: names .*0009_000_02.*not there"):
+    with pytest.raises(InputError, match=r"list_query.txt:2: names .*0009_000_02.*not there"):
         read("msmt", root)
     (root / "list_val.txt").write_text("no label here\n")
-    with pytest.raises(UserError, match=r"list_val.txt:1: .*expected a picture's path and its label"):
+    with pytest.raises(InputError, match=r"list_val.txt:1: .*expected a picture's path and its label"):
         read("msmt", root)
 
 
 def test_an_identity_in_another_s_folder_is_refused(tmp_path):
     root = trees.published(tmp_path)
     trees.picture(root / "gallery/0007/0009_c2s2_000451_03.jpg")
-    with pytest.raises(UserError, match="identity 9 in the folder of 0007"):
+    with pytest.raises(InputError, match="identity 9 in the folder of 0007"):
         read("market", root)
 
 
 @pytest.mark.parametrize(("wrong", "right"), [("Market1501", "market"), ("dukee", "duke"), ("cuhk03", "cuhk")])
-def test_a_misspelt_benchmark_is_recognised(tmp_path, wrong, right):
-    with pytest.raises(UserError, match=f"did you mean.*{right}"):
+def test_a_misspelt_benchmark_is_recognized(tmp_path, wrong, right):
+    with pytest.raises(InputError, match=f"did you mean.*{right}"):
         read(wrong, tmp_path)
 
 

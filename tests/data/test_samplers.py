@@ -61,7 +61,7 @@ def test_evaluation_sees_each_row_exactly_once_at_any_world_size(world):
     assert len(shares[0]) == max(map(len, shares))  # announced everywhere: a process without rows joins in
 
 
-def test_a_row_has_the_same_neighbours_in_its_evaluation_batch_at_any_world_size():
+def test_a_row_has_the_same_neighbors_in_its_evaluation_batch_at_any_world_size():
     alone = [range(0, 4), range(4, 8), range(8, 10)]
     for world in (1, 2, 3):
         shares = [list(EvaluationSampler(10, 4, rank, world)) for rank in range(world)]

@@ -10,9 +10,9 @@ import pytest
 
 from ogreid.config import Data
 from ogreid.data import Store
-from ogreid.data.manifest import BLOCK, Field, Manifest, make_rows
+from ogreid.data.store.manifest import BLOCK, Field, Manifest, make_rows
 from ogreid.data.samplers import ORDERS, EvaluationSampler, TrainingSampler
-from ogreid.data.writer import StoreWriter, write_block
+from ogreid.data.store.writing import StoreWriter, write_block
 
 MEBI = 1 << 20
 
@@ -134,14 +134,14 @@ def test_a_crop_of_64_or_of_100_000_pixels_is_lifted(height, width):
     ],
 )
 def test_the_data_module_deals_out_batches_of_any_such_store(tmp_path, people, each, cameras):
-    from ogreid.data.datamodule import ReidDataModule
+    from ogreid.data.module import ReIDDataModule
 
     identity = np.repeat(np.arange(1, people + 1), each).tolist() * 2
     half = len(identity) // 2
     split = ["train"] * half + ["query", "gallery"] * (half // 2)
     write(tmp_path / "large", identity, [i % cameras + 1 for i in range(len(identity))], split)
     data = Data(root=str(tmp_path), train=["large"], retrieval=["large"], points=32, batch=16, workers=0)
-    module = ReidDataModule(data)
+    module = ReIDDataModule(data)
     _, memory = peak(lambda: module.setup("fit"))
     assert module.identities == people
     assert memory < 600 * len(identity) / MEBI + 8

@@ -3,12 +3,12 @@ import pytest
 
 import benchmark_trees as trees
 from ogreid.data import Store
-from ogreid.data.manifest import BLOCK
-from ogreid.data.packing import pack
-from ogreid.data.readers import read_benchmark, rows_array
-from ogreid.data.shards import merge_shards, parse_shard, shard_path, shard_rows
-from ogreid.data.sources import CropClouds
-from ogreid.errors import UserError
+from ogreid.data.store.manifest import BLOCK
+from ogreid.data.store.packing import pack
+from ogreid.data.datasets.readers import read_benchmark, rows_array
+from ogreid.data.store.sharding import merge_shards, parse_shard, shard_path, shard_rows
+from ogreid.data.datasets.sources import CropClouds
+from ogreid.errors import InputError
 
 
 @pytest.fixture(scope="module")
@@ -56,21 +56,21 @@ def test_a_shard_is_a_store_that_knows_what_it_is_part_of(tmp_path, root, rows):
 
 
 def test_a_missing_shard_is_named(tmp_path, root, rows):
-    with pytest.raises(UserError, match=r"no finished shards beside it; make them with --shard"):
+    with pytest.raises(InputError, match=r"no finished shards beside it; make them with --shard"):
         merge_shards(tmp_path / "tiny")
     pack_shard(root, rows, tmp_path / "tiny", 2, 3)
-    with pytest.raises(UserError, match="shard 1/3, 3/3 is not packed yet"):
+    with pytest.raises(InputError, match="shard 1/3, 3/3 is not packed yet"):
         merge_shards(tmp_path / "tiny")
 
 
 def test_shards_of_other_settings_or_crops_are_refused(tmp_path, root, rows):
     pack_shard(root, rows, tmp_path / "tiny", 1, 2)
     pack_shard(root, rows, tmp_path / "tiny", 2, 2, dtype="float32")
-    with pytest.raises(UserError, match=r"2-of-2: packed with other settings than tiny.shard-1-of-2"):
+    with pytest.raises(InputError, match=r"2-of-2: packed with other settings than tiny.shard-1-of-2"):
         merge_shards(tmp_path / "tiny")
     pack_shard(root, rows[::-1], tmp_path / "other", 1, 2)
     pack_shard(root, rows, tmp_path / "other", 2, 2)
-    with pytest.raises(UserError, match="of several packs"):
+    with pytest.raises(InputError, match="of several packs"):
         merge_shards(tmp_path / "other")
 
 
@@ -81,12 +81,12 @@ def test_a_damaged_shard_is_named_and_nothing_is_joined(tmp_path, root, rows):
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
     path.write_bytes(bytes(content))
-    with pytest.raises(UserError, match=r"shard-2-of-2/rgb.npy: damaged"):
+    with pytest.raises(InputError, match=r"shard-2-of-2/rgb.npy: damaged"):
         merge_shards(tmp_path / "tiny")
     assert not (tmp_path / "tiny").exists() and not (tmp_path / "tiny.part").exists()
 
 
 @pytest.mark.parametrize("text", ["0/3", "4/3", "1", "1/0", "a/b", "-1/3"])
 def test_a_shard_that_cannot_be_is_refused(text):
-    with pytest.raises(UserError, match="expected I/N"):
+    with pytest.raises(InputError, match="expected I/N"):
         parse_shard(text)

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 
 from ogreid.data import Store
-from ogreid.data.manifest import BLOCK, Field, Manifest, make_rows
-from ogreid.data.store import scattered
-from ogreid.data.writer import StoreWriter, write_block
-from ogreid.errors import UserError
+from ogreid.data.store.manifest import BLOCK, Field, Manifest, make_rows
+from ogreid.data.store.reading import scattered
+from ogreid.data.store.writing import StoreWriter, write_block
+from ogreid.errors import InputError
 
 POINTS = 8
 
@@ -86,7 +86,7 @@ def test_splits_and_the_manifest_tell_what_is_in_it(tmp_path):
     assert manifest.cameras == {"1": 6, "2": 6}
     assert manifest.identities == {"train": 2, "query": 2, "gallery": 2}
     assert store.rows["source"][3] == "box/0003.jpg"
-    with pytest.raises(UserError, match="did you mean query"):
+    with pytest.raises(InputError, match="did you mean query"):
         store.split("querry")
 
 
@@ -168,15 +168,15 @@ def test_another_plan_starts_anew(tmp_path):
 
 
 def test_a_user_error_leaves_nothing_behind(tmp_path):
-    with pytest.raises(UserError), StoreWriter(tmp_path / "tiny", plan(), rows_of(4)):
-        raise UserError("a crop cannot be read")
+    with pytest.raises(InputError), StoreWriter(tmp_path / "tiny", plan(), rows_of(4)):
+        raise InputError("a crop cannot be read")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_two_processes_cannot_pack_one_store(tmp_path):
     with (
         StoreWriter(tmp_path / "tiny", plan(), rows_of(4)),
-        pytest.raises(UserError, match="another process is packing"),
+        pytest.raises(InputError, match="another process is packing"),
         StoreWriter(tmp_path / "tiny", plan(), rows_of(4)),
     ):
         pass
@@ -184,13 +184,13 @@ def test_two_processes_cannot_pack_one_store(tmp_path):
 
 def test_a_store_is_replaced_only_when_asked_and_a_foreign_folder_never(tmp_path):
     store, _ = write(tmp_path / "tiny", count=6)
-    with pytest.raises(UserError, match="already packed; --overwrite"):
+    with pytest.raises(InputError, match="already packed; --overwrite"):
         StoreWriter(store.path, plan(), rows_of(4))
     with StoreWriter(store.path, plan(), rows_of(4), overwrite=True) as writer:
         writer.record(0, write_block(writer.part, 0, content(4)))
         assert len(writer.finish()) == 4
     (tmp_path / "photos").mkdir()
-    with pytest.raises(UserError, match="photos: already there, and not a packed store"):
+    with pytest.raises(InputError, match="photos: already there, and not a packed store"):
         StoreWriter(tmp_path / "photos", plan(), rows_of(4), overwrite=True)
 
 
@@ -204,7 +204,7 @@ def test_verify_names_the_file_and_rows_that_changed(tmp_path):
     store, _ = write(tmp_path / "tiny")
     store.verify()
     damage(store.path / "rgb.npy", at=-1)
-    with pytest.raises(UserError, match=rf"rgb.npy: rows {BLOCK} to {BLOCK + 4} do not have their checksum"):
+    with pytest.raises(InputError, match=rf"rgb.npy: rows {BLOCK} to {BLOCK + 4} do not have their checksum"):
         Store.open(store.path).verify()
 
 
@@ -238,7 +238,7 @@ def test_a_damaged_store_is_refused_with_the_file_s_name(tmp_path, spoil, words)
     store, _ = write(tmp_path / "tiny")
     del store
     spoil(tmp_path / "tiny")
-    with pytest.raises(UserError, match=words) as refusal:
+    with pytest.raises(InputError, match=words) as refusal:
         Store.open(tmp_path / "tiny")
     assert str(tmp_path / "tiny") in str(refusal.value) and "\n" not in str(refusal.value)
 
@@ -246,5 +246,5 @@ def test_a_damaged_store_is_refused_with_the_file_s_name(tmp_path, spoil, words)
 def test_a_field_that_was_not_stored_is_asked_for_in_vain(tmp_path):
     store, _ = write(tmp_path / "tiny", count=4)
     assert store.fields == ("xyz", "rgb")
-    with pytest.raises(UserError, match="stores no 'normal', only xyz, rgb; pack with --extra normal"):
+    with pytest.raises(InputError, match="stores no 'normal', only xyz, rgb; pack with --extra normal"):
         store.field("normal", [0])

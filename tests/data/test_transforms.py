@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from ogreid.batch import CloudBatch
+from ogreid.data.batch import CloudBatch
 from ogreid.config import Augmentation
 from ogreid.data.transforms import Draws, augment, draws_for, select_evenly, select_randomly, to_network
 
@@ -50,13 +50,13 @@ def test_blank_points_are_taken_only_when_the_others_are_too_few(select):
     assert (chosen.diff(dim=1) > 0).all()  # in their order, none twice
 
 
-def test_uint8_and_float_colours_give_the_same_cloud(cloud):
+def test_uint8_and_float_colors_give_the_same_cloud(cloud):
     rgb = torch.randint(0, 255, (4, 200, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(2))
     stored = to_network(_batch(cloud[0], rgb), 100)
     torch.testing.assert_close(stored.rgb, to_network(_batch(cloud[0], rgb / 255), 100).rgb)
 
 
-def test_a_cloud_is_centred_by_all_its_points_not_by_the_chosen_ones(cloud):
+def test_a_cloud_is_centered_by_all_its_points_not_by_the_chosen_ones(cloud):
     xyz = cloud[0] + 5
     seen = to_network(_batch(xyz, cloud[1] + 0.5), 7).xyz
     torch.testing.assert_close(seen, (xyz - xyz.mean(dim=1, keepdim=True))[:, np.linspace(0, 199, 7).astype(int)])
@@ -96,7 +96,7 @@ def test_a_turn_is_about_the_vertical_axis(cloud):
     assert not torch.allclose(seen, cloud[0], atol=0.1)
 
 
-def test_erasing_greys_one_run_of_points(cloud):
+def test_erasing_grays_one_run_of_points(cloud):
     _, rgb = augment(*cloud, Augmentation(0, 0, [], 0, erase=1), _draws(5))
     gone = (rgb == 0).all(dim=2)
     assert gone.any() and (gone.int().diff(dim=1).abs().sum(dim=1) <= 2).all()

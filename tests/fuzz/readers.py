@@ -14,12 +14,12 @@ from PIL import Image
 from conftest import write_tiny_store
 from ogreid import config, runs
 from ogreid.data import Store
-from ogreid.data.obj import read_obj
-from ogreid.data.readers import read_benchmark, rows_array
-from ogreid.data.sources import read_crop
+from ogreid.data.datasets.obj import read_obj
+from ogreid.data.datasets.readers import read_benchmark, rows_array
+from ogreid.data.datasets.sources import read_crop
 from ogreid.lifting import lift, upright_template
-from ogreid.lifting.estimators import read_body, read_faces
-from ogreid.sweeping.file import points, read_sweep_file
+from ogreid.lifting.readers.estimators import read_body, read_faces
+from ogreid.sweeps.file import points, read_sweep_file
 
 __all__ = ["READERS", "Reader"]
 
@@ -199,8 +199,8 @@ metric: {name: val/mAP, goal: maximize}
 command: ["${env}", "python", "-m", "ogreid.fit", "--experiment", "demo", "${args_no_hyphens}"]
 parameters:
   model.k: {values: [4, 8]}
-  data.batch: {min: 8, max: 9}
-  optimiser.lr: {distribution: q_uniform, min: 1.0, max: 2.0, q: 0.5}
+  data.batch_size: {min: 8, max: 9}
+  optimizer.lr: {distribution: q_uniform, min: 1.0, max: 2.0, q: 0.5}
   seed: {value: 3}
 """
 
@@ -253,7 +253,7 @@ def reported_runs() -> Reader:
 
 
 def kept_arrays() -> Reader:
-    from ogreid import embeddings
+    from ogreid.retrieval import embeddings
 
     files = {"kept.npz": packed(embedding=np.zeros((4, 8), np.float32), made_of=np.array("abc"))}
     return Reader(
@@ -303,7 +303,7 @@ class Runs:
 def _torch_files() -> tuple[dict[str, bytes], dict[str, bytes]]:
     import torch
 
-    from ogreid.checkpoint import build_module
+    from ogreid.training.checkpoint import build_module
     from ogreid.losses import IdentityHead
     from ogreid.models import build_model
     from ogreid.models.published import to_published_names
@@ -317,7 +317,7 @@ def _torch_files() -> tuple[dict[str, bytes], dict[str, bytes]]:
     torch.save(to_published_names(network, IdentityHead(network.width, 5)), zipped)
     published = {"opts.yaml": options.encode(), "old.pth": held.getvalue(), "new.pth": zipped.getvalue()}
 
-    overrides = ["model.name=ognet", "model.widths=[6,10]", "model.kept=[24,12]", "model.embedding=16", "model.k=4"]
+    overrides = ["model.name=ognet", "model.channels=[6,10]", "model.num_kept=[24,12]", "model.embedding=16", "model.k=4"]
     experiment = config.load("demo", overrides)
     plain = {"experiment": config.to_dict(experiment), "identities": 5}
     kept = io.BytesIO()
@@ -364,7 +364,7 @@ def published() -> Reader:
 
 
 def checkpoints() -> Reader:
-    from ogreid.checkpoint import restore
+    from ogreid.training.checkpoint import restore
 
     return Reader(
         _torch_files()[1], ("a.ckpt",), lambda folder, name: restore(folder / "a.ckpt"), (b"identities", *TORCH_WORDS)

@@ -11,21 +11,21 @@ import pytest
 
 from conftest import write_tiny_store
 from fuzz.watch import survives
-from ogreid import config, foreign, runs
+from ogreid import config, files, runs
 from ogreid.data import Store
-from ogreid.data.manifest import make_rows, rows_checksum
-from ogreid.data.obj import read_obj
-from ogreid.data.readers import read_benchmark
-from ogreid.data.sources import read_crop
-from ogreid.errors import UserError
+from ogreid.data.store.manifest import make_rows, rows_checksum
+from ogreid.data.datasets.obj import read_obj
+from ogreid.data.datasets.readers import read_benchmark
+from ogreid.data.datasets.sources import read_crop
+from ogreid.errors import InputError
 from ogreid.lifting import Mesh, WeakCamera, lift
-from ogreid.lifting.archive import read_archive
-from ogreid.lifting.estimators import read_body, read_faces
-from ogreid.lifting.mesh_files import read_vertices_and_faces
+from ogreid.lifting.readers.archive import read_archive
+from ogreid.lifting.readers.estimators import read_body, read_faces
+from ogreid.lifting.readers.mesh_files import read_vertices_and_faces
 
 
 def refused(words, read, *told):
-    with pytest.raises(UserError, match=words) as refusal:
+    with pytest.raises(InputError, match=words) as refusal:
         read(*told)
     return str(refusal.value)
 
@@ -194,7 +194,7 @@ def test_pipes_and_devices_are_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "a.jpg")
     refused("a.jpg: not a readable picture .not a regular file", read_crop, tmp_path / "a.jpg")
     with pytest.raises(ValueError, match="not a regular file"):
-        foreign.read_arrays(tmp_path / "a.obj")
+        files.read_arrays(tmp_path / "a.obj")
 
 
 def test_a_cloud_of_any_size_is_not_read_into_memory(tmp_path):
@@ -202,7 +202,7 @@ def test_a_cloud_of_any_size_is_not_read_into_memory(tmp_path):
         file.truncate(1 << 40)  # a terabyte that takes no disk
     refused(r"a.obj: 1099511627776 bytes; such a file has 16777216 at most", read_obj, tmp_path / "a.obj")
     (tmp_path / "b.obj").write_text("v 1e39 0 0 0 0 0\n")
-    refused(r"b.obj: coordinates up to 1e\+39; expected metres", read_obj, tmp_path / "b.obj")
+    refused(r"b.obj: coordinates up to 1e\+39; expected meters", read_obj, tmp_path / "b.obj")
 
 
 def test_a_picture_is_what_its_content_says_and_starts_no_program(tmp_path):
@@ -292,5 +292,5 @@ def test_a_list_that_names_pictures_elsewhere_is_refused(tmp_path, name):
 
 
 def test_a_message_is_one_line_that_a_terminal_can_show():
-    told = str(UserError("a file named \x1b[2J\n" + "x" * 100_000))
+    told = str(InputError("a file named \x1b[2J\n" + "x" * 100_000))
     assert len(told) < 1100 and "\\x1b[2J\\n" in told and told.isprintable()

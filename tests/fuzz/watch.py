@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import ogreid
-from ogreid.errors import UserError
+from ogreid.errors import InputError
 
 MEMORY = 1 << 30  # bytes that a reader may take beyond what the process has
 SECONDS = 60  # a reader that takes longer hangs
@@ -86,12 +86,12 @@ WATCH = Watch()
 
 
 def survives(read: Callable[[Path, str], object], folder: Path, name: str) -> bool:
-    """Whether a reader accepts; every other way out than one line of ``UserError`` fails the test."""
+    """Whether a reader accepts; every other way out than one line of ``InputError`` fails the test."""
     with WATCH.inside(folder):
         try:
             read(folder, name)
             accepted = True
-        except UserError as error:
+        except InputError as error:
             accepted = False
             assert "\n" not in str(error), f"more than one line: {error}"
             assert len(str(error)) < 2000, f"{len(str(error))} characters of message"

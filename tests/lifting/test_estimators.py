@@ -4,10 +4,10 @@ import pickle
 import numpy as np
 import pytest
 
-from ogreid.errors import UserError
+from ogreid.errors import InputError
 from ogreid.lifting import WeakCamera, upright_template
-from ogreid.lifting.archive import read_archive
-from ogreid.lifting.estimators import read_body, read_faces
+from ogreid.lifting.readers.archive import read_archive
+from ogreid.lifting.readers.estimators import read_body, read_faces
 
 BODY = upright_template()
 VERTICES = BODY.vertices[::7]
@@ -60,7 +60,7 @@ def test_mmhuman3d_projects_over_the_square_around_its_box(tmp_path):
 def test_sam_3d_body_projects_in_full_perspective(tmp_path):
     told = {"pred_cam_t": np.array([0.1, 0.0, 5.0]), "focal_length": np.array(600.0), "bbox": np.zeros(4)}
     np.savez(tmp_path / "a.npz", pred_vertices=VERTICES, faces=BODY.faces[:0], **told)
-    with pytest.raises(UserError, match="faces of shape"):
+    with pytest.raises(InputError, match="faces of shape"):
         read_body(tmp_path / "a.npz", LARGE)
     np.savez(tmp_path / "a.npz", pred_vertices=VERTICES, **told)
     moved = VERTICES + np.array([0.1, 0.0, 5.0])
@@ -79,7 +79,7 @@ def test_faces_come_with_the_file_or_from_another(tmp_path):
     assert read_body(tmp_path / "a.npz", SIZE).faces is None
     np.savez(tmp_path / "a.npz", verts=BODY.vertices, cam=np.array([1.0, 0, 0]), faces=BODY.faces[:4])
     assert read_body(tmp_path / "a.npz", SIZE, BODY.faces).faces.shape == (4, 3)
-    with pytest.raises(UserError, match=r"other.npz: holds no faces"):
+    with pytest.raises(InputError, match=r"other.npz: holds no faces"):
         np.savez(tmp_path / "other.npz", x=1)
         read_faces(tmp_path / "other.npz")
 
@@ -96,7 +96,7 @@ class Malice:
 def test_code_in_a_pickle_is_not_run(tmp_path, wrap):
     target = tmp_path / "was_run"
     np.savez(tmp_path / "bad.npz", results=np.array(wrap(Malice(target)), dtype=object))
-    with pytest.raises(UserError, match=r"bad.npz: its pickle asks for _?io\.open, which is no data"):
+    with pytest.raises(InputError, match=r"bad.npz: its pickle asks for _?io\.open, which is no data"):
         read_body(tmp_path / "bad.npz", SIZE)
     assert not target.exists()
 
@@ -112,7 +112,7 @@ def test_numpy_s_own_tricks_are_refused_too(tmp_path):
 
     with zipfile.ZipFile(tmp_path / "bad.npz", "w") as archive:
         archive.write(tmp_path / "results.npy", "results.npy")
-    with pytest.raises(UserError, match=r"asks for (builtins|__builtin__)\.eval"):
+    with pytest.raises(InputError, match=r"asks for (builtins|__builtin__)\.eval"):
         read_archive(tmp_path / "bad.npz")
 
 
@@ -144,15 +144,15 @@ def test_plain_objects_of_any_pickle_protocol_are_read(tmp_path, protocol):
 )
 def test_an_unusable_file_is_refused_in_one_line(tmp_path, told, words):
     np.savez(tmp_path / "a.npz", **told)
-    with pytest.raises(UserError, match=words):
+    with pytest.raises(InputError, match=words):
         read_body(tmp_path / "a.npz", SIZE)
 
 
 def test_a_file_that_is_no_archive_is_refused(tmp_path):
     (tmp_path / "a.npz").write_bytes(b"no zip")
-    with pytest.raises(UserError, match=r"a.npz: not a readable .npz file"):
+    with pytest.raises(InputError, match=r"a.npz: not a readable .npz file"):
         read_body(tmp_path / "a.npz", SIZE)
-    with pytest.raises(UserError, match=r"b.npz: no such file"):
+    with pytest.raises(InputError, match=r"b.npz: no such file"):
         read_body(tmp_path / "b.npz", SIZE)
 
 
@@ -222,7 +222,7 @@ def test_a_surface_without_a_whole_camera_is_refused(tmp_path, camera, words):
     write_obj(tmp_path / "a.obj", BODY.vertices[:9], BODY.faces[:0])
     if camera:
         (tmp_path / "a.json").write_text(camera)
-    with pytest.raises(UserError, match=words):
+    with pytest.raises(InputError, match=words):
         read_body(tmp_path / "a.obj", SIZE)
 
 
@@ -230,5 +230,5 @@ def test_a_surface_without_a_whole_camera_is_refused(tmp_path, camera, words):
 def test_a_broken_surface_is_refused(tmp_path, content):
     camera_file(tmp_path / "a.json")
     (tmp_path / "a.ply").write_bytes(content)
-    with pytest.raises(UserError, match=r"a.ply: not a readable surface"):
+    with pytest.raises(InputError, match=r"a.ply: not a readable surface"):
         read_body(tmp_path / "a.ply", SIZE)

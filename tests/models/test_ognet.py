@@ -6,7 +6,7 @@ import sys
 import pytest
 import torch
 
-from ogreid.errors import UserError
+from ogreid.errors import InputError
 from ogreid.losses import build_loss
 from ogreid.models import MODELS, build_model
 from ogreid.models.ognet import AppearanceGraph, PointConv
@@ -82,13 +82,13 @@ def test_mixed_precision_keeps_moments_and_gradients_in_full_precision(backend):
         embedding = mixed(xyz, rgb)
     embedding.float().square().sum().backward()
     for name, buffer in full.named_buffers():
-        if name.startswith("stages.0") and "running" in name:  # later stages also see other neighbours
+        if name.startswith("stages.0") and "running" in name:  # later stages also see other neighbors
             torch.testing.assert_close(mixed.get_buffer(name), buffer, rtol=0.02, atol=0.02, msg=name)
     for name, parameter in mixed.named_parameters():
         assert parameter.grad.dtype == torch.float32 and parameter.grad.isfinite().all(), name
 
 
-def test_only_the_last_module_looks_for_neighbours_by_appearance():
+def test_only_the_last_module_looks_for_neighbors_by_appearance():
     kinds = [isinstance(stage.graph, AppearanceGraph) for stage in build_model("ognet").stages]
     assert kinds == [False, False, False, True]
     assert not any(isinstance(m, AppearanceGraph) for m in build_model("ognet", last_graph="position").modules())
@@ -138,7 +138,7 @@ def test_away_from_the_origin_moving_the_cloud_changes_nothing():
 
 
 def test_a_mirrored_cloud_gives_another_embedding_only_through_the_groups():
-    # Distances are the same in a mirror, but members of a group are seen from their centre: x_j - x_i changes sign.
+    # Distances are the same in a mirror, but members of a group are seen from their center: x_j - x_i changes sign.
     network = tiny().eval()
     xyz, rgb = clouds(dtype=torch.float64)
     mirror = xyz * torch.tensor([-1.0, 1.0, 1.0])
@@ -166,13 +166,13 @@ def test_a_network_learns_eight_identities_by_heart(seed):
     identity = torch.arange(8).repeat_interleave(3)
     xyz, rgb = clouds(24, 48, seed=3)
     rgb = (0.3 * rgb + 0.8 * (clouds(8, 1, seed=4)[1][identity])).clamp(-0.5, 0.5)
-    optimiser = torch.optim.Adam([*network.parameters(), *loss.parameters()], lr=0.01)
+    optimizer = torch.optim.Adam([*network.parameters(), *loss.parameters()], lr=0.01)
     for step in range(90):
         if step == 50:  # running statistics lag behind weights that still move fast
-            optimiser.param_groups[0]["lr"] = 0.001
-        optimiser.zero_grad()
+            optimizer.param_groups[0]["lr"] = 0.001
+        optimizer.zero_grad()
         sum(loss(network(xyz, rgb), identity).values()).backward()
-        optimiser.step()
+        optimizer.step()
     network.eval()
     with torch.no_grad():
         embedding = torch.nn.functional.normalize(network(xyz, rgb))
@@ -233,8 +233,8 @@ def _with_kept(network, kept):
     return other
 
 
-def test_too_few_points_for_the_neighbours_are_refused_in_one_line():
-    with pytest.raises(UserError, match=r"k = 5 asked of 4 points"):
+def test_too_few_points_for_the_neighbors_are_refused_in_one_line():
+    with pytest.raises(InputError, match=r"k = 5 asked of 4 points"):
         tiny()(*clouds(points=4, dtype=torch.float64))
 
 
@@ -247,20 +247,20 @@ def test_too_few_points_for_the_neighbours_are_refused_in_one_line():
         ({"widths": ()}, "must not shrink"),
         ({"blend": "mox"}, "blend = 'mox' is unknown; did you mean max"),
         ({"short_cut": "afterr"}, "did you mean after"),
-        ({"last_graph": "colour"}, "known: appearance, position"),
+        ({"last_graph": "color"}, "known: appearance, position"),
         ({"grouping": "balls"}, "did you mean ball"),
         ({"backend": "cuda"}, "backend 'cuda' is unknown"),
     ],
 )
 def test_a_value_that_does_not_fit_is_named(options, message):
-    with pytest.raises(UserError, match=message):
+    with pytest.raises(InputError, match=message):
         tiny(**options)(*clouds(dtype=torch.float64))
 
 
 def test_unknown_names_and_options_get_the_nearest():
-    with pytest.raises(UserError, match="did you mean ognet_small"):
+    with pytest.raises(InputError, match="did you mean ognet_small"):
         build_model("ognet_smal")
-    with pytest.raises(UserError, match="has no option 'width'; did you mean widths"):
+    with pytest.raises(InputError, match="has no option 'width'; did you mean widths"):
         build_model("ognet_small", width=(4, 8))
 
 
@@ -269,7 +269,7 @@ def test_every_model_says_its_width(name):
     assert isinstance(build_model(name).width, int)
 
 
-def test_the_histogram_counts_colours_and_nothing_else():
+def test_the_histogram_counts_colors_and_nothing_else():
     xyz, rgb = clouds()
     network = build_model("histogram")
     found = network(xyz, rgb)

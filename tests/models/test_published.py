@@ -60,7 +60,7 @@ def test_losses_and_statistics_agree_in_training(published):
 
 
 def test_gradients_agree_in_training(published, folder):
-    # In float64, because these networks are tiny and deep: noise of 1e-6 on the colours lets another member win a
+    # In float64, because these networks are tiny and deep: noise of 1e-6 on the colors lets another member win a
     # maximum of the deep one, and moves half of its gradients by 3 %.
     network, head, expected = published
     loss = build_loss("circle", network.width, 10, dropout=0.0)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from ogreid.errors import UserError
+from ogreid.errors import InputError
 from ogreid.losses import IdentityHead
 from ogreid.models import build_model
 from ogreid.models.published import load_published, to_published_names
@@ -111,20 +111,20 @@ def sample(xyz, count):
 
 
 def abstraction(state, name, xyz, kept, features, gated):
-    centres = torch.stack([cloud[index] for cloud, index in zip(xyz, kept, strict=True)])
+    centers = torch.stack([cloud[index] for cloud, index in zip(xyz, kept, strict=True)])
     results = []
     for branch, (radius, samples) in enumerate(((0.1, 8), (0.2, 16), (0.4, 32))):
         layer = f"{name}.mlps.{branch}"
         groups = torch.zeros(len(xyz), kept.shape[1], samples, dtype=torch.long)
         for b in range(len(xyz)):
             for m in range(kept.shape[1]):
-                hits = ((xyz[b] - centres[b, m]).square().sum(1) < radius**2).nonzero().flatten()[:samples]
+                hits = ((xyz[b] - centers[b, m]).square().sum(1) < radius**2).nonzero().flatten()[:samples]
                 groups[b, m] = hits[0] if len(hits) else 0
                 groups[b, m, : len(hits)] = hits
         members = torch.stack(
             [cloud[index] for cloud, index in zip(torch.cat([xyz, features], 2), groups, strict=True)]
         )
-        members = torch.cat([members[..., :3] - centres.unsqueeze(2), members[..., 3:]], 3).permute(0, 3, 1, 2)
+        members = torch.cat([members[..., :3] - centers.unsqueeze(2), members[..., 3:]], 3).permute(0, 3, 1, 2)
         rows = normal(state, f"{layer}.1", functional.conv2d(members, state[f"{layer}.0.weight"]))
         place = 2
         if gated:
@@ -136,7 +136,7 @@ def abstraction(state, name, xyz, kept, features, gated):
             rows = rows * door.sigmoid()
         rows = normal(state, f"{layer}.{place + 1}", functional.conv2d(rows, state[f"{layer}.{place}.weight"]))
         results.append(rows.relu().amax(3).transpose(1, 2))
-    return centres, sum(results)
+    return centers, sum(results)
 
 
 def released_forward(state, options, xyz, rgb):
@@ -225,7 +225,7 @@ def test_names_without_the_parallel_prefix_load_too(folder):
 def test_an_option_without_a_counterpart_is_named(folder, changes, message):
     path, options, _ = folder()
     (path / "opts.yaml").write_text(json.dumps({**options, **changes}))
-    with pytest.raises(UserError, match=message):
+    with pytest.raises(InputError, match=message):
         load_published(path)
 
 
@@ -237,25 +237,25 @@ def test_options_and_weights_that_do_not_belong_together_are_told(folder):
         ({"gem": False}, "fits nothing"),
     ):
         (path / "opts.yaml").write_text(json.dumps({**options, **changes}))
-        with pytest.raises(UserError, match=message):
+        with pytest.raises(InputError, match=message):
             load_published(path)
 
 
 def test_files_that_are_missing_or_broken_are_named(folder, tmp_path):
     path, _, _ = folder()
-    with pytest.raises(UserError, match=r"model_lost\.pth: no such file; did you mean model_last\.pth"):
+    with pytest.raises(InputError, match=r"model_lost\.pth: no such file; did you mean model_last\.pth"):
         load_published(path, "model_lost.pth")
     (path / "model_last.pth").write_bytes(b"not a checkpoint")
-    with pytest.raises(UserError, match="cannot be read as a state dict"):
+    with pytest.raises(InputError, match="cannot be read as a state dict"):
         load_published(path)
     (path / "opts.yaml").write_text("- a\n- list\n")
-    with pytest.raises(UserError, match="expected one option on each line"):
+    with pytest.raises(InputError, match="expected one option on each line"):
         load_published(path)
     (path / "opts.yaml").write_text("k: 20\n")
-    with pytest.raises(UserError, match="feature_dims is missing"):
+    with pytest.raises(InputError, match="feature_dims is missing"):
         load_published(path)
     (path / "opts.yaml").unlink()
-    with pytest.raises(UserError, match=r"opts.yaml: no such file"):
+    with pytest.raises(InputError, match=r"opts.yaml: no such file"):
         load_published(path)
 
 
@@ -267,5 +267,5 @@ def test_code_inside_a_checkpoint_is_never_run(folder):
             return (exec, ("raise SystemExit('code was run')",))
 
     torch.save({"module.conv.0.weight": Trap()}, path / "model_last.pth")
-    with pytest.raises(UserError, match="cannot be read as a state dict"):
+    with pytest.raises(InputError, match="cannot be read as a state dict"):
         load_published(path)

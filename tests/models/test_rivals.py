@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from ogreid.errors import UserError
+from ogreid.errors import InputError
 from ogreid.models import build_model
 
 POINTS = {
@@ -76,7 +76,7 @@ def test_a_narrower_pointnet_has_a_part_of_the_widths_and_members(name):
 
 
 def test_a_pointnet_keeps_points_at_every_level():
-    with pytest.raises(UserError, match=r"kept = \[96\]; expected 2 numbers"):
+    with pytest.raises(InputError, match=r"kept = \[96\]; expected 2 numbers"):
         build_model("pointnet2_ssg", kept=[96])
 
 
@@ -99,5 +99,5 @@ def test_a_picture_network_sees_pixels_row_by_row():
 
 
 def test_a_sampled_cloud_is_no_picture():
-    with pytest.raises(UserError, match="4096 pixels came, a crop of 128 x 64 has 8192"):
+    with pytest.raises(InputError, match="4096 pixels came, a crop of 128 x 64 has 8192"):
         build_model("shufflenetv2")(torch.zeros(1, 4096, 3), torch.zeros(1, 4096, 3))

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from ogreid.models import MODELS, build_model
-from ogreid.models.table import PUBLISHED_PARAMETERS, count_flops, count_parameters, model_rows
+from ogreid.models.summary import PUBLISHED_PARAMETERS, count_flops, count_parameters, model_rows
 
 
 def test_flops_are_two_for_each_multiply_add():
@@ -17,7 +17,7 @@ def test_flops_are_two_for_each_multiply_add():
 
 def test_every_network_that_learns_has_a_row(monkeypatch):
     names = ("ognet_small", "shufflenetv2", "histogram")
-    monkeypatch.setattr("ogreid.models.table.MODELS", {name: MODELS[name] for name in names})
+    monkeypatch.setattr("ogreid.models.summary.MODELS", {name: MODELS[name] for name in names})
     small, shuffle = model_rows(points=1024)
     assert (small.name, small.parameters, small.published) == ("ognet_small", 1_200_833, "1.20 M")
     assert small.flops > 1e8 and shuffle.flops > 1e8

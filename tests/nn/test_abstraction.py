@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from ogreid.nn.abstraction import BallGrouping, GroupBranch, NearestGrouping, SetAbstraction
+from ogreid.models.layers.abstraction import BallGrouping, GroupBranch, NearestGrouping, SetAbstraction
 from ogreid.ops import balls
 
 
@@ -12,12 +12,12 @@ def random(*shape, seed=0, dtype=torch.float64):
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
 
 
-def textbook(branch, xyz, centres, features, index):
+def textbook(branch, xyz, centers, features, index):
     """``concat(x_j - x_i, f_j)`` through 1x1 convolutions and BatchNorm2d, laid out as (B, C, M, S)."""
     members = torch.stack(
         [
             torch.cat([position[near] - middle.unsqueeze(1), feature[near]], 2)
-            for position, middle, feature, near in zip(xyz, centres, features, index, strict=True)
+            for position, middle, feature, near in zip(xyz, centers, features, index, strict=True)
         ]
     ).permute(0, 3, 1, 2)
     first, second = (nn.BatchNorm2d(norm.num_features).double() for norm in (branch.inner_norm, branch.outer_norm))
@@ -37,9 +37,9 @@ def test_a_branch_is_the_published_stack_of_layers(backend, gate):
     branch = GroupBranch(5, 30, 8, gate=gate, backend=backend).double()
     xyz, features = random(2, 40, 3), random(2, 40, 5, seed=1)
     index = torch.randint(40, (2, 6, 4))
-    centres = xyz[:, :6]
-    expected, first, second = textbook(branch, xyz, centres, features, index)
-    torch.testing.assert_close(branch(torch.cat([xyz, features], 2), centres, index), expected)
+    centers = xyz[:, :6]
+    expected, first, second = textbook(branch, xyz, centers, features, index)
+    torch.testing.assert_close(branch(torch.cat([xyz, features], 2), centers, index), expected)
     for ours, theirs in ((branch.inner_norm, first), (branch.outer_norm, second)):
         torch.testing.assert_close(ours.running_mean, theirs.running_mean)
         torch.testing.assert_close(ours.running_var, theirs.running_var)
@@ -66,11 +66,11 @@ def test_scales_are_added():
     xyz, features = random(2, 60, 3, seed=2), random(2, 60, 5, seed=3)
     branches = [GroupBranch(5, 6, 8, gate=True).double() for _ in range(2)]
     reduction = SetAbstraction(BallGrouping((0.5, 1.0), (4, 8)), branches).double()
-    centres = xyz[:, :9]
+    centers = xyz[:, :9]
     points = torch.cat([xyz, features], 2)
-    groups = balls(xyz, centres, (0.5, 1.0), (4, 8))
-    expected = sum(branch(points, centres, index) for branch, index in zip(branches, groups, strict=True))
-    torch.testing.assert_close(reduction(xyz, centres, features), expected)
+    groups = balls(xyz, centers, (0.5, 1.0), (4, 8))
+    expected = sum(branch(points, centers, index) for branch, index in zip(branches, groups, strict=True))
+    torch.testing.assert_close(reduction(xyz, centers, features), expected)
 
 
 def test_nearest_grouping_takes_the_nearest_of_each_scale():

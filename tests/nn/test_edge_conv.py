@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from ogreid.nn.edge_conv import EdgeConv
-from ogreid.nn.pooling import BLENDS
+from ogreid.models.layers.edge_conv import EdgeConv
+from ogreid.models.layers.pooling import BLENDS
 from ogreid.ops import nearest
 
 KINDS = {"dtype": torch.float64}
@@ -65,7 +65,7 @@ def test_without_momentum_the_running_statistics_are_the_average_of_all_batches(
     torch.testing.assert_close(layer.norm.running_var, norm.running_var)
 
 
-def test_the_order_of_neighbours_does_not_matter():
+def test_the_order_of_neighbors_does_not_matter():
     layer, _, features, graph = layers("learned", 2, "auto")
     torch.testing.assert_close(layer(features, graph), layer(features, graph.flip(2)))
 

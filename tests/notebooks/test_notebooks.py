@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ogreid.data.synthetic import ensure_synthetic
+from ogreid.data.datasets.synthetic_stores import ensure_synthetic
 
 ROOT = Path(__file__).parents[2]
 SOURCES = sorted((ROOT / "notebooks").glob("*.py"))
@@ -70,15 +70,15 @@ def pictures(shown: list[Any], folder: Path) -> list[np.ndarray]:
     return [np.asarray(one) for one in found]
 
 
-def colours(picture: np.ndarray) -> int:
+def colors(picture: np.ndarray) -> int:
     return len(np.unique(picture.reshape(-1, 3), axis=0))
 
 
 TINY = [
-    "model.widths=[8,16]",
-    "model.kept=[32,16]",
-    "data.points=128",
-    "data.workers=0",
+    "model.channels=[8,16]",
+    "model.num_kept=[32,16]",
+    "data.num_points=128",
+    "data.num_workers=0",
     "trainer.log_every_n_steps=1",
 ]
 
@@ -87,7 +87,7 @@ TINY = [
 def test_a_crop_becomes_a_cloud(run, tmp_path):
     names, shown = run("01_cloud")
     seen = pictures(shown, tmp_path)
-    assert len(seen) == 4 and min(map(colours, seen)) > 50
+    assert len(seen) == 4 and min(map(colors, seen)) > 50
     assert {mode: len(cloud) for mode, cloud in names["clouds"].items()} == dict.fromkeys(
         ("raster", "vertex", "nearest"), 8192
     )
@@ -97,7 +97,7 @@ def test_a_crop_becomes_a_cloud(run, tmp_path):
 def test_a_cloud_goes_through_the_network(run, tmp_path):
     names, shown = run("02_network", count=1024)
     seen = pictures(shown, tmp_path)
-    assert len(seen) == 6 and min(map(colours, seen)) > 50
+    assert len(seen) == 6 and min(map(colors, seen)) > 50
     for picture in seen[1:5]:  # whatever is marked is to be seen
         assert ((picture == names["RED"]).all(2)).sum() > 4
     assert names["wins"].sum() == 512
@@ -106,7 +106,7 @@ def test_a_cloud_goes_through_the_network(run, tmp_path):
 @pytest.mark.thorough
 def test_a_network_is_trained_and_judged(run, tmp_path):
     names, shown = run("03_train_and_judge", people=8, elsewhere=4, epochs=1, model=[*TINY, "model.k=4"])
-    assert min(map(colours, pictures(shown, tmp_path))) > 50
+    assert min(map(colors, pictures(shown, tmp_path))) > 50
     assert "plaza-8" in shown[-1].data and "&lt;html" in shown[-1].data  # the report, inside a frame
     assert [found["queries"] > 0 for found in names["rows"].values()] == [True, True]
 
@@ -114,7 +114,7 @@ def test_a_network_is_trained_and_judged(run, tmp_path):
 @pytest.mark.thorough
 def test_a_setting_is_swept_and_a_density_tested(run):
     settings = [*TINY, "trainer.max_epochs=1"]
-    names, shown = run("04_sweeps", people=8, neighbours=[1, 4], densities=["0.01", "0.02"], settings=settings)
+    names, shown = run("04_sweeps", people=8, neighbors=[1, 4], densities=["0.01", "0.02"], settings=settings)
     assert [one["parameters"]["model.k"] for one in names["found"]["runs"]] == [1, 4]
     assert {one["status"] for one in names["found"]["runs"]} == {"finished"}
     table, *plots = shown

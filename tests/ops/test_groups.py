@@ -26,10 +26,10 @@ def case(sizes, seed, *, gated=True, running=False, dtype=torch.float64):
 
 
 def perceive(backend, leaves, index, moments):
-    points, centres, scale, shift, *gate, weight, outer_scale, outer_shift = leaves
+    points, centers, scale, shift, *gate, weight, outer_scale, outer_shift = leaves
     inner, outer = Norm(scale, shift, moments[0]), Norm(outer_scale, outer_shift, moments[1])
     return group_perceptron(
-        points, centres, index, inner, GateWeights(*gate) if gate else None, weight, outer, backend=backend
+        points, centers, index, inner, GateWeights(*gate) if gate else None, weight, outer, backend=backend
     )
 
 
@@ -45,8 +45,8 @@ def outcome(backend, leaves, index, moments, asked=1):
 @pytest.mark.parametrize("gated", [False, True])
 def test_the_plain_form_is_a_stack_of_textbook_layers(gated):
     leaves, index, moments = case((2, 20, 5, 4, 6, 7, 2), 0, gated=gated)
-    points, centres, scale, shift, *gate, weight, outer_scale, outer_shift = leaves
-    members = torch.stack([points[b][index[b]] - centres[b].unsqueeze(1) for b in range(2)]).permute(0, 3, 1, 2)
+    points, centers, scale, shift, *gate, weight, outer_scale, outer_shift = leaves
+    members = torch.stack([points[b][index[b]] - centers[b].unsqueeze(1) for b in range(2)]).permute(0, 3, 1, 2)
     first, second = nn.BatchNorm2d(6).double(), nn.BatchNorm2d(7).double()
     for norm, (a, b) in zip((first, second), ((scale, shift), (outer_scale, outer_shift)), strict=True):
         norm.load_state_dict({**norm.state_dict(), "weight": a, "bias": b})
@@ -104,9 +104,9 @@ def test_values_and_moments_agree_in_single_precision_over_random_shapes(sizes, 
 
 def clearly_decided(leaves, index, moments):
     """Which results (B, M, D) rounding cannot move to another member, nor over the ReLU's edge; in double precision."""
-    points, centres, scale, shift, *gate, weight, outer_scale, outer_shift = [leaf.double() for leaf in leaves]
+    points, centers, scale, shift, *gate, weight, outer_scale, outer_shift = [leaf.double() for leaf in leaves]
     inner, outer = (moment and Moments(*(part.double() for part in moment)) for moment in moments)
-    rows = group_members(points, centres, index, Norm(scale, shift, inner)).value
+    rows = group_members(points, centers, index, Norm(scale, shift, inner)).value
     if gate:
         reduce, reduce_bias, expand, expand_bias = gate
         hidden = nn.functional.silu(rows @ reduce.T + reduce_bias)

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ogreid.errors import UserError
+from ogreid.errors import InputError
 from ogreid.models import build_model
 from ogreid.ops import (
     GateWeights,
@@ -26,15 +26,15 @@ def random(*shape, seed=0, dtype=DOUBLE):
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=DOUBLE).to(dtype)
 
 
-def blend(backend, source, centre, graph, scale, shift):
-    return edge_blend(source, centre, graph, Norm(scale, shift), torch.tensor(0.4, dtype=DOUBLE), backend=backend)
+def blend(backend, source, center, graph, scale, shift):
+    return edge_blend(source, center, graph, Norm(scale, shift), torch.tensor(0.4, dtype=DOUBLE), backend=backend)
 
 
-def perceive(backend, points, centres, index, *rest):
+def perceive(backend, points, centers, index, *rest):
     scale, shift, reduce, reduce_bias, expand, expand_bias, weight, outer_scale, outer_shift = rest
     gate = GateWeights(reduce, reduce_bias, expand, expand_bias)
     inner, outer = Norm(scale, shift), Norm(outer_scale, outer_shift)
-    return group_perceptron(points, centres, index, inner, gate, weight, outer, backend=backend)
+    return group_perceptron(points, centers, index, inner, gate, weight, outer, backend=backend)
 
 
 def parameters(channels, results, hidden=2, dtype=DOUBLE):
@@ -57,9 +57,9 @@ def test_among_equal_edges_both_forms_send_the_gradient_to_the_first(copies, kin
     """Duplicated points send along equal edges; which of them is the largest must not depend on the form."""
     points = copies * kinds
     twins = torch.arange(points) % kinds
-    source, centre = (random(2, kinds, 5, seed=seed + i)[:, twins] for i in range(2))
+    source, center = (random(2, kinds, 5, seed=seed + i)[:, twins] for i in range(2))
     graph = torch.randint(points, (2, points, k), generator=torch.Generator().manual_seed(seed))
-    leaves = [source, centre, random(5, seed=3), random(5, seed=4)]
+    leaves = [source, center, random(5, seed=3), random(5, seed=4)]
     plain, fused = (
         gradients(lambda a, c, *norm, form=form: blend(form, a, c, graph, *norm), leaves) for form in ("plain", "fused")
     )
@@ -112,11 +112,11 @@ def test_views_that_are_not_contiguous_are_read_as_their_copies(backend):
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_half_precision_members_come_back_as_they_came_and_are_computed_in_single_precision(dtype):
-    points, centres = random(2, 40, 9, dtype=dtype), random(2, 8, 9, seed=2, dtype=dtype)
+    points, centers = random(2, 40, 9, dtype=dtype), random(2, 8, 9, seed=2, dtype=dtype)
     index = torch.randint(40, (2, 8, 6), generator=torch.Generator().manual_seed(0))
     rest = parameters(9, 7, dtype=torch.float32)
-    half = perceive("fused", points, centres, index, *rest)
-    full = perceive("fused", points.float(), centres.float(), index, *rest)
+    half = perceive("fused", points, centers, index, *rest)
+    full = perceive("fused", points.float(), centers.float(), index, *rest)
     assert half.value.dtype == dtype
     torch.testing.assert_close(half.value, full.value.to(dtype))
 
@@ -151,9 +151,9 @@ def test_whole_networks_of_both_forms_embed_alike(points, kind, k, training, see
 
 
 @pytest.mark.parametrize("backend", ["plain", "fused"])
-def test_a_network_says_that_a_cloud_is_too_small_for_its_neighbours(backend):
+def test_a_network_says_that_a_cloud_is_too_small_for_its_neighbors(backend):
     network = build_model("ognet", widths=[8, 16], kept=[24, 12], k=31, embedding=12, backend=backend)
-    with pytest.raises(UserError, match="k = 31 asked of 30 points"):
+    with pytest.raises(InputError, match="k = 31 asked of 30 points"):
         network(torch.rand(2, 30, 3), torch.zeros(2, 30, 3))
 
 
@@ -162,5 +162,5 @@ def test_a_network_refuses_a_cloud_that_is_not_finite(backend):
     network = build_model("ognet", widths=[8, 16], kept=[24, 12], k=4, embedding=12, backend=backend)
     xyz = torch.rand(2, 30, 3)
     xyz[1, 4, 0] = torch.nan
-    with pytest.raises(UserError, match="cloud 1, point 4"):
+    with pytest.raises(InputError, match="cloud 1, point 4"):
         network(xyz, torch.zeros(2, 30, 3))

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ogreid.errors import UserError
+from ogreid.errors import InputError
 from ogreid.ops import farthest_points, gather_points
 
 FORMS = ["plain", "fused"]
@@ -69,7 +69,7 @@ def test_farthest_points_of_the_kept_points_are_their_first_ones(backend, skip_o
 
 
 @pytest.mark.parametrize("backend", FORMS)
-def test_the_neighbourhood_of_the_origin_is_never_selected(backend):
+def test_the_neighborhood_of_the_origin_is_never_selected(backend):
     xyz = clouds(1, 50, 2)
     xyz[:, 10:20] *= 0.001
     found = farthest_points(xyz, 41, skip_origin=True, backend=backend)
@@ -89,7 +89,7 @@ def test_a_view_that_is_not_contiguous_is_sampled_as_its_copy(backend):
 
 @pytest.mark.parametrize("count", [0, 11])
 def test_a_count_that_the_cloud_cannot_give_is_refused(count):
-    with pytest.raises(UserError, match=rf"{count} asked of 10 points"):
+    with pytest.raises(InputError, match=rf"{count} asked of 10 points"):
         farthest_points(clouds(1, 10, 4), count)
 
 
@@ -97,7 +97,7 @@ def test_a_count_that_the_cloud_cannot_give_is_refused(count):
 def test_a_coordinate_that_is_not_finite_is_named(value):
     xyz = clouds(3, 10, 5)
     xyz[1, 7, 2] = value
-    with pytest.raises(UserError, match="cloud 1, point 7"):
+    with pytest.raises(InputError, match="cloud 1, point 7"):
         farthest_points(xyz, 4)
 
 

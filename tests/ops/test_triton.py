@@ -13,7 +13,7 @@ from ogreid.ops import GateWeights, Moments, Norm, farthest_points, gather_point
 from ogreid.ops.edges import _EdgeBlend
 from ogreid.ops.groups import _GroupPerceptron
 from ogreid.ops.kernels import edges, edges_triton, group_passes_triton, groups_triton, points_triton
-from ogreid.ops.neighbours import balls
+from ogreid.ops.neighbors import balls
 
 pytestmark = pytest.mark.thorough
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
@@ -49,30 +49,30 @@ def test_nearest_of_points_in_one_place_are_different_points():
 @pytest.mark.parametrize("counts", [(3, 8), (1, 40)])
 def test_balls(counts):
     xyz = 0.5 * random(2, 150, 3, seed=1)
-    centres = torch.cat([gather_points(xyz, farthest_points(xyz, 7)), torch.full((2, 1, 3), 9.0)], 1)
+    centers = torch.cat([gather_points(xyz, farthest_points(xyz, 7)), torch.full((2, 1, 3), 9.0)], 1)
     radii = (0.3, 0.6)
     squares = torch.tensor(radii).square().tolist()
-    found = points_triton.balls(xyz.to(DEVICE), centres.to(DEVICE), squares, counts)
-    for mine, other in zip(found, balls(xyz, centres, radii, counts, backend="plain"), strict=True):
+    found = points_triton.balls(xyz.to(DEVICE), centers.to(DEVICE), squares, counts)
+    for mine, other in zip(found, balls(xyz, centers, radii, counts, backend="plain"), strict=True):
         assert torch.equal(mine.cpu(), other)
 
 
 @pytest.mark.parametrize("channels", [3, 16, 130])
 def test_edges_forward_and_backward(channels):
     batch, points, k = 2, 21, 5
-    source, centre, gradient = (random(batch, points, channels, seed=seed).to(DEVICE) for seed in range(3))
+    source, center, gradient = (random(batch, points, channels, seed=seed).to(DEVICE) for seed in range(3))
     graph = nearest(random(batch, points, 3, seed=3), k).to(DEVICE)
     sign = torch.where(random(channels, seed=4) < 0, -1.0, 1.0).to(DEVICE)
     terms = random(5, channels, seed=5).to(DEVICE)
-    mine, mine_sums = edges_triton.gather(source, centre, graph, sign)
-    theirs, their_sums = edges.gather(source.cpu(), centre.cpu(), graph.cpu(), sign.cpu())
+    mine, mine_sums = edges_triton.gather(source, center, graph, sign)
+    theirs, their_sums = edges.gather(source.cpu(), center.cpu(), graph.cpu(), sign.cpu())
     assert torch.equal(mine.slot.cpu(), theirs.slot) and torch.equal(mine.degree.cpu(), theirs.degree)
     pairs = [(mine.most, theirs.most), (mine.total, theirs.total), (mine_sums, their_sums)]
-    pairs.append((edges_triton.blend(mine, centre, terms[:4]), edges.blend(theirs, centre.cpu(), terms[:4].cpu())))
+    pairs.append((edges_triton.blend(mine, center, terms[:4]), edges.blend(theirs, center.cpu(), terms[:4].cpu())))
     pairs.append(
-        (edges_triton.sum_gradients(gradient, mine, centre), edges.sum_gradients(gradient.cpu(), theirs, centre.cpu()))
+        (edges_triton.sum_gradients(gradient, mine, center), edges.sum_gradients(gradient.cpu(), theirs, center.cpu()))
     )
-    inputs = (gradient, source, centre, graph)
+    inputs = (gradient, source, center, graph)
     pairs += zip(
         edges_triton.scatter(*inputs, mine, terms),
         edges.scatter(*(tensor.cpu() for tensor in inputs), theirs, terms.cpu()),
@@ -142,7 +142,7 @@ def unlaunched(monkeypatch):
 def test_the_host_never_waits_for_a_value(unlaunched):
     """Tensors without values stand for the device's.
 
-    What asks for a value, or for a size that depends on values, would synchronise, and could not be captured in a CUDA
+    What asks for a value, or for a size that depends on values, would synchronize, and could not be captured in a CUDA
     graph.
     """
 

@@ -11,7 +11,7 @@ from triton.backends.compiler import GPUTarget
 from ogreid.ops.kernels import edges_triton, groups_triton, points_triton
 
 FLOATS = """
-    source sign most every largest axes distance centres square points affine reduce reduce_bias expand passed sums
+    source sign most every largest axes distance centers square points affine reduce reduce_bias expand passed sums
     squares weight gradient back parts biases values out
 """
 INTEGERS = "graph kept found index edges first"

@@ -5,17 +5,17 @@ import dataclasses
 import numpy as np
 import pytest
 
-from ogreid.people.body import load_body
-from ogreid.people.domains import DOMAINS, person, sight
-from ogreid.people.estimates import estimate
-from ogreid.people.figure import dress
-from ogreid.people.paint import CLOTHS, NUMBERS, PATTERNS, Cloth, Part, Surface, paint
-from ogreid.people.photograph import draw_response, photograph
-from ogreid.people.render import Light, render_figure, silhouette
-from ogreid.people.scene import View, window
-from ogreid.people.sighting import HEIGHT, WIDTH, Sighting
-from ogreid.people.things import solids_of
-from ogreid.people.wardrobe import STYLES, draw_wardrobe, linear
+from ogreid.synthetic.body import load_body
+from ogreid.synthetic.domains import DOMAINS, person, sight
+from ogreid.synthetic.estimates import estimate
+from ogreid.synthetic.figure import dress
+from ogreid.synthetic.paint import CLOTHS, NUMBERS, PATTERNS, Cloth, Part, Surface, paint
+from ogreid.synthetic.photograph import draw_response, photograph
+from ogreid.synthetic.render import Light, render_figure, silhouette
+from ogreid.synthetic.scene import View, window
+from ogreid.synthetic.sighting import HEIGHT, WIDTH, Sighting
+from ogreid.synthetic.things import solids_of
+from ogreid.synthetic.wardrobe import STYLES, draw_wardrobe, linear
 
 PLAZA = DOMAINS["plaza"]
 
@@ -32,7 +32,7 @@ def painted(cloths: np.ndarray, numbers: np.ndarray, part: Part, point: tuple[fl
 
 @pytest.fixture
 def plain() -> tuple[np.ndarray, np.ndarray]:
-    """Cloths in as many plain colours, long sleeves and trousers, no outer garment."""
+    """Cloths in as many plain colors, long sleeves and trousers, no outer garment."""
     cloths = np.zeros((CLOTHS, 10), dtype=np.float32)
     cloths[:, 0] = np.arange(1, CLOTHS + 1) / CLOTHS
     numbers = np.zeros(len(NUMBERS), dtype=np.float32)
@@ -69,7 +69,7 @@ def test_a_short_sleeve_bares_the_arm(plain: tuple[np.ndarray, np.ndarray]) -> N
 
 
 @pytest.mark.parametrize("pattern", [pattern for pattern in PATTERNS if pattern != "plain"])
-def test_every_pattern_shows_both_colours(plain: tuple[np.ndarray, np.ndarray], pattern: str) -> None:
+def test_every_pattern_shows_both_colors(plain: tuple[np.ndarray, np.ndarray], pattern: str) -> None:
     cloths, numbers = plain
     cloths[:, :6] = (1, 1, 1, 0, 0, 0)
     cloths[:, 6:] = (PATTERNS.index(pattern), 0.1, -0.2, 1)
@@ -185,10 +185,10 @@ def test_a_window_of_the_same_scale_is_a_slice() -> None:
     assert np.isfinite(window(picture, (-20.0, 30.0), 64.0, 16, 8)).all()
 
 
-def test_a_neutral_camera_keeps_grey_grey() -> None:
+def test_a_neutral_camera_keeps_gray_gray() -> None:
     response = draw_response(np.random.default_rng(0), 0.0)
-    grey = np.full((HEIGHT, WIDTH, 3), 0.2, dtype=np.float32)
-    shown = photograph(grey, response, np.random.default_rng(1)).mean(axis=(0, 1))
+    gray = np.full((HEIGHT, WIDTH, 3), 0.2, dtype=np.float32)
+    shown = photograph(gray, response, np.random.default_rng(1)).mean(axis=(0, 1))
     assert np.ptp(shown) < 15
     assert 90 < shown.mean() < 200
 

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from ogreid.errors import UserError
-from ogreid.people.__main__ import main
-from ogreid.people.sheet import GAP
+from ogreid.errors import InputError
+from ogreid.synthetic.__main__ import main
+from ogreid.synthetic.sheet import GAP
 
 
 def test_a_sheet_shows_all_domains(tmp_path: Path) -> None:
@@ -19,5 +19,5 @@ def test_a_sheet_shows_all_domains(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("wrong", [["--contact-sheet", "x.jpg"], ["--contact-sheet", "x.png", "--people", "0"], []])
 def test_a_wrong_request_is_one_line(wrong: list[str]) -> None:
-    with pytest.raises(UserError, match=r"^[^\n]+$"):
+    with pytest.raises(InputError, match=r"^[^\n]+$"):
         main(wrong)

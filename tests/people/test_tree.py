@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ogreid.errors import UserError
-from ogreid.people import DOMAINS, make_domain, read_estimates
+from ogreid.errors import InputError
+from ogreid.synthetic import DOMAINS, make_domain, read_estimates
 
 NAMES = {
     "plaza": r"(bounding_box_train|query|bounding_box_test)/(-1|\d{4})_c[1-6]s\d_\d{6}_\d\d\.jpg",
@@ -115,16 +115,16 @@ def test_a_failure_leaves_nothing_behind(tmp_path: Path) -> None:
 
 
 def test_mistakes_are_told_in_one_line(plaza: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="did you mean plaza"):
+    with pytest.raises(InputError, match="did you mean plaza"):
         make_domain("plasa", tmp_path / "x", identities=4)
-    with pytest.raises(UserError, match="at least 4"):
+    with pytest.raises(InputError, match="at least 4"):
         make_domain("plaza", tmp_path / "x", identities=1)
-    with pytest.raises(UserError, match="already there"):
+    with pytest.raises(InputError, match="already there"):
         make_domain("plaza", plaza, identities=4)
-    with pytest.raises(UserError, match="no such file"):
+    with pytest.raises(InputError, match="no such file"):
         read_estimates(tmp_path)
     (tmp_path / "bodies.npz").write_bytes(b"not a file of numbers")
-    with pytest.raises(UserError, match="not a file of estimated bodies"):
+    with pytest.raises(InputError, match="not a file of estimated bodies"):
         read_estimates(tmp_path)
 
 

@@ -78,9 +78,9 @@ class Opened:
         return pixels(self.page.locator("canvas").screenshot())
 
     def paper(self):
-        """Colour of the page itself, 0 to 255."""
-        colour = self.page.evaluate("getComputedStyle(document.body).backgroundColor")
-        return [float(part) for part in colour.removeprefix("rgb(").removesuffix(")").split(",")]
+        """Color of the page itself, 0 to 255."""
+        color = self.page.evaluate("getComputedStyle(document.body).backgroundColor")
+        return [float(part) for part in color.removeprefix("rgb(").removesuffix(")").split(",")]
 
 
 def pixels(png):
@@ -94,7 +94,7 @@ def red_and_blue(seen):
     return red, blue
 
 
-def coloured(seen):
+def colored(seen):
     """How many pixels are of the ball and of the plane."""
     return tuple(int(where.sum()) for where in red_and_blue(seen))
 
@@ -108,7 +108,7 @@ def width(seen):
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_a_run_is_shown_on_every_screen(browser, single, scheme, size):
     with Opened(browser, single, scheme, size) as opened:
-        red, blue = coloured(opened.cloud())
+        red, blue = colored(opened.cloud())
         assert red > 3000 and blue > 3000
         assert (min(opened.paper()) > 200) if scheme == "light" else (max(opened.paper()) < 60)
         table = opened.page.locator("#results table.results")
@@ -131,7 +131,7 @@ def test_a_cloud_turns_by_mouse_and_by_key_and_comes_nearer(browser, single):
         assert (opened.cloud() != turned).any()
         opened.page.mouse.move(*middle)
         opened.page.mouse.wheel(0, -400)
-        assert coloured(opened.cloud())[0] > 1.2 * coloured(turned)[0]
+        assert colored(opened.cloud())[0] > 1.2 * colored(turned)[0]
         assert opened.complaints() == []
 
 
@@ -146,7 +146,7 @@ def test_without_webgl_the_cloud_is_painted(playing, single):
         playing.chromium.launch(executable_path=BROWSER, args=["--no-sandbox", "--disable-3d-apis"]) as plain,
         Opened(plain, single) as opened,
     ):
-        red, blue = coloured(opened.cloud())
+        red, blue = colored(opened.cloud())
         assert red > 3000 and blue > 3000
         assert opened.page.locator("canvas").get_attribute("data-drawn") == "2d"
         assert opened.complaints() == []

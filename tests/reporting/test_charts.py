@@ -45,7 +45,7 @@ def test_nothing_to_draw_is_no_chart():
     assert line_chart([Line("empty", [])], title="t", x_label="x", y_label="y") == ""
 
 
-def test_levels_take_no_colour_from_the_lines():
+def test_levels_take_no_color_from_the_lines():
     lines = [Line("level", [(0, 1)], level=True), Line("a", [(0, 1), (1, 2)]), Line("b", [(0, 2), (1, 1)])]
     svg = line_chart(lines, title="t", x_label="x", y_label="y")
     assert re.findall(r'<li class="(\w+)"', svg) == ["level", "c0", "c1"]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from fabricated import make_run
-from ogreid.errors import UserError
+from ogreid.errors import InputError
 from ogreid.reporting import write_comparison, write_report, write_sweep
 
 VOID = {"meta", "link", "img", "br", "input", "hr", "path", "circle"}
@@ -87,7 +87,7 @@ def test_every_curve_is_drawn_and_described(read):
     assert "untrained 10" in drawn[1]
 
 
-def test_ranked_galleries_say_in_words_what_the_frames_say_in_colour(read):
+def test_ranked_galleries_say_in_words_what_the_frames_say_in_color(read):
     listed = [attributes["title"] for tag, attributes in read.elements if tag == "li" and "title" in attributes]
     assert len(listed) == 3 * 8  # the two empty places of each list stay away
     assert listed[0] == "rank 1, right, score 0.900, 0000_c2"
@@ -99,7 +99,7 @@ def test_ranked_galleries_say_in_words_what_the_frames_say_in_colour(read):
 
 def test_embeddings_lie_on_a_map_by_identity_and_by_camera(page, read):
     text = " ".join(read.text)
-    assert "plaza-8: 5 people, a colour each" in text
+    assert "plaza-8: 5 people, a color each" in text
     assert "camera 3" in text
     hues = re.findall(r'r="3.4" style="--hue: (\d+)"', page.read_text())
     assert (len(hues), len(set(hues[:30])), len(set(hues[30:]))) == (60, 5, 3)
@@ -199,14 +199,14 @@ def test_repetitions_say_that_nothing_differs(tmp_path):
 def test_a_broken_file_is_named(tmp_path, file, content, message):
     run = make_run(tmp_path / "run")
     (run / file).write_text(content)
-    with pytest.raises(UserError, match=message) as refused:
+    with pytest.raises(InputError, match=message) as refused:
         write_report(run)
     assert str(run / file) in str(refused.value)
     assert not (run / "report.html").exists()
 
 
 def test_what_is_no_run_is_refused(tmp_path):
-    with pytest.raises(UserError, match="no run"):
+    with pytest.raises(InputError, match="no run"):
         write_report(tmp_path)
 
 
@@ -231,7 +231,7 @@ def test_a_page_without_people_keeps_its_numbers_and_its_map(tmp_path, how):
     read = outline(page)
     assert not {"img", "canvas"} & {tag for tag, _ in read.elements}
     assert "data:image" not in page.read_text() and "data-count" not in page.read_text()
-    assert "plaza-8: 5 people, a colour each" in " ".join(read.text) and "40.00" in " ".join(read.text)
+    assert "plaza-8: 5 people, a color each" in " ".join(read.text) and "40.00" in " ".join(read.text)
 
 
 def test_a_sweep_is_told_with_its_table_its_drawing_and_its_runs(tmp_path):

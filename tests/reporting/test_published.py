@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from ogreid import config
-from ogreid.reporting.published import published_for, published_tables
+from ogreid.reporting.paper import published_for, published_tables
 from ogreid.reporting.reading import RunRecord
 
 

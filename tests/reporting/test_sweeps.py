@@ -5,12 +5,12 @@ import re
 
 import pytest
 
-from ogreid.errors import UserError
+from ogreid.errors import InputError
 from ogreid.reporting.bars import Bar, bar_drawing
 from ogreid.reporting.charts import HEIGHT, LEFT, RIGHT, WIDTH, Line, line_drawing
 from ogreid.reporting.sweep_plots import density_drawing, sweep_drawings, sweep_html
 from ogreid.reporting.sweeps import read_sweep, sweep_markdown
-from ogreid.sweeping.record import best, write_result
+from ogreid.sweeps.record import best, write_result
 from sweeping_files import make_sweep
 
 SEEDS = [{"model.k": k, "seed": seed, "level": level + seed} for k, level in ((4, 20), (16, 30)) for seed in (0, 2)]
@@ -157,8 +157,8 @@ def test_the_best_setting_is_named_by_the_sweeps_own_metric(tmp_path, metric, go
 
 
 def test_a_folder_without_a_sweep_and_a_torn_one_are_refused(tmp_path):
-    with pytest.raises(UserError, match="no sweep"):
+    with pytest.raises(InputError, match="no sweep"):
         read_sweep(tmp_path)
     (tmp_path / "sweep.json").write_text('{"name": "k", "ru')
-    with pytest.raises(UserError, match="not a whole sweep; delete it and start the sweep again"):
+    with pytest.raises(InputError, match="not a whole sweep; delete it and start the sweep again"):
         read_sweep(tmp_path)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from ogreid.retrieval import counting
-from ogreid.retrieval.centred import Centred
+from ogreid.retrieval.centered import Centered
 from ogreid.retrieval.counting import Ladders, rounding_bound
 from ogreid.retrieval.directions import directions
 
@@ -34,7 +34,7 @@ def fused(query, gallery, begin, end, ladders, tile):
     bins = ladders.empty_bins()
     for first in range(0, len(gallery.rest), tile):
         piece = gallery.tile(first, tile)
-        scores = product(query - gallery.centre, piece.rest)
+        scores = product(query - gallery.center, piece.rest)
         counting.tally(query, piece, scores, begin - first, end - first, ladders, bins)
     return bins
 
@@ -58,7 +58,7 @@ def test_scores_are_exact_fractions():
     begin, end = spans(identity, 3)
     cameras = np.ones(3, dtype=np.int64)
     seen = 2 * np.ones(len(gallery), dtype=np.int64)
-    ladders = Ladders.build(query, Centred.take(gallery.copy()), begin, end, cameras, seen)
+    ladders = Ladders.build(query, Centered.take(gallery.copy()), begin, end, cameras, seen)
     for q in range(3):
         exact = sorted(
             sum(Fraction(float(a)) * Fraction(float(b)) for a, b in zip(query[q], gallery[g], strict=True))
@@ -75,7 +75,7 @@ def test_the_filter_never_decides_what_it_cannot_know(seed, tile):
     query, gallery, identity = hostile(seed)
     begin, end = spans(identity, len(query))
     camera, gallery_camera = np.zeros(len(query), dtype=np.int64), np.ones(len(gallery), dtype=np.int64)
-    known = Centred.take(gallery.copy())
+    known = Centered.take(gallery.copy())
     ladders = Ladders.build(query, known, begin, end, camera, gallery_camera)
     bins = fused(query, known, begin, end, ladders, tile)
     exact = query.astype(np.float64) @ gallery.astype(np.float64).T
@@ -100,7 +100,7 @@ def test_plain_and_fused_counts_are_equal(seed, lean):
     query, gallery = (directions(rng.standard_normal((n, 40)) + common, "row") for n in (11, 500))
     begin, end = spans(identity, 11)
     camera, gallery_camera = rng.integers(0, 3, 11), rng.integers(0, 3, 500)
-    known = Centred.take(gallery)
+    known = Centered.take(gallery)
     assert (known.reach < 0.1) == (lean > 1)
     ladders = Ladders.build(query, known, begin, end, camera, gallery_camera)
     assert (np.diff(ladders.offsets) > 0).all()
@@ -128,7 +128,7 @@ def check_equal(query, gallery):
     identity = np.concatenate([np.zeros(5, dtype=int), [1], np.full(len(gallery) - 6, 9)])
     begin, end = spans(identity, 2)
     zeros = np.zeros(len(gallery), dtype=np.int64)
-    known = Centred.take(gallery)
+    known = Centered.take(gallery)
     ladders = Ladders.build(query, known, begin, end, zeros[:2] + 1, zeros)
     expected = plain(query, known, begin, end, ladders, 1000)
     np.testing.assert_array_equal(fused(query, known, begin, end, ladders, 100), expected)

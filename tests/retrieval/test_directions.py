@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ogreid.errors import UserError
+from ogreid.errors import InputError
 from ogreid.retrieval.directions import directions
 
 
@@ -24,5 +24,5 @@ def test_rows_come_in_the_order_asked_for():
 def test_the_first_row_without_a_direction_is_named(value, came):
     rows = np.ones((5, 4), dtype=np.float32)
     rows[3] = value
-    with pytest.raises(UserError, match=f"cloud 3 .*{came}"):
+    with pytest.raises(InputError, match=f"cloud 3 .*{came}"):
         directions(rows, "cloud")

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ogreid.errors import UserError
+from ogreid.errors import InputError
 from ogreid.retrieval.expansion import expand_queries, pool_queries
 
 
@@ -24,14 +24,14 @@ def test_a_query_is_the_weighted_mean_of_itself_and_what_it_finds(count, alpha):
 
 
 def test_more_rows_than_the_gallery_has_are_refused():
-    with pytest.raises(UserError, match="with 7 rows: expected 1 to the gallery's 4"):
+    with pytest.raises(InputError, match="with 7 rows: expected 1 to the gallery's 4"):
         expand_queries(np.eye(4), np.eye(4), 7)
 
 
 def test_sides_that_do_not_fit_are_refused():
-    with pytest.raises(UserError, match="query embeddings are 4 wide, gallery embeddings 5"):
+    with pytest.raises(InputError, match="query embeddings are 4 wide, gallery embeddings 5"):
         expand_queries(np.eye(4), np.eye(5), 2)
-    with pytest.raises(UserError, match=r"query cameras have the shape \(3,\), expected \(4,\)"):
+    with pytest.raises(InputError, match=r"query cameras have the shape \(3,\), expected \(4,\)"):
         pool_queries(np.eye(4), np.arange(4), np.arange(3))
 
 

@@ -9,11 +9,11 @@ from ogreid.retrieval.galleries import choose_queries, rank_gallery
 
 def scene(seed=0, queries=12, gallery=60):
     rng = np.random.default_rng(seed)
-    centres = rng.standard_normal((7, 8))
+    centers = rng.standard_normal((7, 8))
     sides = []
     for rows, lowest in ((queries, 1), (gallery, -1)):
         identity = rng.integers(lowest, 7, rows)
-        sides += [centres[identity] + rng.standard_normal((rows, 8)), identity, rng.integers(1, 4, rows)]
+        sides += [centers[identity] + rng.standard_normal((rows, 8)), identity, rng.integers(1, 4, rows)]
     return sides
 
 

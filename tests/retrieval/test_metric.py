@@ -9,7 +9,7 @@ import torch
 import torch.distributed as dist
 from torch import multiprocessing
 
-from ogreid.errors import UserError
+from ogreid.errors import InputError
 from ogreid.retrieval import judge
 from ogreid.retrieval.metric import RetrievalMetric
 
@@ -20,8 +20,8 @@ def rows(seed=0, width=20):
     """Embedding, identity, camera and index of a whole set, query rows first."""
     rng = np.random.default_rng(seed)
     identity = np.concatenate([rng.integers(1, 8, QUERIES), rng.integers(-1, 8, GALLERY)])
-    centres = rng.standard_normal((9, width))
-    embedding = centres[identity] + 1.2 * rng.standard_normal((len(identity), width))
+    centers = rng.standard_normal((9, width))
+    embedding = centers[identity] + 1.2 * rng.standard_normal((len(identity), width))
     camera = rng.integers(1, 4, len(identity))
     index = np.arange(len(identity))
     return [torch.from_numpy(column) for column in (embedding.astype(np.float32), identity, camera, index)]
@@ -43,8 +43,8 @@ def expected():
     )  # fmt: skip
 
 
-def bits(judgement):
-    return [np.asarray(value).tobytes() for value in judgement]
+def bits(judgment):
+    return [np.asarray(value).tobytes() for value in judgment]
 
 
 TOTAL = QUERIES + GALLERY
@@ -70,11 +70,11 @@ def _serve(rank: int, folder: str) -> None:
 
 
 def _share(picked):
-    """The bits of the judgement, or the refusal; and how many rows a partial judgement missed."""
+    """The bits of the judgment, or the refusal; and how many rows a partial judgment missed."""
     metric = feed(RetrievalMetric(QUERIES, GALLERY), picked)
     try:
         whole = bits(metric.compute())
-    except UserError as error:
+    except InputError as error:
         whole = str(error)
     metric.reset()
     return whole, feed(RetrievalMetric(QUERIES, GALLERY, partial=True), picked).compute().missing
@@ -86,7 +86,7 @@ def _mixed(rank, world):
     picked = torch.arange(rank, TOTAL, world)
     embedding, identity, camera, index = (column[picked] for column in rows(width=24 if rank == 0 else 20))
     metric.update(embedding, identity, camera, index)
-    with pytest.raises(UserError) as refused:
+    with pytest.raises(InputError) as refused:
         metric.compute()
     return str(refused.value)
 
@@ -153,7 +153,7 @@ def test_two_rows_of_one_index_must_agree(changed):
     columns = dict(zip(("embedding", "identity", "camera", "index"), (c[5:7] for c in rows()), strict=True))
     columns[changed] = columns[changed] + 1
     metric.update(**columns)
-    with pytest.raises(UserError, match="row 5 reached the judge twice"):
+    with pytest.raises(InputError, match="row 5 reached the judge twice"):
         metric.compute()
 
 
@@ -164,7 +164,7 @@ def test_a_repeated_row_that_is_not_a_number_is_not_dropped(where):
     embedding = embedding.clone()
     embedding[-1, 3] = float("nan")
     metric.update(embedding, identity, camera, index)
-    with pytest.raises(UserError, match="row 6 reached the judge twice"):
+    with pytest.raises(InputError, match="row 6 reached the judge twice"):
         metric.compute()
 
 
@@ -174,7 +174,7 @@ def test_a_row_that_is_twice_not_a_number_is_told_so():
     metric = RetrievalMetric(QUERIES, GALLERY)
     metric.update(embedding, identity, camera, index)
     metric.update(embedding[5:7], identity[5:7], camera[5:7], index[5:7])
-    with pytest.raises(UserError, match="query embedding 6 holds a value that is not finite"):
+    with pytest.raises(InputError, match="query embedding 6 holds a value that is not finite"):
         metric.compute()
 
 
@@ -190,7 +190,7 @@ def test_a_collapse_is_seen_whatever_the_lengths(apart, collapsed):
 
 def test_an_index_outside_the_set_is_refused():
     metric = feed(RetrievalMetric(QUERIES, GALLERY - 1), range(TOTAL))
-    with pytest.raises(UserError, match=f"from 0 to {TOTAL - 1}, outside the set of 23 query and 77 gallery"):
+    with pytest.raises(InputError, match=f"from 0 to {TOTAL - 1}, outside the set of 23 query and 77 gallery"):
         metric.compute()
 
 
@@ -198,7 +198,7 @@ def test_mixed_widths_are_refused():
     metric = feed(RetrievalMetric(QUERIES, GALLERY), range(TOTAL - 1))
     _, identity, camera, index = (column[-1:] for column in rows())
     metric.update(torch.ones(1, 3), identity, camera, index)
-    with pytest.raises(UserError, match="3 and 20 wide: widths are mixed"):
+    with pytest.raises(InputError, match="3 and 20 wide: widths are mixed"):
         metric.compute()
 
 
@@ -207,13 +207,13 @@ def test_mixed_widths_do_not_pass_for_their_mean():
     metric, three = RetrievalMetric(3, 3), torch.arange(3)
     metric.update(torch.eye(3, 4), three, three, three)
     metric.update(torch.eye(3, 6), three, three + 1, three + 3)
-    with pytest.raises(UserError, match="4 and 6 wide"):
+    with pytest.raises(InputError, match="4 and 6 wide"):
         metric.compute()
 
 
 def test_missing_rows_are_refused_unless_the_result_is_called_partial():
     seen = range(0, TOTAL - 10)
-    with pytest.raises(UserError, match=f"10 of {TOTAL} rows never reached the judge"):
+    with pytest.raises(InputError, match=f"10 of {TOTAL} rows never reached the judge"):
         feed(RetrievalMetric(QUERIES, GALLERY), seen).compute()
     judged = feed(RetrievalMetric(QUERIES, GALLERY, partial=True), seen).compute()
     assert judged.partial
@@ -230,5 +230,5 @@ def test_a_part_in_which_nothing_can_be_judged_is_not_a_number():
 
 @pytest.mark.parametrize(("queries", "gallery"), [(0, 5), (5, 0)])
 def test_an_empty_side_is_refused_before_any_work(queries, gallery):
-    with pytest.raises(UserError, match="needs query and gallery rows"):
+    with pytest.raises(InputError, match="needs query and gallery rows"):
         RetrievalMetric(queries, gallery)

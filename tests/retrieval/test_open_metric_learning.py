@@ -22,7 +22,7 @@ def _stand_in(name: str, **attributes: object) -> ModuleType:
 
 @pytest.fixture(scope="module")
 def oracle():
-    """Its neighbour search and its measures.
+    """Its neighbor search and its measures.
 
     ``oml.utils`` wants gdown for mock data, ``oml.utils.misc`` wants matplotlib: neither has a part in what is asked
     here, so empty modules of these names stand in while the two are imported.

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score
 
 import retrieval_scenes
-from ogreid.errors import UserError
-from ogreid.retrieval import Judgement, judge, ranking
+from ogreid.errors import InputError
+from ogreid.retrieval import RetrievalResult, judge, ranking
 from retrieval_scenes import COLUMNS, scene
 
 
@@ -57,7 +57,7 @@ def ranked(ranks, total):
     return np.array([[1.0, 0.0]]), np.array([7]), np.array([1]), gallery, identity, np.full(total, 2)
 
 
-def same(left: Judgement, right: Judgement) -> bool:
+def same(left: RetrievalResult, right: RetrievalResult) -> bool:
     return all(np.array_equal(a, b, equal_nan=True) for a, b in zip(left, right, strict=True))
 
 
@@ -117,7 +117,7 @@ def test_agrees_with_the_loop_where_scores_tie(data):
         rows += [embedding, rng.integers(1, 4, n), rng.integers(1, 3, n)]
     ranks = loop(*rows)
     if not any(ranks):
-        with pytest.raises(UserError, match="match from another camera"):
+        with pytest.raises(InputError, match="match from another camera"):
             judge(*rows)
         return
     judged = judge(*rows)
@@ -264,14 +264,14 @@ def test_bad_input_is_refused_in_one_line(change, message):
         "gallery_camera": np.array([2, 2, 2]),
     }
     judge(**good)
-    with pytest.raises(UserError, match=message) as refused:
+    with pytest.raises(InputError, match=message) as refused:
         judge(**(good | change))
     assert "\n" not in str(refused.value)
 
 
 def test_missing_identities_and_unknown_conventions_are_refused():
     """Called below `judge`, whose annotations the tests enforce."""
-    with pytest.raises(UserError, match="query identities are missing"):
+    with pytest.raises(InputError, match="query identities are missing"):
         ranking.integers("query identities", None, 3)
-    with pytest.raises(UserError, match="unanswerable is 'drop', expected skip or zero"):
+    with pytest.raises(InputError, match="unanswerable is 'drop', expected skip or zero"):
         ranking._check_choice("unanswerable", "drop", ("skip", "zero"))

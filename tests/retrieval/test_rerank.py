@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ogreid.errors import UserError
+from ogreid.errors import InputError
 from ogreid.retrieval import judge
 from ogreid.retrieval.rerank import Reranking, reranked_scores
 from ogreid.retrieval.scored import judge_scores
@@ -11,11 +11,11 @@ from ogreid.retrieval.scored import judge_scores
 
 def scene(seed=0, queries=18, gallery=110, identities=10, noise=0.9):
     rng = np.random.default_rng(seed)
-    centres = rng.standard_normal((identities, 10))
+    centers = rng.standard_normal((identities, 10))
     sides = []
     for rows in (queries, gallery):
         identity = rng.integers(0, identities, rows)
-        embedding = (centres[identity] + noise * rng.standard_normal((rows, 10))).astype(np.float32)
+        embedding = (centers[identity] + noise * rng.standard_normal((rows, 10))).astype(np.float32)
         sides += [embedding, identity, rng.integers(0, 4, rows)]
     return sides
 
@@ -53,7 +53,7 @@ def dense(query, gallery, k1, k2, weight):
 @pytest.mark.parametrize(("k1", "k2", "weight"), [(20, 6, 0.3), (8, 1, 0.0), (5, 3, 1.0), (15, 2, 0.5)])
 def test_sparse_rows_give_the_dense_distances(seed, k1, k2, weight):
     query, _, _, gallery, _, _ = scene(seed)
-    how = Reranking(neighbours=k1, expansion=k2, weight=weight)
+    how = Reranking(neighbors=k1, expansion=k2, weight=weight)
     blocks = list(reranked_scores(query, gallery, how, block=7))
     assert [len(block) for block in blocks] == [7, 7, 4]
     np.testing.assert_allclose(-np.concatenate(blocks), dense(query, gallery, k1, k2, weight), atol=2e-5)
@@ -68,11 +68,11 @@ def test_re_ranking_improves_a_fair_network():
 
 
 def test_impossible_settings_are_refused():
-    with pytest.raises(UserError, match="expansion from 1 to neighbours"):
-        Reranking(neighbours=3, expansion=6)
-    with pytest.raises(UserError, match="looks at 20 neighbours of each row, there are 8 rows"):
+    with pytest.raises(InputError, match="expansion from 1 to neighbors"):
+        Reranking(neighbors=3, expansion=6)
+    with pytest.raises(InputError, match="looks at 20 neighbors of each row, there are 8 rows"):
         next(reranked_scores(np.eye(8)[:2], np.eye(8)[2:]))
-    with pytest.raises(UserError, match="query embeddings are 8 wide, gallery embeddings 3"):
+    with pytest.raises(InputError, match="query embeddings are 8 wide, gallery embeddings 3"):
         next(reranked_scores(np.eye(8), np.eye(3)))
-    with pytest.raises(UserError, match=r"row \(queries first\) 1 is all zeros"):
+    with pytest.raises(InputError, match=r"row \(queries first\) 1 is all zeros"):
         next(reranked_scores(np.ones((3, 4)) * np.array([[1], [0], [1]]), np.ones((30, 4))))

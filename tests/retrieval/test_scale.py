@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from ogreid.errors import UserError
+from ogreid.errors import InputError
 from ogreid.retrieval import judge
 from ogreid.retrieval.counting import _climb
 from ogreid.retrieval.directions import directions
@@ -17,11 +17,11 @@ WIDTH = 32
 
 
 def crowd(people, each, cameras, seed=0):
-    """Embeddings round identity centres, (rows, 32) float32, identities and cameras; a person's cameras take turns."""
+    """Embeddings round identity centers, (rows, 32) float32, identities and cameras; a person's cameras take turns."""
     rng = np.random.default_rng(seed)
     identity = np.repeat(np.arange(people), each)
-    centres = rng.standard_normal((people, WIDTH), dtype=np.float32)
-    embedding = centres[identity] + 0.7 * rng.standard_normal((len(identity), WIDTH), dtype=np.float32)
+    centers = rng.standard_normal((people, WIDTH), dtype=np.float32)
+    embedding = centers[identity] + 0.7 * rng.standard_normal((len(identity), WIDTH), dtype=np.float32)
     return embedding, identity, np.arange(len(identity)) % cameras
 
 
@@ -98,7 +98,7 @@ def test_a_person_of_two_thousand_pictures_is_judged_right_by_any_network(networ
 @pytest.mark.parametrize("people", [1, 300])
 def test_one_camera_is_refused_because_nobody_is_seen_by_another(people):
     rows = crowd(people, 20, 1)
-    with pytest.raises(UserError, match=f"none of the {20 * people} queries has a match from another camera"):
+    with pytest.raises(InputError, match=f"none of the {20 * people} queries has a match from another camera"):
         judge(*rows, *rows)
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ogreid.errors import UserError
+from ogreid.errors import InputError
 from ogreid.retrieval import judge
 from ogreid.retrieval.scored import judge_scores
 
@@ -38,7 +38,7 @@ def test_scores_of_embeddings_are_judged_alike(seed, unanswerable):
 )
 def test_scores_that_do_not_fit_are_refused(blocks, message):
     identity = np.array([1, 2, 3])
-    with pytest.raises(UserError, match=message):
+    with pytest.raises(InputError, match=message):
         judge_scores(blocks, identity, np.zeros(3, int), np.array([1, 2, 3, 4]), np.ones(4, int))
 
 
@@ -54,5 +54,5 @@ def test_scores_that_do_not_fit_are_refused(blocks, message):
 def test_identities_and_cameras_that_do_not_fit_are_refused(place, given, message):
     told = [np.array([1, 2, 3]), np.zeros(3, int), np.array([1, 2, 3, 4]), np.ones(4, int)]
     told[place] = given
-    with pytest.raises(UserError, match=message):
+    with pytest.raises(InputError, match=message):
         judge_scores([np.zeros((3, 4))], *told)

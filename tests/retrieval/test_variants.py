@@ -9,11 +9,11 @@ from ogreid.retrieval.variants import VARIANTS
 
 def sides(seed=4, identities=20):
     rng = np.random.default_rng(seed)
-    centres = rng.standard_normal((identities, 10))
+    centers = rng.standard_normal((identities, 10))
     made = []
     for rows in (80, 400):
         identity = rng.integers(0, identities, rows)
-        embedding = (centres[identity] + 0.9 * rng.standard_normal((rows, 10))).astype(np.float32)
+        embedding = (centers[identity] + 0.9 * rng.standard_normal((rows, 10))).astype(np.float32)
         made.append((embedding, identity, rng.integers(0, 3, rows)))
     return made
 

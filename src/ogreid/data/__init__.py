@@ -4,6 +4,6 @@ Only :class:`Store` is offered here, so that the doors can look at stores before
 ``readers``, ``packing``, ``synthetic``, ``transforms``, ``samplers`` and ``datamodule``.
 """
 
-from ogreid.data.store import Store
+from ogreid.data.store.reading import Store
 
 __all__ = ["Store"]

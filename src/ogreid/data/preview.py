@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from ogreid.data.store import Store
-from ogreid.errors import UserError
+from ogreid.data.store.reading import Store
+from ogreid.errors import InputError
 
 __all__ = ["beside", "draw_cloud", "export_ply", "write_preview"]
 
@@ -41,7 +41,7 @@ def write_preview(store: Store, count: int, path: Path) -> Path:
         ``path``, one HTML file that needs nothing else.
     """
     if count < 1:
-        raise UserError(f"--preview {count}: expected 1 or more rows")
+        raise InputError(f"--preview {count}: expected 1 or more rows")
     rows = np.unique(np.linspace(0, len(store) - 1, count).astype(np.int64))
     manifest = store.manifest
     summary = (
@@ -66,12 +66,12 @@ def draw_cloud(
     """A cloud turned about its vertical axis.
 
     Args:
-        xyz: (P, 3) metres.
+        xyz: (P, 3) meters.
         rgb: (P, 3) uint8.
         angle: degrees.
         height: rows of the picture.
         width: columns of the picture.
-        background: its grey.
+        background: its gray.
         marked: (P,) integers; points above 0 are larger and drawn last, the highest at the very end, to be seen
             whatever stands before them.
 
@@ -79,12 +79,12 @@ def draw_cloud(
         (height, width, 3) uint8.
     """
     turn = np.deg2rad(angle)
-    centred = xyz.astype(np.float64) - (xyz.min(axis=0) + xyz.max(axis=0)) / 2
-    across = centred[:, 0] * np.cos(turn) + centred[:, 2] * np.sin(turn)
-    deep = centred[:, 2] * np.cos(turn) - centred[:, 0] * np.sin(turn)
-    scale = (height - 4) / max(float(np.ptp(centred[:, 1])), 1e-6)
+    centered = xyz.astype(np.float64) - (xyz.min(axis=0) + xyz.max(axis=0)) / 2
+    across = centered[:, 0] * np.cos(turn) + centered[:, 2] * np.sin(turn)
+    deep = centered[:, 2] * np.cos(turn) - centered[:, 0] * np.sin(turn)
+    scale = (height - 4) / max(float(np.ptp(centered[:, 1])), 1e-6)
     columns = np.rint(across * scale + width / 2).astype(np.int64)
-    rows = np.rint(centred[:, 1] * scale + height / 2).astype(np.int64)
+    rows = np.rint(centered[:, 1] * scale + height / 2).astype(np.int64)
     picture = np.full((height, width, 3), background, dtype=np.uint8)
     marks = np.zeros(len(xyz), dtype=np.int64) if marked is None else marked
     for point in np.lexsort((-deep, marks)):  # far points first; each is a dot of 2 x 2 pixels, a marked one of 4 x 4
@@ -113,18 +113,18 @@ def beside(*pictures: np.ndarray, height: int = 384, gap: int = 6) -> Image.Imag
 
 
 def export_ply(store: Store, row: int, path: Path) -> Path:
-    """Write one cloud as a binary ``.ply`` with colours, which MeshLab, CloudCompare and Blender open.
+    """Write one cloud as a binary ``.ply`` with colors, which MeshLab, CloudCompare and Blender open.
 
     Raises:
-        UserError: no such row.
+        InputError: no such row.
     """
     if not 0 <= row < len(store):
-        raise UserError(f"--export-ply {row}: {store.path} has rows 0 to {len(store) - 1}")
+        raise InputError(f"--export-ply {row}: {store.path} has rows 0 to {len(store) - 1}")
     xyz, rgb = store.raw([row])
     points = np.empty(store.points, dtype=[("xyz", "<f4", 3), ("rgb", "u1", 3)])
     points["xyz"], points["rgb"] = xyz[0], rgb[0]
     properties = [f"property float {axis}" for axis in "xyz"]
-    properties += [f"property uchar {colour}" for colour in ("red", "green", "blue")]
+    properties += [f"property uchar {color}" for color in ("red", "green", "blue")]
     head = ["ply", "format binary_little_endian 1.0", f"element vertex {store.points}", *properties, "end_header", ""]
     path.write_bytes("\n".join(head).encode() + points.tobytes())
     return path

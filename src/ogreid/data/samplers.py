@@ -60,7 +60,7 @@ ORDERS: dict[str, Order] = {
     "per_class": per_class,
     "identity": identity,
 }
-"""``data.sampling`` by name."""
+"""``data.sampler`` by name."""
 
 
 class TrainingSampler(Sampler[int]):
@@ -119,7 +119,7 @@ class TrainingSampler(Sampler[int]):
 class EvaluationSampler(Sampler[int]):
     """Each row exactly once over all processes, no padding: process r takes batches r, r + world, ...
 
-    Whole batches are dealt out, not rows, so that a row has the same neighbours in its batch whatever the number of
+    Whole batches are dealt out, not rows, so that a row has the same neighbors in its batch whatever the number of
     processes: matrix products may round differently for another batch, and the embeddings must have the same bits.
 
     Args:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Generator, Tensor
 
-from ogreid.batch import CloudBatch
+from ogreid.data.batch import CloudBatch
 from ogreid.config import Augmentation
 
 __all__ = ["Draws", "augment", "draws_for", "select_evenly", "select_randomly", "to_crops", "to_network"]
@@ -62,7 +62,7 @@ def to_network(
     *,
     flat: bool = False,
 ) -> CloudBatch:
-    """Centre, select and, in training, augment.
+    """Center, select and, in training, augment.
 
     Args:
         batch: as stored: xyz (B, P, 3) of any float type, rgb (B, P, 3) uint8, or float in [0, 1].
@@ -72,7 +72,7 @@ def to_network(
         flat: put every point at depth 0, so that the cloud is the picture (x, y, 0) of the paper's Table I.
 
     Returns:
-        xyz (B, N, 3) float32, centred by the mean of all P points; rgb (B, N, 3) float32 in [-0.5, 0.5].
+        xyz (B, N, 3) float32, centered by the mean of all P points; rgb (B, N, 3) float32 in [-0.5, 0.5].
     """
     xyz = batch.xyz.float()
     rgb = batch.rgb.float() / 255 if batch.rgb.dtype == torch.uint8 else batch.rgb.float()
@@ -105,7 +105,7 @@ def to_crops(
         draws: on the batch's device; needed with ``mirror``.
 
     Returns:
-        rgb (B, P, 3) float32 in [-0.5, 0.5], row by row; xyz likewise, in metres.
+        rgb (B, P, 3) float32 in [-0.5, 0.5], row by row; xyz likewise, in meters.
     """
     order = pixels.expand(len(batch.xyz), -1)
     if mirror:
@@ -147,7 +147,7 @@ def augment(xyz: Tensor, rgb: Tensor, how: Augmentation, draws: Draws) -> tuple[
     """Mirror, scale, turn, jitter, erase and relight each cloud by itself.
 
     Args:
-        xyz: (B, N, 3) centred, metres.
+        xyz: (B, N, 3) centered, meters.
         rgb: (B, N, 3) in [-0.5, 0.5].
         how: probabilities and ranges.
         draws: on the clouds' device.
@@ -180,7 +180,7 @@ def augment(xyz: Tensor, rgb: Tensor, how: Augmentation, draws: Draws) -> tuple[
 def draws_for(device: torch.device, *numbers: int) -> Draws:
     """Draws on ``device`` that depend on ``numbers`` (seed, epoch, step) and on nothing else."""
     mixed = 0x9E3779B97F4A7C15
-    for number in numbers:  # splitmix64, so that neighbouring numbers give unrelated streams
+    for number in numbers:  # splitmix64, so that neighboring numbers give unrelated streams
         mixed = (mixed + number * 0xBF58476D1CE4E5B9 + 0x9E3779B97F4A7C15) % 2**64
         mixed = (mixed ^ (mixed >> 30)) * 0xBF58476D1CE4E5B9 % 2**64
         mixed = (mixed ^ (mixed >> 27)) * 0x94D049BB133111EB % 2**64

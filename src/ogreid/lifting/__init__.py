@@ -1,9 +1,9 @@
-"""From a crop and an estimated body to a coloured point cloud."""
+"""From a crop and an estimated body to a colored point cloud."""
 
 from ogreid.lifting.camera import Camera, PinholeCamera, ResizedCamera, WeakCamera
-from ogreid.lifting.colour import Lifted, Mode, lift, lift_surface
+from ogreid.lifting.color import Lifted, Mode, lift, lift_surface
 from ogreid.lifting.mesh import Mesh
-from ogreid.lifting.upright import upright_template
+from ogreid.lifting.template import upright_template
 
 __all__ = [
     "Camera",

@@ -1,4 +1,4 @@
-"""From body coordinates in metres to the pixels of a crop, and back: the two projections that estimators use.
+"""From body coordinates in meters to the pixels of a crop, and back: the two projections that estimators use.
 
 Pixel ``(row, column)`` is sampled at the continuous coordinate ``(row, column)`` itself, not at its middle,
 because that is how the published clouds were made (``u`` in [-1, 1] becomes the index ``round((u + 1) / 2 *
@@ -11,11 +11,11 @@ from typing import Literal
 
 import numpy as np
 
-from ogreid.errors import UserError
+from ogreid.errors import InputError
 
 __all__ = ["Camera", "PinholeCamera", "ResizedCamera", "WeakCamera"]
 
-FARTHEST = 1e6  # metres or pixels; products of such numbers and bodies are far from overflowing
+FARTHEST = 1e6  # meters or pixels; products of such numbers and bodies are far from overflowing
 
 
 def _usable(*numbers: float) -> bool:
@@ -27,10 +27,10 @@ def _usable(*numbers: float) -> bool:
 class WeakCamera:
     """Weak perspective over the square box, in [-1, 1]: ``s (X + t)`` (HMR, 4D-Humans) or ``s X + t`` (ROMP).
 
-    The square has the side ``max(H, W)`` and the centre of the crop.
+    The square has the side ``max(H, W)`` and the center of the crop.
 
     Attributes:
-        scale: box half-sides per metre.
+        scale: box half-sides per meter.
         translation: ``(tx, ty)``.
         order: which of the two conventions; they are never guessed.
     """
@@ -42,13 +42,13 @@ class WeakCamera:
     def __post_init__(self) -> None:
         """Refuse a camera that projects nothing."""
         if not (_usable(*self.translation) and _usable(self.scale) and self.scale > 1 / FARTHEST):
-            raise UserError(f"weak camera: scale {self.scale}, translation {self.translation}; expected scale > 0")
+            raise InputError(f"weak camera: scale {self.scale}, translation {self.translation}; expected scale > 0")
         if self.order not in ("s(x+t)", "sx+t"):
-            raise UserError(f"weak camera: order {self.order!r}; known: 's(x+t)' (HMR), 'sx+t' (ROMP)")
+            raise InputError(f"weak camera: order {self.order!r}; known: 's(x+t)' (HMR), 'sx+t' (ROMP)")
 
     @property
     def offset(self) -> np.ndarray:
-        """The translation in metres, (2,): ``s * (X + offset)`` whatever the written order."""
+        """The translation in meters, (2,): ``s * (X + offset)`` whatever the written order."""
         shift = np.asarray(self.translation, dtype=np.float64)
         return shift if self.order == "s(x+t)" else shift / self.scale
 
@@ -69,30 +69,30 @@ class WeakCamera:
         return np.ones(len(vertices))
 
     def unproject(self, pixels: np.ndarray, z: float, height: int, width: int) -> np.ndarray:
-        """The x and y in metres (..., 2) of continuous pixel coordinates (..., 2) on the plane at ``z``."""
+        """The x and y in meters (..., 2) of continuous pixel coordinates (..., 2) on the plane at ``z``."""
         unit = (pixels + box_corner(height, width)) / max(height, width) * 2 - 1
         return np.asarray(unit / self.scale - self.offset)
 
 
 @dataclass(frozen=True)
 class PinholeCamera:
-    """Full perspective: ``focal * (X + t)_xy / (X + t)_z + centre`` in pixels of the crop (SAM 3D Body).
+    """Full perspective: ``focal * (X + t)_xy / (X + t)_z + center`` in pixels of the crop (SAM 3D Body).
 
     Attributes:
         focal: pixels of the crop.
-        translation: metres, ``(tx, ty, tz)``; the body must lie in front, ``z + tz > 0``.
-        centre: the principal point as ``(column, row)`` of the crop.
+        translation: meters, ``(tx, ty, tz)``; the body must lie in front, ``z + tz > 0``.
+        center: the principal point as ``(column, row)`` of the crop.
     """
 
     focal: float
     translation: tuple[float, float, float]
-    centre: tuple[float, float]
+    center: tuple[float, float]
 
     def __post_init__(self) -> None:
         """Refuse a camera that projects nothing."""
-        if not (_usable(*self.translation) and _usable(self.focal, *self.centre) and self.focal > 1 / FARTHEST):
-            raise UserError(
-                f"pinhole camera: focal {self.focal}, translation {self.translation}, centre {self.centre};"
+        if not (_usable(*self.translation) and _usable(self.focal, *self.center) and self.focal > 1 / FARTHEST):
+            raise InputError(
+                f"pinhole camera: focal {self.focal}, translation {self.translation}, center {self.center};"
                 " expected focal > 0, all finite"
             )
 
@@ -100,11 +100,11 @@ class PinholeCamera:
         """Continuous pixel coordinates (V, 2) as (column, row) of ``vertices`` (V, 3)."""
         moved = vertices + np.asarray(self.translation, dtype=np.float64)
         if not np.all(moved[:, 2] > 0):
-            raise UserError(
+            raise InputError(
                 f"pinhole camera: a vertex lies at {moved[:, 2].min():.2f} m, behind the camera;"
                 " expected a positive depth after the translation: check the camera that came with the mesh"
             )
-        return np.asarray(self.focal * moved[:, :2] / moved[:, 2:] + np.asarray(self.centre))
+        return np.asarray(self.focal * moved[:, :2] / moved[:, 2:] + np.asarray(self.center))
 
     def nearness(self, vertices: np.ndarray) -> np.ndarray:
         """(V,) numbers that grow towards the camera and are linear over the picture of a flat face."""
@@ -115,9 +115,9 @@ class PinholeCamera:
         return np.asarray(1 / (vertices[:, 2].astype(np.float64) + self.translation[2]))
 
     def unproject(self, pixels: np.ndarray, z: float, height: int, width: int) -> np.ndarray:
-        """The x and y in metres (..., 2) of continuous pixel coordinates (..., 2) on the plane at ``z``."""
+        """The x and y in meters (..., 2) of continuous pixel coordinates (..., 2) on the plane at ``z``."""
         depth = z + self.translation[2]
-        return np.asarray((pixels - np.asarray(self.centre)) * depth / self.focal - self.translation[:2])
+        return np.asarray((pixels - np.asarray(self.center)) * depth / self.focal - self.translation[:2])
 
 
 @dataclass(frozen=True)
@@ -147,7 +147,7 @@ class ResizedCamera:
         return self.camera.foreshortening(vertices)
 
     def unproject(self, pixels: np.ndarray, z: float, height: int, width: int) -> np.ndarray:
-        """The x and y in metres (..., 2) of coordinates (..., 2) of the resized picture on the plane at ``z``."""
+        """The x and y in meters (..., 2) of coordinates (..., 2) of the resized picture on the plane at ``z``."""
         return self.camera.unproject(pixels / self._shrunk(height, width), z, self.height, self.width)
 
     def _shrunk(self, height: int, width: int) -> np.ndarray:
@@ -158,7 +158,7 @@ Camera = WeakCamera | PinholeCamera | ResizedCamera
 
 
 def box_corner(height: int, width: int) -> np.ndarray:
-    """(2,) as (column, row): where the crop begins in the square of side ``max(H, W)`` around its centre."""
+    """(2,) as (column, row): where the crop begins in the square of side ``max(H, W)`` around its center."""
     side = max(height, width)
     return np.array([(side - width) / 2, (side - height) / 2])
 

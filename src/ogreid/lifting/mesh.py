@@ -4,29 +4,29 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ogreid.errors import UserError
+from ogreid.errors import InputError
 from ogreid.lifting.camera import Camera
 
-__all__ = ["Mesh", "in_metres"]
+__all__ = ["Mesh", "in_meters"]
 
-FARTHEST = 1e4  # metres: what is farther is no body before a camera, and float16 would not hold much more
+FARTHEST = 1e4  # meters: what is farther is no body before a camera, and float16 would not hold much more
 MOST = 1_000_000  # vertices, and faces: a tenth of a second each to lift; SAM 3D Body has 18 439 and 36 874
 
 
-def in_metres(vertices: object) -> np.ndarray:
+def in_meters(vertices: object) -> np.ndarray:
     """Vertices as float32.
 
     Raises:
-        UserError: not numbers, or none that could be metres.
+        InputError: not numbers, or none that could be meters.
     """
     array = np.asarray(vertices)
     if array.dtype.kind not in "iufO":
-        raise UserError(f"mesh: vertices of type {array.dtype}; expected numbers")
+        raise InputError(f"mesh: vertices of type {array.dtype}; expected numbers")
     if array.dtype.kind == "O":
         array = array.astype(np.float64)
     finite = array[np.isfinite(array)]
     if finite.size and np.abs(finite).max() > FARTHEST:
-        raise UserError(f"mesh: coordinates up to {np.abs(finite).max():.3g}; expected metres, {FARTHEST:g} at most")
+        raise InputError(f"mesh: coordinates up to {np.abs(finite).max():.3g}; expected meters, {FARTHEST:g} at most")
     with np.errstate(invalid="ignore"):  # NaN is Mesh's to refuse
         return array.astype(np.float32)
 
@@ -36,7 +36,7 @@ class Mesh:
     """One estimated body.
 
     Attributes:
-        vertices: (V, 3) metres; x right, y down, z away from the camera. V is arbitrary.
+        vertices: (V, 3) meters; x right, y down, z away from the camera. V is arbitrary.
         faces: (F, 3) vertex numbers, or None where the estimator gives vertices only.
         camera: projects the vertices to the crop.
     """
@@ -50,9 +50,9 @@ class Mesh:
         object.__setattr__(self, "vertices", np.asarray(self.vertices))
         shape = self.vertices.shape
         if len(shape) != 2 or shape[1] != 3 or not 0 < shape[0] <= MOST:
-            raise UserError(f"mesh: vertices of shape {shape}; expected (V, 3) with V > 0, {MOST} at most")
+            raise InputError(f"mesh: vertices of shape {shape}; expected (V, 3) with V > 0, {MOST} at most")
         if not np.isfinite(self.vertices).all():
-            raise UserError(
+            raise InputError(
                 f"mesh: {np.sum(~np.isfinite(self.vertices))} coordinates are not finite; estimate it again"
             )
         if self.faces is not None:
@@ -63,9 +63,9 @@ class Mesh:
     def _check_faces(faces: np.ndarray, vertices: int) -> None:
         shape = faces.shape
         if len(shape) != 2 or shape[1] != 3 or not 0 < shape[0] <= MOST or faces.dtype.kind not in "iu":
-            raise UserError(f"mesh: faces of shape {shape} and type {faces.dtype}; expected integers (F, 3), F > 0")
+            raise InputError(f"mesh: faces of shape {shape} and type {faces.dtype}; expected integers (F, 3), F > 0")
         if faces.min() < 0 or faces.max() >= vertices:
-            raise UserError(
+            raise InputError(
                 f"mesh: faces name vertices {faces.min()} to {faces.max()}, but there are {vertices};"
                 " faces of another body model?"
             )

@@ -27,7 +27,7 @@ def visible_faces(
 
     Returns:
         ``owner`` (H * W,) int64 the visible face or -1; ``weights`` (H * W, 3) float64 its weights *in the
-        picture* (multiply by the camera's foreshortening and normalise to get weights on the face). Of two
+        picture* (multiply by the camera's foreshortening and normalize to get weights on the face). Of two
         faces at the same depth the first one wins.
     """
     owner = np.full(height * width, -1, dtype=np.int64)
@@ -84,7 +84,7 @@ def surface_points(
         owner: (P,) of :func:`visible_faces`; pixels without a face keep what ``xyz`` holds.
         weights: (P, 3) of :func:`visible_faces`; changed in place.
         faces: (F, 3) vertex numbers.
-        vertices: (V, 3) metres.
+        vertices: (V, 3) meters.
         foreshortening: (V,) of the camera.
         xyz: (P, 3) float64; changed in place.
     """

@@ -8,9 +8,9 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ogreid.nn.initial import initialise_projections
-from ogreid.nn.pooling import MaxBlend, MaxMeanPooling
-from ogreid.nn.statistics import norm_of, track_moments
+from ogreid.models.layers.initialization import initialize_projections
+from ogreid.models.layers.pooling import MaxBlend, MaxMeanPooling
+from ogreid.models.layers.statistics import norm_of, track_moments
 from ogreid.ops import edge_blend, nearest
 
 __all__ = ["DGCNN"]
@@ -35,8 +35,8 @@ class TwoMapEdgeConv(nn.Module):
     def forward(self, features: Float[Tensor, "B N C"], graph: Int[Tensor, "B N k"]) -> Float[Tensor, "B N D"]:
         """Convolve and take the maximum."""
         source = functional.linear(features, self.theta.weight)  # (B, N, D)
-        centre = functional.linear(features, self.phi.weight - self.theta.weight, self.phi.bias + self.theta.bias)
-        blended = edge_blend(source, centre, graph, norm_of(self.norm), self.blend(), backend=self.backend)
+        center = functional.linear(features, self.phi.weight - self.theta.weight, self.phi.bias + self.theta.bias)
+        blended = edge_blend(source, center, graph, norm_of(self.norm), self.blend(), backend=self.backend)
         track_moments(self.norm, blended.moments, graph.numel())
         return blended.value
 
@@ -48,12 +48,12 @@ class DGCNN(nn.Module):
 
     Args:
         widths: of the EdgeConvs.
-        k: neighbours, the point itself among them.
+        k: neighbors, the point itself among them.
         embedding: its width, and that of the map before pooling.
         backend: of every operation on points.
 
     Differs from Wang et al. (TOG 2019) as the released re-identification code does: the graph is built once, by
-    position, and colours are the only features.
+    position, and colors are the only features.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class DGCNN(nn.Module):
         self.pooling = MaxMeanPooling()
         self.project = nn.Linear(2 * embedding, embedding)
         self.norm = nn.BatchNorm1d(embedding)
-        initialise_projections(self)
+        initialize_projections(self)
 
     def forward(self, xyz: Float[Tensor, "B N 3"], rgb: Float[Tensor, "B N 3"]) -> Float[Tensor, "B D"]:
         """Embed a batch of clouds."""

@@ -1,4 +1,4 @@
-"""A plain colour histogram: what a network must beat."""
+"""A plain color histogram: what a network must beat."""
 
 import torch
 from jaxtyping import Float
@@ -9,12 +9,12 @@ __all__ = ["Histogram"]
 
 
 class Histogram(nn.Module):
-    """The L2-normalised joint RGB histogram of a cloud. No parameters, nothing learned.
+    """The L2-normalized joint RGB histogram of a cloud. No parameters, nothing learned.
 
     Shapes: xyz (B, N, 3) unused, rgb (B, N, 3) in [-0.5, 0.5] -> (B, ``bins``^3).
 
     Args:
-        bins: for each colour.
+        bins: for each color.
 
     Source: Swain and Ballard, Color indexing, IJCV 1991.
     """
@@ -25,7 +25,7 @@ class Histogram(nn.Module):
         self.width = bins**3
 
     def forward(self, xyz: Float[Tensor, "B N 3"], rgb: Float[Tensor, "B N 3"]) -> Float[Tensor, "B D"]:
-        """Count the points of each colour."""
+        """Count the points of each color."""
         cell = ((rgb + 0.5) * self.bins).long().clamp(0, self.bins - 1)  # (B, N, 3)
         index = (cell[..., 0] * self.bins + cell[..., 1]) * self.bins + cell[..., 2]  # (B, N)
         count = torch.zeros(len(rgb), self.width, dtype=rgb.dtype, device=rgb.device)

@@ -1,6 +1,6 @@
 """The paper's 2D rivals in plain torch: ResNet-50, DenseNet-121, MobileNetV2, ShuffleNetV2.
 
-They read crops, not clouds: the colours of all pixels row by row. Trained from scratch at 256 x 128 behind a bottleneck
+They read crops, not clouds: the colors of all pixels row by row. Trained from scratch at 256 x 128 behind a bottleneck
 of a linear layer and BatchNorm, the embedding.
 """
 
@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ogreid.errors import UserError
+from ogreid.errors import InputError
 
 __all__ = ["ImageNetwork", "densenet121", "mobilenetv2", "resnet50", "shufflenetv2"]
 
@@ -196,11 +196,11 @@ class ImageNetwork(nn.Module):
         """Embed a batch of crops.
 
         Raises:
-            UserError: another number of pixels than a crop has.
+            InputError: another number of pixels than a crop has.
         """
         rows, columns = self.crop
         if rgb.shape[1] != rows * columns:
-            raise UserError(
+            raise InputError(
                 f"2D network: {rgb.shape[1]} pixels came, a crop of {rows} x {columns} has {rows * columns}; "
                 "give whole crops in pixel order (a raster store, every point, no sampling), or set model.crop"
             )

@@ -1,10 +1,10 @@
-"""OG-Net: a graph network on coloured point clouds for person re-identification.
+"""OG-Net: a graph network on colored point clouds for person re-identification.
 
 Zheng et al., "Parameter-Efficient Person Re-identification in the 3D Space", TNNLS 2022, Figures 3 and 4. Appearance is
 what is learned from; position only says who is near whom. Axes: B batch, N points, M kept points, C channels.
 
 Differs from the paper's text where the released code does (the code made the numbers): edges are (x_j - x_i, x_i) with
-the point itself among its neighbours, groups are balls in index order, the gate pools nothing, the first reduction
+the point itself among its neighbors, groups are balls in index order, the gate pools nothing, the first reduction
 keeps 768 points. The text's variants are options of :class:`OGNet`.
 """
 
@@ -18,12 +18,12 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ogreid.errors import UserError, nearest_names
-from ogreid.nn.abstraction import GROUPINGS, GroupBranch, SetAbstraction
-from ogreid.nn.edge_conv import EdgeConv
-from ogreid.nn.initial import initialise_maps, initialise_projections
-from ogreid.nn.neighbour_convs import AttentionConv, SageConv, SumConv
-from ogreid.nn.pooling import BLENDS, MaxMeanPooling
+from ogreid.errors import InputError, nearest_names
+from ogreid.models.layers.abstraction import GROUPINGS, GroupBranch, SetAbstraction
+from ogreid.models.layers.edge_conv import EdgeConv
+from ogreid.models.layers.initialization import initialize_maps, initialize_projections
+from ogreid.models.layers.neighbor_convs import AttentionConv, SageConv, SumConv
+from ogreid.models.layers.pooling import BLENDS, MaxMeanPooling
 from ogreid.ops import farthest_points, gather_points, nearest
 
 __all__ = ["OGNet", "ognet", "ognet_deep", "ognet_small"]
@@ -42,7 +42,7 @@ Kept = Int[Tensor, "B M"]
 class Level:
     """The points of one resolution: where they are, which of them are kept next, and who is near whom.
 
-    Neighbours are found when they are first asked for, once for every convolution of the level.
+    Neighbors are found when they are first asked for, once for every convolution of the level.
 
     Attributes:
         xyz: (B, N, 3).
@@ -54,11 +54,11 @@ class Level:
 
     @cached_property
     def graph(self) -> Graph:
-        """Neighbours by position."""
+        """Neighbors by position."""
         return nearest(self.xyz, self.k, backend=self.backend)
 
     @cached_property
-    def centres(self) -> Points:
+    def centers(self) -> Points:
         """Positions of the kept points."""
         return gather_points(self.xyz, self.kept)
 
@@ -68,11 +68,11 @@ class Level:
         Farthest points of the kept points are their first ones in order, so the cloud is sampled once.
         """
         prefix = torch.arange(count, device=self.kept.device).expand(len(self.kept), count)
-        return Level(self.centres, prefix, self.k, self.backend)
+        return Level(self.centers, prefix, self.k, self.backend)
 
 
 class PositionGraph(nn.Module):
-    """Neighbours by position."""
+    """Neighbors by position."""
 
     def forward(self, level: Level, features: Features) -> Graph:
         """The level's own graph."""
@@ -80,7 +80,7 @@ class PositionGraph(nn.Module):
 
 
 class AppearanceGraph(nn.Module):
-    """Neighbours by position and appearance together ("non-local": they may be far apart on the body)."""
+    """Neighbors by position and appearance together ("non-local": they may be far apart on the body)."""
 
     def forward(self, level: Level, features: Features) -> Graph:
         """A new graph on ``concat(xyz, features)``."""
@@ -88,7 +88,7 @@ class AppearanceGraph(nn.Module):
 
 
 class NoGraph(nn.Module):
-    """Each point its own only neighbour (k = 1)."""
+    """Each point its own only neighbor (k = 1)."""
 
     def forward(self, level: Level, features: Features) -> Graph:
         """(B, N, 1)."""
@@ -105,7 +105,7 @@ class PointConv(nn.Module):
         self.norm = nn.BatchNorm1d(width)
 
     def forward(self, features: Features, graph: Graph) -> Float[Tensor, "B N D"]:
-        """Look at no neighbour."""
+        """Look at no neighbor."""
         rows: Tensor = self.norm(self.linear(features).flatten(0, 1))
         return rows.view(*features.shape[:2], -1)
 
@@ -176,7 +176,7 @@ class GraphModule(nn.Module):
         if self.reduction is None:
             joined: Tensor = self.far(before, features)
             return joined
-        features = self.reduction(level.xyz, level.centres, features)  # (B, M, C')
+        features = self.reduction(level.xyz, level.centers, features)  # (B, M, C')
         joined = self.far(gather_points(before, level.kept), features)
         return joined
 
@@ -184,27 +184,27 @@ class GraphModule(nn.Module):
 class OGNet(nn.Module):
     """The whole network, from points to embedding.
 
-    Shapes: xyz (B, N, 3) metres, centred; rgb (B, N, 3) minus 0.5 -> embedding (B, ``embedding``).
+    Shapes: xyz (B, N, 3) meters, centered; rgb (B, N, 3) minus 0.5 -> embedding (B, ``embedding``).
 
     Args:
         widths: channels of each module; a module reduces the points where it is wider than the one before.
-        k: neighbours, the point itself among them; 1 means no graph, each convolution one linear map.
+        k: neighbors, the point itself among them; 1 means no graph, each convolution one linear map.
         convolutions: graph convolutions in each module.
         kept: points left by each reduction. A cloud that has fewer is kept whole: networks are tested at low densities.
             Differs from the reference: its operator repeats points until there are enough.
-        radii: of the three groups around a kept point, in metres.
+        radii: of the three groups around a kept point, in meters.
         samples: members of the three groups.
         gate: whether a point-wise gate follows the first layer of each group's branch.
         short_cut: ``none``, ``after`` the reduction (OG-Net-Deep) or ``before`` it.
         convolution: ``edge`` (the released code), ``sum`` (Equation 1 of the text), ``sage`` or ``gat``.
-        blend: of the neighbours in ``edge``: ``learned`` between maximum and mean, ``max``, ``mean``.
+        blend: of the neighbors in ``edge``: ``learned`` between maximum and mean, ``max``, ``mean``.
         last_graph: ``appearance`` (with position) or ``position``, for the last module.
         grouping: ``ball`` (the released code) or ``nearest`` (the paper's text).
         embedding: its width.
         backend: of every operation on points: ``auto``, ``plain``, ``fused`` or ``cluster``.
 
     Raises:
-        UserError: a value that is not one of these; numbers that do not fit together.
+        InputError: a value that is not one of these; numbers that do not fit together.
     """
 
     def __init__(
@@ -248,14 +248,14 @@ class OGNet(nn.Module):
         self.pooling = MaxMeanPooling()
         self.project = nn.Linear(2 * widths[-1], embedding, bias=False)
         self.norm = nn.BatchNorm1d(embedding)
-        self._initialise()
+        self._initialize()
 
-    def _initialise(self) -> None:
-        initialise_maps(self)
+    def _initialize(self) -> None:
+        initialize_maps(self)
         for part in self.modules():
             if isinstance(part, ShortCut):
-                initialise_projections(part)
-        initialise_projections(self.project)
+                initialize_projections(part)
+        initialize_projections(self.project)
 
     def forward(self, xyz: Points, rgb: Points) -> Float[Tensor, "B D"]:
         """Embed a batch of clouds."""
@@ -292,7 +292,7 @@ def _convolution(name: str, k: int, blend: Callable[[], nn.Module], backend: str
 
 def _choose(option: str, value: str, known: Mapping[str, T]) -> T:
     if value not in known:
-        raise UserError(f"OG-Net: {option} = {value!r} is unknown; {nearest_names(value, known)}")
+        raise InputError(f"OG-Net: {option} = {value!r} is unknown; {nearest_names(value, known)}")
     return known[value]
 
 
@@ -301,9 +301,9 @@ def _check_levels(widths: Sequence[int], kept: Sequence[int]) -> tuple[int, ...]
     steps = [after - before for before, after in pairwise((3, *widths))]
     reductions = sum(step > 0 for step in steps)
     if min(steps, default=-1) < 0 or reductions < len({*widths}):
-        raise UserError(f"OG-Net: widths = {list(widths)} must not shrink, and the first must be more than 3")
+        raise InputError(f"OG-Net: widths = {list(widths)} must not shrink, and the first must be more than 3")
     if len(kept) != reductions or any(before < after for before, after in pairwise(kept)):
-        raise UserError(
+        raise InputError(
             f"OG-Net: kept = {list(kept)} does not fit widths = {list(widths)}; "
             f"give {reductions} numbers, largest first"
         )

@@ -13,9 +13,9 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ogreid.errors import UserError
-from ogreid.nn.initial import initialise_maps, initialise_projections
-from ogreid.nn.statistics import norm_of, track_moments
+from ogreid.errors import InputError
+from ogreid.models.layers.initialization import initialize_maps, initialize_projections
+from ogreid.models.layers.statistics import norm_of, track_moments
 from ogreid.ops import balls, farthest_points, gather_points, group_max, group_members
 
 __all__ = ["PointNet2", "pointnet2_msg", "pointnet2_ssg"]
@@ -44,7 +44,7 @@ class Layer(nn.Module):
         self.norm = nn.BatchNorm1d(width)
 
     def forward(self, rows: Float[Tensor, "*R C"]) -> Float[Tensor, "*R D"]:
-        """Map and normalise."""
+        """Map and normalize."""
         normal = norm_of(self.norm).rows(self.linear(rows))
         track_moments(self.norm, normal.moments, rows.shape[:-1].numel())
         return normal.value
@@ -53,7 +53,7 @@ class Layer(nn.Module):
 class Block(nn.Module):
     """Each member of a group through linear layers and BatchNorm, then the maximum over the group and a ReLU.
 
-    Shapes: points (B, N, 3 + C), position first, centres (B, M, 3), index (B, M, S) -> (B, M, widths[-1]).
+    Shapes: points (B, N, 3 + C), position first, centers (B, M, 3), index (B, M, S) -> (B, M, widths[-1]).
     """
 
     def __init__(self, channels: int, widths: Sequence[int]) -> None:
@@ -64,11 +64,11 @@ class Block(nn.Module):
     def forward(
         self,
         points: Float[Tensor, "B N C"],
-        centres: Float[Tensor, "B M 3"],
+        centers: Float[Tensor, "B M 3"],
         index: Int[Tensor, "B M S"],
     ) -> Float[Tensor, "B M D"]:
-        """One row for each centre."""
-        around = functional.linear(centres, self.first.linear.weight[:, :3])
+        """One row for each center."""
+        around = functional.linear(centers, self.first.linear.weight[:, :3])
         members = group_members(self.first.linear(points), around, index, norm_of(self.first.norm))  # (B, M, S, C)
         track_moments(self.first.norm, members.moments, index.numel())
         found = group_max(self.middle(members.value), self.last.linear.weight, norm_of(self.last.norm))
@@ -91,10 +91,10 @@ class Level(nn.Module):
     ) -> tuple[Float[Tensor, "B M 3"], Float[Tensor, "B M D"]]:
         """Positions and features of the kept points."""
         kept = farthest_points(xyz, self.kept, skip_origin=True, backend=self.backend)
-        centres, points = gather_points(xyz, kept), torch.cat([xyz, features], 2)
-        groups = balls(xyz, centres, self.radii, self.samples, backend=self.backend)
-        scales = [block(points, centres, index) for block, index in zip(self.blocks, groups, strict=True)]
-        return centres, torch.cat(scales, 2)
+        centers, points = gather_points(xyz, kept), torch.cat([xyz, features], 2)
+        groups = balls(xyz, centers, self.radii, self.samples, backend=self.backend)
+        scales = [block(points, centers, index) for block, index in zip(self.blocks, groups, strict=True)]
+        return centers, torch.cat(scales, 2)
 
 
 class PointNet2(nn.Module):
@@ -111,7 +111,7 @@ class PointNet2(nn.Module):
         backend: of every operation on points.
 
     Raises:
-        UserError: ``kept`` has not one number for each level.
+        InputError: ``kept`` has not one number for each level.
     """
 
     def __init__(
@@ -132,7 +132,7 @@ class PointNet2(nn.Module):
             self.levels.append(Level(channels, count, scales, backend=backend))
             channels = sum(scale[2][-1] for scale in scales)
         self.final = Block(channels, final)
-        initialise_maps(self)
+        initialize_maps(self)
         self.project = nn.Sequential(
             nn.Linear(final[-1], embedding),
             nn.BatchNorm1d(embedding),
@@ -140,7 +140,7 @@ class PointNet2(nn.Module):
             nn.Linear(embedding, embedding),
             nn.BatchNorm1d(embedding),
         )
-        initialise_projections(self.project)
+        initialize_projections(self.project)
 
     def forward(self, xyz: Float[Tensor, "B N 3"], rgb: Float[Tensor, "B N 3"]) -> Float[Tensor, "B D"]:
         """Embed a batch of clouds."""
@@ -158,7 +158,7 @@ def _sized(levels: Sequence[LevelPlan], kept: Sequence[int] | None, narrow: int)
     """The levels with other numbers of points, and a part of the widths and members."""
     kept = [level[0] for level in levels] if kept is None else kept
     if len(kept) != len(levels):
-        raise UserError(f"PointNet++: kept = {list(kept)}; expected {len(levels)} numbers, one for each level")
+        raise InputError(f"PointNet++: kept = {list(kept)}; expected {len(levels)} numbers, one for each level")
     return [
         (
             count,

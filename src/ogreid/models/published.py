@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ogreid import foreign
-from ogreid.errors import UserError, nearest_names
+from ogreid import files
+from ogreid.errors import InputError, nearest_names
 from ogreid.losses import IdentityHead
 from ogreid.models.ognet import GraphModule, OGNet
-from ogreid.nn.abstraction import GroupBranch
+from ogreid.models.layers.abstraction import GroupBranch
 
 __all__ = ["from_published_names", "load_published", "published_overrides", "to_published_names"]
 
@@ -56,7 +56,7 @@ def load_published(
         ``(network, head)``; ``head.classifier(network(xyz, rgb))`` are the logits.
 
     Raises:
-        UserError: a missing or unreadable file; an option value that has no counterpart here; weights whose names or
+        InputError: a missing or unreadable file; an option value that has no counterpart here; weights whose names or
             shapes differ from what the options say.
 
     Source: layumi/person-reid-3d, ``ModelE_dense`` (MIT). Loading is strict, and never runs pickled code.
@@ -85,20 +85,20 @@ def _build(
         dropout = float(options.get("droprate", 0.5))
         return network, IdentityHead(network.width, int(options["class_num"]), dropout=dropout)
     except (TypeError, ValueError, OverflowError, RuntimeError) as error:
-        raise UserError(f"{path}: no network can be built from it ({str(error).splitlines()[0][:120]})") from error
+        raise InputError(f"{path}: no network can be built from it ({str(error).splitlines()[0][:120]})") from error
 
 
 def _read_options(path: Path) -> dict[str, Any]:
     from omegaconf import OmegaConf
 
     if not path.is_file():
-        raise UserError(f"{path}: no such file; a published network is a folder with opts.yaml and model_last.pth")
+        raise InputError(f"{path}: no such file; a published network is a folder with opts.yaml and model_last.pth")
     try:
-        options = OmegaConf.to_container(foreign.read_yaml(path))
+        options = OmegaConf.to_container(files.read_yaml(path))
     except (OSError, ValueError) as error:
-        raise UserError(f"{path}: cannot be read as YAML ({str(error).splitlines()[0]})") from error
+        raise InputError(f"{path}: cannot be read as YAML ({str(error).splitlines()[0]})") from error
     if not isinstance(options, dict):
-        raise UserError(f"{path}: expected one option on each line, got {type(options).__name__}")
+        raise InputError(f"{path}: expected one option on each line, got {type(options).__name__}")
     return {str(key): value for key, value in options.items()}
 
 
@@ -106,7 +106,7 @@ def published_overrides(folder: str | Path) -> dict[str, Any]:
     """What a released options file says of the network, as arguments of ``build_model("ognet")``.
 
     Raises:
-        UserError: no such file, or an option value that has no counterpart here.
+        InputError: no such file, or an option value that has no counterpart here.
     """
     path = Path(folder) / "opts.yaml"
     return _overrides(_read_options(path), path)
@@ -117,19 +117,19 @@ def _overrides(options: dict[str, Any], path: Path) -> dict[str, Any]:
         if key == "norm_layer" and options.get("k") == 1:
             continue  # without a graph there are no edges: BatchNorm over points either way
         if key in options and options[key] not in allowed:
-            raise UserError(
+            raise InputError(
                 f"{path}: {key}: {options[key]!r} has no counterpart in ogreid; only {key}: {allowed[0]!r} has"
             )
     for key in ("feature_dims", "k", "class_num"):
         if key not in options:
-            raise UserError(f"{path}: {key} is missing; this is no options file of the released code")
+            raise InputError(f"{path}: {key} is missing; this is no options file of the released code")
     try:
         widths = tuple(int(width) for width in options["feature_dims"])
         numbers = {key: int(options.get(key, usual)) for key, usual in _NUMBERS.items()}
     except (TypeError, ValueError, OverflowError) as error:
-        raise UserError(f"{path}: feature_dims, {' or '.join(_NUMBERS)} is no whole number ({error})") from error
+        raise InputError(f"{path}: feature_dims, {' or '.join(_NUMBERS)} is no whole number ({error})") from error
     if not 0 < len(widths) <= _MOST or min(numbers.values()) < 0 or max(numbers["num_conv"], numbers["stride"]) > _MOST:
-        raise UserError(f"{path}: {len(widths)} feature_dims, {numbers}; expected 1 to {_MOST}")
+        raise InputError(f"{path}: {len(widths)} feature_dims, {numbers}; expected 1 to {_MOST}")
     skips = {0: "none", 1: "before", 2: "after"}
     graphs = {"xyz": "position", "xyzrgb": "appearance"}
     return {
@@ -147,7 +147,7 @@ def _overrides(options: dict[str, Any], path: Path) -> dict[str, Any]:
 def _translate(path: Path, key: str, value: object, known: Mapping[Any, str]) -> str:
     if not isinstance(value, Hashable) or value not in known:
         names = ", ".join(map(repr, known))
-        raise UserError(f"{path}: {key}: {value!r} is unknown; one of {names}")
+        raise InputError(f"{path}: {key}: {value!r} is unknown; one of {names}")
     return known[value]
 
 
@@ -163,15 +163,15 @@ def _kept(widths: tuple[int, ...], first: int, stride: int) -> tuple[int, ...]:
 def _read_weights(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
         beside = sorted(file.name for file in path.parent.glob("*.pth"))
-        raise UserError(
+        raise InputError(
             f"{path}: no such file; {nearest_names(path.name, beside) if beside else 'the folder holds no .pth'}"
         )
     try:
-        state = foreign.read_tensors(path)
+        state = files.read_tensors(path)
     except (OSError, ValueError) as error:
-        raise UserError(f"{path}: cannot be read as a state dict ({str(error).splitlines()[0][:120]})") from error
+        raise InputError(f"{path}: cannot be read as a state dict ({str(error).splitlines()[0][:120]})") from error
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise UserError(f"{path}: expected a state dict of tensors, as the released training script writes it")
+        raise InputError(f"{path}: expected a state dict of tensors, as the released training script writes it")
     return {str(key).removeprefix("module."): value for key, value in state.items()}
 
 
@@ -185,12 +185,12 @@ def _check_strictly(network: OGNet, head: IdentityHead, state: dict[str, Tensor]
     ours = _parameters(network, head)
     for name in sorted(ours.keys() | state.keys()):
         if name not in state:
-            raise UserError(f"{path}: {name} is missing; do opts.yaml and the weights belong together?")
+            raise InputError(f"{path}: {name} is missing; do opts.yaml and the weights belong together?")
         if name not in ours:
-            raise UserError(f"{path}: {name} fits nothing; do opts.yaml and the weights belong together?")
+            raise InputError(f"{path}: {name} fits nothing; do opts.yaml and the weights belong together?")
     for name in ours:
         if ours[name].shape != state[name].shape:
-            raise UserError(
+            raise InputError(
                 f"{path}: {name} has shape {tuple(state[name].shape)}, opts.yaml asks for {tuple(ours[name].shape)}"
             )
 

@@ -7,7 +7,7 @@ from typing import Literal, ParamSpec, TypeVar, get_args
 import torch
 from torch import Tensor
 
-from ogreid.errors import UserError, nearest_names, refuse
+from ogreid.errors import InputError, nearest_names, refuse
 
 __all__ = ["Backend", "Form", "choose_backend", "finite", "outside_graphs"]
 
@@ -36,10 +36,10 @@ def choose_backend(
             without them.
 
     Raises:
-        UserError: an unknown name, or a form that is not to be had here.
+        InputError: an unknown name, or a form that is not to be had here.
     """
     if backend not in get_args(Backend):
-        raise UserError(f"backend {backend!r} is unknown; {nearest_names(backend, get_args(Backend))}")
+        raise InputError(f"backend {backend!r} is unknown; {nearest_names(backend, get_args(Backend))}")
     if backend == "auto":
         if torch.compiler.is_exporting():
             return "plain"
@@ -49,13 +49,13 @@ def choose_backend(
     if backend == "fused" and tensor.is_cuda and not triton:
         return "plain"
     if backend == "fused" and tensor.device.type not in ("cpu", "cuda"):
-        raise UserError(f"{operation}: no fused kernel for {tensor.device.type}; use backend=auto or plain")
+        raise InputError(f"{operation}: no fused kernel for {tensor.device.type}; use backend=auto or plain")
     if backend == "cluster" and "cluster" in forms and not _cluster_installed():
-        raise UserError(f"{operation}: torch-cluster is not installed; `make cluster`, or backend=auto")
+        raise InputError(f"{operation}: torch-cluster is not installed; `make cluster`, or backend=auto")
     for form in forms:
         if form == backend:
             return form
-    raise UserError(f"{operation}: has no {backend} form; one of {', '.join(forms)} or auto")
+    raise InputError(f"{operation}: has no {backend} form; one of {', '.join(forms)} or auto")
 
 
 def _cluster_installed() -> bool:
@@ -65,7 +65,7 @@ def _cluster_installed() -> bool:
 def outside_graphs(function: Callable[P, R]) -> Callable[P, R]:
     """Leave ``function`` out of what ``torch.compile`` traces: compiled loops are not to be seen through.
 
-    The decorator that torch's own optimisers use; ``torch.compiler.disable`` does the same but loads the whole compiler
+    The decorator that torch's own optimizers use; ``torch.compiler.disable`` does the same but loads the whole compiler
     when a module is imported.
     """
     left_out: Callable[P, R] = torch._disable_dynamo(function)  # type: ignore[attr-defined]
@@ -73,10 +73,10 @@ def outside_graphs(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def finite(operation: str, points: Tensor) -> Tensor:
-    """Refuse NaN and infinity on the CPU; on an accelerator the check would cost a host synchronisation.
+    """Refuse NaN and infinity on the CPU; on an accelerator the check would cost a host synchronization.
 
     Returns:
-        ``points``; with zeros in the place of what is only noted (`errors.noted_refusals`).
+        ``points``; with zeros in the place of what is only noted (`errors.collect_refusals`).
 
     Raises:
         NotFinite: where a coordinate is not finite, with the first cloud and point.

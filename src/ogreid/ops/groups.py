@@ -10,7 +10,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from ogreid.ops.backends import choose_backend, outside_graphs
-from ogreid.ops.norms import Moments, Norm, Normalised
+from ogreid.ops.norms import Moments, Norm, Normalized
 from ogreid.ops.sampling import gather_points
 
 __all__ = ["GateWeights", "Perceived", "group_max", "group_members", "group_perceptron"]
@@ -26,7 +26,7 @@ class GateWeights(NamedTuple):
 
 
 class Perceived(NamedTuple):
-    """``value`` (B, M, D), and the moments of both normalisations (detached)."""
+    """``value`` (B, M, D), and the moments of both normalizations (detached)."""
 
     value: Tensor
     inner: Moments
@@ -35,7 +35,7 @@ class Perceived(NamedTuple):
 
 def group_perceptron(
     points: Float[Tensor, "B N C"],
-    centres: Float[Tensor, "B M C"],
+    centers: Float[Tensor, "B M C"],
     index: Int[Tensor, "B M S"],
     inner: Norm,
     gate: GateWeights | None,
@@ -47,39 +47,39 @@ def group_perceptron(
     """A two-layer perceptron over the members of each group, then the maximum and a ReLU.
 
     :func:`group_members`, the gate, :func:`group_max`, one after another: that is the definition. The first layer was
-    applied to points and centres before. The fused form keeps a few groups at a time in the cache: no tensor of members
+    applied to points and centers before. The fused form keeps a few groups at a time in the cache: no tensor of members
     exists in either direction; and a member that only fills up a ball is worked out once.
 
     Args:
         points: the first layer's map of each point.
-        centres: the same map of each centre, where only its position counts.
+        centers: the same map of each center, where only its position counts.
         index: the S members of each of the M groups.
-        inner: normalises the first layer.
+        inner: normalizes the first layer.
         gate: between the layers, or None.
         weight: of the second layer.
-        outer: normalises the second layer.
+        outer: normalizes the second layer.
         backend: ``plain``, ``fused`` or ``auto``.
     """
     form = choose_backend("group perceptron", backend, points, ("plain", "fused"), triton=points.dtype != torch.float64)
     if form == "fused":
-        return _group_perceptron_fused(points, centres, index, inner, gate, weight, outer)
-    members = group_members(points, centres, index, inner)
+        return _group_perceptron_fused(points, centers, index, inner, gate, weight, outer)
+    members = group_members(points, centers, index, inner)
     passed = members.value if gate is None else _pass_gate(members.value, gate)
     result = group_max(passed, weight, outer)
     return Perceived(result.value, members.moments, result.moments)
 
 
 def group_members(
-    points: Float[Tensor, "B N C"], centres: Float[Tensor, "B M C"], index: Int[Tensor, "B M S"], norm: Norm
-) -> Normalised:
-    """The members of each group, relative to its centre and normalised: (B, M, S, C)."""
-    return norm.rows(gather_points(points, index) - centres.unsqueeze(2))
+    points: Float[Tensor, "B N C"], centers: Float[Tensor, "B M C"], index: Int[Tensor, "B M S"], norm: Norm
+) -> Normalized:
+    """The members of each group, relative to its center and normalized: (B, M, S, C)."""
+    return norm.rows(gather_points(points, index) - centers.unsqueeze(2))
 
 
-def group_max(members: Float[Tensor, "B M S C"], weight: Float[Tensor, "D C"], norm: Norm) -> Normalised:
+def group_max(members: Float[Tensor, "B M S C"], weight: Float[Tensor, "D C"], norm: Norm) -> Normalized:
     """One row for each group, ``relu(max_s norm(weight members_s))``: (B, M, D)."""
     normal = norm.rows(functional.linear(members, weight))
-    return Normalised(normal.value.max(2).values.relu(), normal.moments)
+    return Normalized(normal.value.max(2).values.relu(), normal.moments)
 
 
 def _pass_gate(rows: Tensor, gate: GateWeights) -> Tensor:
@@ -90,7 +90,7 @@ def _pass_gate(rows: Tensor, gate: GateWeights) -> Tensor:
 @outside_graphs
 def _group_perceptron_fused(
     points: Tensor,
-    centres: Tensor,
+    centers: Tensor,
     index: Tensor,
     inner: Norm,
     gate: GateWeights | None,
@@ -100,7 +100,7 @@ def _group_perceptron_fused(
     """Half precision is computed in float32 and given back as it came."""
     kind = points.dtype
     wide = torch.float64 if kind == torch.float64 else torch.float32
-    given = (points, centres, inner.scale, inner.shift, *(gate or ()), weight, outer.scale, outer.shift)
+    given = (points, centers, inner.scale, inner.shift, *(gate or ()), weight, outer.scale, outer.shift)
     tensors = [tensor.to(wide).contiguous() for tensor in given]
     function: Any = _GroupPerceptron.apply  # untyped in torch
     value, *found = function(index.contiguous(), inner, outer, *tensors)
@@ -135,7 +135,7 @@ def _engine(tensor: Tensor) -> ModuleType:
 class _GroupPerceptron(torch.autograd.Function):
     """The fused form with its backward written out.
 
-    Forward: the maximum is taken before the outer normalisation (the smallest where its scale is negative: the sign is
+    Forward: the maximum is taken before the outer normalization (the smallest where its scale is negative: the sign is
     folded into ``weight``); the outer moments follow from the second moment ``X2`` of what passed the gate, since
     ``v = W x`` has the mean ``W mean(x)`` and the second moment ``diag(W X2 W^T)``.
 
@@ -152,7 +152,7 @@ class _GroupPerceptron(torch.autograd.Function):
         inner_norm: Norm,
         outer_norm: Norm,
         points: Tensor,
-        centres: Tensor,
+        centers: Tensor,
         scale: Tensor,
         shift: Tensor,
         *rest: Tensor,
@@ -163,14 +163,14 @@ class _GroupPerceptron(torch.autograd.Function):
         ctx.norms = inner_norm, outer_norm
         inner = _fixed(inner_norm)
         if inner is None:
-            sums, squares = passes.sum_of_members(points, centres, index)
+            sums, squares = passes.sum_of_members(points, centers, index)
             inner = _batch_moments(inner_norm, sums, squares, rows, kind)
         factor = _factor(scale, inner.variance, inner_norm.eps)
         affine = torch.stack([factor, shift - factor * inner.mean]).to(kind)
         sign = torch.where(outer_scale < 0, -1.0, 1.0).to(kind)
         signed = (weight * sign.unsqueeze(1)).T
         most, slot, second, first = passes.forward(
-            points, centres, index, affine, gate, signed, outer_norm.moments is None
+            points, centers, index, affine, gate, signed, outer_norm.moments is None
         )
         wide, outer = weight.double(), _fixed(outer_norm)
         mapped = wide @ second if outer is None else torch.zeros_like(wide)  # W X2, for the variance and W's gradient
@@ -180,7 +180,7 @@ class _GroupPerceptron(torch.autograd.Function):
         ctx.save_for_backward(
             index,
             points,
-            centres,
+            centers,
             scale,
             *gate,
             weight,
@@ -200,14 +200,14 @@ class _GroupPerceptron(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor, *_: object) -> tuple[Tensor | None, ...]:  # noqa: ANN401
-        index, points, centres, scale, *gate, weight, outer_scale, affine = ctx.saved_tensors[:-9]
+        index, points, centers, scale, *gate, weight, outer_scale, affine = ctx.saved_tensors[:-9]
         passes = _engine(points)
         inner, outer = Moments(*ctx.saved_tensors[-9:-7]), Moments(*ctx.saved_tensors[-7:-5])
         most, slot, mapped, first, value = ctx.saved_tensors[-5:]
         kind, rows, wide = points.dtype, index.numel(), weight.double()
         inner_norm, outer_norm = ctx.norms
 
-        arriving = (gradient * (value > 0)).flatten(0, 1)  # (B M, D), of the outer normalisation's output
+        arriving = (gradient * (value > 0)).flatten(0, 1)  # (B M, D), of the outer normalization's output
         sign = torch.where(outer_scale < 0, -1.0, 1.0)
         alone = arriving.sum(0, dtype=torch.float64)
         spread = sign * (arriving * most.flatten(0, 1)).sum(0, dtype=torch.float64) - outer.mean * alone
@@ -220,7 +220,7 @@ class _GroupPerceptron(torch.autograd.Function):
             constant = -factor * everyone / count - slope * outer.mean
         to_largest = (arriving * factor.to(kind)).view_as(most)
         found = passes.backward(
-            (points, centres, index, affine, gate),
+            (points, centers, index, affine, gate),
             weight,
             weight.T @ (slope.to(kind).unsqueeze(1) * weight),
             (constant @ wide).to(kind),
@@ -238,7 +238,7 @@ class _GroupPerceptron(torch.autograd.Function):
             passes.spread(points, index, found, torch.stack([constant, slope]).to(kind))
         return (
             *(None, None, None),
-            *(found.points, found.centres, (inner_inverse * inner_spread).to(kind), found.sums[0].to(kind)),
+            *(found.points, found.centers, (inner_inverse * inner_spread).to(kind), found.sums[0].to(kind)),
             *(part.to(kind) for part in found.gate),
             *(to_weight.to(kind), (inverse * spread).to(kind), alone.to(kind)),
         )

@@ -1,13 +1,13 @@
-"""BatchNorm as plain tensors: what an operation that normalises many rows takes and gives back."""
+"""BatchNorm as plain tensors: what an operation that normalizes many rows takes and gives back."""
 
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from ogreid.processes import total
+from ogreid.ops.collectives import total
 
-__all__ = ["Moments", "Norm", "Normalised"]
+__all__ = ["Moments", "Norm", "Normalized"]
 
 
 class Moments(NamedTuple):
@@ -18,7 +18,7 @@ class Moments(NamedTuple):
 
 
 class Norm(NamedTuple):
-    """A BatchNorm as plain tensors: ``scale`` and ``shift`` (C,), and what to normalise by.
+    """A BatchNorm as plain tensors: ``scale`` and ``shift`` (C,), and what to normalize by.
 
     ``moments`` is None in training: then the moments of the batch count, and the gradient flows through them; of the
     batches of all processes together where the norm is ``shared``.
@@ -30,12 +30,12 @@ class Norm(NamedTuple):
     eps: float = 1e-5
     shared: bool = False
 
-    def rows(self, rows: Tensor) -> "Normalised":
-        """Normalise (..., C) over every axis but the last; half precision in float32, given back as it came."""
+    def rows(self, rows: Tensor) -> "Normalized":
+        """Normalize (..., C) over every axis but the last; half precision in float32, given back as it came."""
         wide = rows if rows.dtype == torch.float64 else rows.float()
         mean, variance = self.moments or self._moments(wide, tuple(range(rows.dim() - 1)))
         value = (wide - mean) * (self.scale * torch.rsqrt(variance + self.eps)) + self.shift
-        return Normalised(value.to(rows.dtype), Moments(mean.detach(), variance.detach()))
+        return Normalized(value.to(rows.dtype), Moments(mean.detach(), variance.detach()))
 
     def pooled(self, sums: Tensor, rows: int) -> tuple[Tensor, Tensor | int]:
         """Sums (..., C) in double precision over ``rows`` rows, and their number: of all processes where shared."""
@@ -54,8 +54,8 @@ class Norm(NamedTuple):
         return Moments((sums / count).to(rows.dtype), (squares / count).to(rows.dtype))
 
 
-class Normalised(NamedTuple):
-    """``value``, and the ``moments`` it was normalised by (detached)."""
+class Normalized(NamedTuple):
+    """``value``, and the ``moments`` it was normalized by (detached)."""
 
     value: Tensor
     moments: Moments

@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from ogreid.errors import UserError
+from ogreid.errors import InputError
 from ogreid.ops.backends import Form, choose_backend, finite, outside_graphs
 
 __all__ = ["ORIGIN_SQUARED", "farthest_points", "gather_points", "squared_distance"]
@@ -29,13 +29,13 @@ def farthest_points(
         backend: ``plain``, ``fused``, ``cluster`` (without ``skip_origin``) or ``auto``.
 
     Raises:
-        UserError: ``count`` outside 1 to N; a coordinate that is not finite.
+        InputError: ``count`` outside 1 to N; a coordinate that is not finite.
 
     Source: Qi et al., PointNet++, NeurIPS 2017, section 3.2; Moenning and Dodgson 2003.
     """
     points = xyz.shape[1]
     if not 1 <= count <= points:
-        raise UserError(f"farthest points: {count} asked of {points} points; keep 1 to {points}, or give more points")
+        raise InputError(f"farthest points: {count} asked of {points} points; keep 1 to {points}, or give more points")
     xyz = finite("farthest points", xyz)
     xyz = xyz.detach()
     xyz = xyz.float() if xyz.dtype in (torch.float16, torch.bfloat16) else xyz

@@ -6,7 +6,7 @@ from html import escape
 from statistics import mean
 from typing import Any
 
-from ogreid.reporting.published import own_settings, published_tables
+from ogreid.reporting.paper import own_settings, published_tables
 from ogreid.reporting.reading import RunRecord
 from ogreid.reporting.tables import scrolling, signed
 

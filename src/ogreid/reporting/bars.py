@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
-from ogreid.reporting.charts import COLOURS
+from ogreid.reporting.charts import COLORS
 from ogreid.reporting.drawings import Drawing
 
 __all__ = ["Bar", "bar_drawing"]
@@ -53,7 +53,7 @@ def bar_drawing(bars: Sequence[Bar], legend: Sequence[str], *, title: str, x_lab
         f"{bar.name}: {', '.join(f'{what} {v[0]:.1f}' for what, v in zip(legend, bar.values, strict=True) if v)}"
         for bar in bars
     )
-    entries = [(f"c{number % COLOURS}", name, "") for number, name in enumerate(legend)]
+    entries = [(f"c{number % COLORS}", name, "") for number, name in enumerate(legend)]
     return Drawing(title, told, "".join(parts), (WIDTH, round(top + FOOT)), entries)
 
 
@@ -65,7 +65,7 @@ def _bar(mean: float, spread: float, top: float, scale: float, number: int) -> s
         whisker = f'<path class="whisker" d="M{from_:.1f} {middle:.1f}H{free:.1f}"/>'
         told += f" \N{PLUS-MINUS SIGN} {spread:.1f}"
     return (
-        f'<g class="c{number % COLOURS}"><rect x="{LEFT}" y="{top:.1f}" width="{mean * scale:.1f}" '
+        f'<g class="c{number % COLORS}"><rect x="{LEFT}" y="{top:.1f}" width="{mean * scale:.1f}" '
         f'height="{THICK - 2}" rx="2"/></g>{whisker}<text x="{free + 6:.1f}" y="{middle + 4:.1f}">{told}</text>'
     )
 

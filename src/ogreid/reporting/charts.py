@@ -11,7 +11,7 @@ __all__ = ["Line", "line_chart", "line_drawing", "scatter_chart", "thin_out"]
 
 WIDTH, HEIGHT = 420, 270
 LEFT, RIGHT, TOP, BOTTOM = 46, 12, 12, 40
-COLOURS = 6
+COLORS = 6
 
 
 @dataclass(frozen=True)
@@ -22,14 +22,14 @@ class Line:
         name: in the legend.
         points: (x, y), ascending in x.
         level: a horizontal reference instead of data: dashed, across the chart, without marks.
-        colour: number of the colour; the lines' order where it is not given.
+        color: number of the color; the lines' order where it is not given.
         spread: of each point, drawn as a whisker to both sides; none where it is 0.
     """
 
     name: str
     points: Sequence[tuple[float, float]]
     level: bool = False
-    colour: int | None = None
+    color: int | None = None
     spread: Sequence[float] = ()
 
 
@@ -85,11 +85,11 @@ def line_drawing(
         body.append(f'<path class="level" d="M{frame.x(upright):.1f} {TOP}V{HEIGHT - BOTTOM}"/>')
     number, legend = 0, []
     for line in drawn:
-        colour = number if line.colour is None else line.colour
+        color = number if line.color is None else line.color
         number += not line.level
-        body.append(_draw(line, frame, colour))
+        body.append(_draw(line, frame, color))
         value = _short(line.points[-1][1]) if last or line.level else ""
-        legend.append(("level" if line.level else f"c{colour % COLOURS}", line.name, value))
+        legend.append(("level" if line.level else f"c{color % COLORS}", line.name, value))
     return Drawing(title, _told(drawn, last, ticks or {}), "".join(body), (WIDTH, HEIGHT), legend)
 
 
@@ -106,7 +106,7 @@ def _told(lines: Sequence[Line], last: bool, ticks: Mapping[float, str]) -> str:
 def scatter_chart(
     points: Sequence[tuple[float, float]], groups: Sequence[int], *, title: str, told: str, legend: str | None = None
 ) -> str:
-    """A figure with one dot per point, coloured by its group; axes have no unit and are not drawn.
+    """A figure with one dot per point, colored by its group; axes have no unit and are not drawn.
 
     Args:
         points: (x, y).
@@ -138,7 +138,7 @@ def scatter_chart(
 
 
 def thin_out(points: Sequence[tuple[float, float]], most: int = 240) -> list[tuple[float, float]]:
-    """At most ``most`` points: means over runs of neighbours, so that a long noisy curve stays light and true."""
+    """At most ``most`` points: means over runs of neighbors, so that a long noisy curve stays light and true."""
     if len(points) <= most:
         return list(points)
     size = math.ceil(len(points) / most)
@@ -177,7 +177,7 @@ def _grid(frame: _Frame, x_label: str, y_label: str, ticks: Mapping[float, str] 
     return "".join(parts)
 
 
-def _draw(line: Line, frame: _Frame, colour: int) -> str:
+def _draw(line: Line, frame: _Frame, color: int) -> str:
     if line.level:
         y = frame.y(line.points[-1][1])
         return f'<path class="level" d="M{LEFT} {y:.1f}H{WIDTH - RIGHT}"><title>{_title(line, None)}</title></path>'
@@ -194,7 +194,7 @@ def _draw(line: Line, frame: _Frame, colour: int) -> str:
         for (x, y), way in _spreads(line)
         if way
     )
-    return f'<g class="line c{colour % COLOURS}"><path d="{path}"/>{whiskers}{marks}</g>'
+    return f'<g class="line c{color % COLORS}"><path d="{path}"/>{whiskers}{marks}</g>'
 
 
 def _spreads(line: Line) -> list[tuple[tuple[float, float], float]]:

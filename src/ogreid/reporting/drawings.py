@@ -6,7 +6,7 @@ from html import escape
 
 __all__ = ["Drawing"]
 
-COLOURS = ("#0b6e75", "#c45a11", "#5b4bb5", "#a02a6b", "#5f7a12", "#2d5f9e")
+COLORS = ("#0b6e75", "#c45a11", "#5b4bb5", "#a02a6b", "#5f7a12", "#2d5f9e")
 DARK = ("#5cc8cf", "#f0985a", "#a99cf2", "#e987bd", "#b3cf5a", "#84b4ee")
 HEAD, ROW = 26, 18
 
@@ -68,13 +68,13 @@ def _style() -> str:
         ".head{font-size:14px;font-weight:600}.head,.name,.value{fill:#1d2226}.sheet{fill:#fcfbf9}"
         "path{fill:none;stroke-width:2;stroke-linejoin:round;stroke-linecap:round}"
         ".grid{stroke:#e2dfd9;stroke-width:1}.level,.level path{stroke:#5c666e;stroke-width:1.5;stroke-dasharray:5 4}"
-        f"path.whisker{{stroke:#1d2226;stroke-width:1.3}}{_coloured(COLOURS)}"
+        f"path.whisker{{stroke:#1d2226;stroke-width:1.3}}{_colored(COLORS)}"
         "@media(prefers-color-scheme:dark){text{fill:#98a3ac}.head,.name,.value{fill:#e6e8ea}.sheet{fill:#15181b}"
-        f"path.whisker{{stroke:#e6e8ea}}.grid{{stroke:#2d3339}}.level,.level path{{stroke:#98a3ac}}{_coloured(DARK)}}}"
+        f"path.whisker{{stroke:#e6e8ea}}.grid{{stroke:#2d3339}}.level,.level path{{stroke:#98a3ac}}{_colored(DARK)}}}"
     )
 
 
-def _coloured(colours: Sequence[str]) -> str:
+def _colored(colors: Sequence[str]) -> str:
     return "".join(
-        f".c{i} path{{stroke:{colour}}}.c{i} circle,.c{i} rect{{fill:{colour}}}" for i, colour in enumerate(colours)
+        f".c{i} path{{stroke:{color}}}.c{i} circle,.c{i} rect{{fill:{color}}}" for i, color in enumerate(colors)
     )

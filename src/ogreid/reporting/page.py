@@ -9,10 +9,10 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from ogreid.errors import UserError
+from ogreid.errors import InputError
 from ogreid.reporting.charts import Line, line_chart, thin_out
 from ogreid.reporting.pictures import cloud_html, gallery_html, map_html
-from ogreid.reporting.published import published_for
+from ogreid.reporting.paper import published_for
 from ogreid.reporting.reading import RunRecord, read_run
 from ogreid.reporting.tables import html_table, rows_of, signed
 from ogreid.reporting.transfer import transfer_map
@@ -83,7 +83,7 @@ def _tile(run: RunRecord, on: str, found: Mapping[str, Any], transfer: bool) -> 
         if value and (other.get("mAP") or 0) > 0 and math.isfinite(value)
     ]
     paper = published_for(run, on)
-    apart = paper.minus(found, str(run.setting("validation.average_precision", "trapezoid"))) if paper else {}
+    apart = paper.minus(found, str(run.setting("evaluation.average_precision", "trapezoid"))) if paper else {}
     if "mAP" in apart:
         against.append(f"{signed(apart['mAP'])} to the paper")
     name = f"mAP on {on}{' (transfer)' if transfer else ''}"
@@ -96,7 +96,7 @@ def _results(run: RunRecord) -> str:
     rows = rows_of(run)
     if not rows:
         return ""
-    note = _CONVENTION[str(run.setting("validation.average_precision", "trapezoid"))]
+    note = _CONVENTION[str(run.setting("evaluation.average_precision", "trapezoid"))]
     cmc = [Line(name, _numbered(values)) for name, values in run.summary.get("cmc", {}).items()]
     precision = [
         Line(name, [(100 * i / (len(values) - 1), y) for i, y in enumerate(values)])
@@ -216,10 +216,10 @@ def write(path: Path, page: str) -> Path:
     """Write beside, then rename.
 
     Raises:
-        UserError: the page cannot be written there.
+        InputError: the page cannot be written there.
     """
     if not path.parent.is_dir():
-        raise UserError(f"{path}: its folder does not exist; make it or choose another --to")
+        raise InputError(f"{path}: its folder does not exist; make it or choose another --to")
     part = path.with_name(path.name + ".part")
     part.write_text(page, encoding="utf-8")
     part.replace(path)

@@ -10,8 +10,8 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from PIL import Image
 
-from ogreid import foreign
-from ogreid.errors import UserError
+from ogreid import files
+from ogreid.errors import InputError
 from ogreid.reporting.charts import scatter_chart
 
 __all__ = ["cloud_html", "crop_html", "gallery_html"]
@@ -36,7 +36,7 @@ def gallery_html(files: Sequence[Path]) -> str:
 
 
 def map_html(files: Sequence[Path]) -> str:
-    """The embeddings of every ``<set>-map.npz`` on a plane, coloured by identity and by camera."""
+    """The embeddings of every ``<set>-map.npz`` on a plane, colored by identity and by camera."""
     charts = []
     for path in (p for p in files if p.name.endswith(MAP)):
         name = path.name.removesuffix(MAP)
@@ -47,7 +47,7 @@ def map_html(files: Sequence[Path]) -> str:
                 scatter_chart(
                     points,
                     held["identity"].tolist(),
-                    title=f"{name}: {people} people, a colour each",
+                    title=f"{name}: {people} people, a color each",
                     told="sightings of one person should lie together",
                 ),
                 scatter_chart(
@@ -78,10 +78,10 @@ def cloud_html(files: Sequence[Path]) -> str:
     )
     buttons = f'<div class="choice" role="group" aria-label="data set of the cloud">{choice}</div>'
     return (
-        '<figure class="cloud"><canvas tabindex="0" role="img" aria-label="A person as a coloured point cloud. '
+        '<figure class="cloud"><canvas tabindex="0" role="img" aria-label="A person as a colored point cloud. '
         'Drag or use the arrow keys to turn it, plus and minus to come nearer."></canvas>'
         f"{buttons if len(made) > 1 else ''}<figcaption>One query as the network sees it: <span data-points></span> "
-        f"coloured points. Drag to turn, scroll or pinch to come nearer.</figcaption>{''.join(made.values())}</figure>"
+        f"colored points. Drag to turn, scroll or pinch to come nearer.</figcaption>{''.join(made.values())}</figure>"
     )
 
 
@@ -113,7 +113,7 @@ def _found(rank: int, picture: np.ndarray, name: str, score: float, correct: boo
 
 
 def _cloud_data(name: str, held: dict[str, np.ndarray]) -> str:
-    """Positions as int16 of the largest extent, colours as bytes: 9 bytes a point."""
+    """Positions as int16 of the largest extent, colors as bytes: 9 bytes a point."""
     xyz = held["xyz"].astype(np.float64)
     extent = float(np.abs(xyz).max()) or 1.0
     positions = np.rint(xyz / extent * 32767).astype("<i2")
@@ -141,6 +141,6 @@ def _held(path: Path) -> Iterator[dict[str, np.ndarray]]:
     """The arrays of a pictures file, and one line where it turns out not to be what the run wrote."""
     try:
         with np.errstate(invalid="raise", over="raise", divide="raise"):
-            yield foreign.read_arrays(path)
+            yield files.read_arrays(path)
     except (OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:
-        raise UserError(f"{path}: not a whole pictures file ({error}); delete it or repeat the run") from error
+        raise InputError(f"{path}: not a whole pictures file ({error}); delete it or repeat the run") from error

@@ -10,8 +10,8 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from ogreid import foreign
-from ogreid.errors import UserError
+from ogreid import files
+from ogreid.errors import InputError
 
 __all__ = ["Curve", "RunRecord", "read_run"]
 
@@ -77,17 +77,17 @@ def read_run(folder: Path, *, people: bool = True) -> RunRecord:
         people: whether its pictures of people may be shown; an experiment with ``runs.pictures=false`` says no itself.
 
     Raises:
-        UserError: no run there, or a file of it that cannot be read.
+        InputError: no run there, or a file of it that cannot be read.
     """
     config = folder / "experiment.yaml"
     if not config.is_file():
-        raise UserError(f"{folder}: no run (no experiment.yaml in it); expected a folder like runs/demo/<stamp>-<seed>")
+        raise InputError(f"{folder}: no run (no experiment.yaml in it); expected a folder like runs/demo/<stamp>-<seed>")
     try:
-        experiment = OmegaConf.to_container(foreign.read_yaml(config))
+        experiment = OmegaConf.to_container(files.read_yaml(config))
     except (OSError, ValueError) as error:
-        raise UserError(f"{config}: not readable as YAML; copy the run again") from error
+        raise InputError(f"{config}: not readable as YAML; copy the run again") from error
     if not isinstance(experiment, dict):
-        raise UserError(f"{config}: expected the settings of an experiment; copy the run again")
+        raise InputError(f"{config}: expected the settings of an experiment; copy the run again")
     run = RunRecord(
         folder=folder,
         experiment={str(key): value for key, value in experiment.items()},
@@ -103,11 +103,11 @@ def _summary(path: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     try:
-        found = foreign.read_json(path, most=1 << 26)
+        found = files.read_json(path, most=1 << 26)
     except (OSError, ValueError) as error:
-        raise UserError(f"{path}: not whole JSON ({error}); finish or repeat the run") from error
+        raise InputError(f"{path}: not whole JSON ({error}); finish or repeat the run") from error
     if not isinstance(found, dict):
-        raise UserError(f"{path}: expected an object with retrieval and transfer; finish or repeat the run")
+        raise InputError(f"{path}: expected an object with retrieval and transfer; finish or repeat the run")
     return {
         key: _numbers(value) if key in ("retrieval", "transfer", "baselines") else value for key, value in found.items()
     }
@@ -125,10 +125,10 @@ def _curves(path: Path) -> dict[str, Curve]:
     if not path.is_file():
         return {}
     try:
-        table = io.StringIO(foreign.read_bytes(path, 1 << 30).decode(), newline="")
+        table = io.StringIO(files.read_bytes(path, 1 << 30).decode(), newline="")
         rows = [row for row in csv.DictReader(table, restkey="") if _number(row.get("step")) is not None]
     except (OSError, ValueError, csv.Error) as error:
-        raise UserError(f"{path}: not a table of numbers ({error}); copy the run again") from error
+        raise InputError(f"{path}: not a table of numbers ({error}); copy the run again") from error
     steps_per_epoch = _steps_per_epoch(rows)
     curves: dict[str, Curve] = defaultdict(list)
     for row in rows:

@@ -9,14 +9,14 @@ from typing import Any
 from ogreid.reporting.bars import Bar, bar_drawing
 from ogreid.reporting.charts import Line, line_drawing
 from ogreid.reporting.drawings import Drawing
-from ogreid.reporting.published import published_tables
+from ogreid.reporting.paper import published_tables
 from ogreid.reporting.sweeps import Setting, SweepRecord, sweep_rows
 from ogreid.reporting.tables import scrolling
 
 __all__ = ["density_drawing", "sweep_drawings", "sweep_html"]
 
 DENSITY = "data.density"
-AXES = {"model.k": "neighbours k", DENSITY: "points, % of the cloud", "data.points": "points"}
+AXES = {"model.k": "neighbors k", DENSITY: "points, % of the cloud", "data.num_points": "points"}
 
 
 def sweep_html(record: SweepRecord) -> str:

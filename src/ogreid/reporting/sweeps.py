@@ -8,8 +8,8 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
-from ogreid import foreign
-from ogreid.errors import UserError
+from ogreid import files
+from ogreid.errors import InputError
 
 __all__ = ["Setting", "SweepRecord", "merged", "read_sweep", "sweep_markdown", "sweep_rows"]
 
@@ -87,16 +87,16 @@ def read_sweep(folder: Path) -> SweepRecord:
     """Read the folder of a sweep.
 
     Raises:
-        UserError: there is none, or its file is not whole.
+        InputError: there is none, or its file is not whole.
     """
     path = folder / "sweep.json"
     if not path.is_file():
-        raise UserError(f"{folder}: no sweep (no sweep.json in it); expected a folder like runs/sweeps/k")
+        raise InputError(f"{folder}: no sweep (no sweep.json in it); expected a folder like runs/sweeps/k")
     try:
-        content = foreign.read_json(path, most=1 << 26)
+        content = files.read_json(path, most=1 << 26)
         return SweepRecord(folder, content, merged(content["runs"], content["parameters"]))
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
-        raise UserError(
+        raise InputError(
             f"{path}: not a whole sweep; delete it and start the sweep again: no finished run is repeated"
         ) from error
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
-from ogreid.reporting.published import published_for
+from ogreid.reporting.paper import published_for
 from ogreid.reporting.reading import RunRecord
 
 __all__ = [
@@ -75,7 +75,7 @@ def beside_paper(run: RunRecord, ours: Row) -> list[Row]:
     if paper is None:
         return []
     rows = [Row(ours.on, ours.transfer, f"paper, {paper.source}", "paper", paper.numbers())]
-    difference = paper.minus(ours.numbers, str(run.setting("validation.average_precision", "trapezoid")))
+    difference = paper.minus(ours.numbers, str(run.setting("evaluation.average_precision", "trapezoid")))
     if difference:
         rows.append(Row(ours.on, ours.transfer, f"{ours.who} minus paper", "difference", difference))
     return rows

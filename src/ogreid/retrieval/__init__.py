@@ -1,5 +1,5 @@
 """Retrieval: exact measures, the metric that gathers over processes, and what is made of ranked lists."""
 
-from ogreid.retrieval.ranking import Judgement, judge
+from ogreid.retrieval.ranking import RetrievalResult, judge
 
-__all__ = ["Judgement", "judge"]
+__all__ = ["RetrievalResult", "judge"]

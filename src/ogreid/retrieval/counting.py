@@ -3,7 +3,7 @@
 Only the ranks of the positives matter, and a rank is a count. So no Q x G matrix is kept and nothing is sorted but
 the few scores of a query's own positives; counts add up over pieces of the gallery.
 
-**Why no result depends on block, thread or machine.** `directions` rounds normalised embeddings to multiples of
+**Why no result depends on block, thread or machine.** `directions` rounds normalized embeddings to multiples of
 2^-24. Those are float32 numbers, and their products are multiples of 2^-48 whose partial sums stay below 2 (Cauchy-
 Schwarz), so a float64 dot product of two of them is *exact* in whatever order it is added. That exact score decides
 every rank: equal embeddings tie, always. `tally` reads a float32 matrix product, whose last bits do depend on block
@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from numba import njit
 
-from ogreid.retrieval.centred import Centred
+from ogreid.retrieval.centered import Centered
 
 __all__ = ["Ladders", "count_positives", "product", "rounding_bound", "tally", "tally_plain"]
 
@@ -51,18 +51,18 @@ def count_positives(begin: np.ndarray, end: np.ndarray, camera: np.ndarray, gall
 
 # Any order of addition gives the same exact sum here (see above), so the compiler may use vector registers.
 @njit(nogil=True, cache=True, fastmath={"reassoc", "contract"})
-def exact_score(query: np.ndarray, q: int, centre: np.ndarray, rest: np.ndarray, g: int) -> float:
-    """The product of row q of ``query`` and row g of the gallery, ``centre + rest[g]``, without rounding."""
+def exact_score(query: np.ndarray, q: int, center: np.ndarray, rest: np.ndarray, g: int) -> float:
+    """The product of row q of ``query`` and row g of the gallery, ``center + rest[g]``, without rounding."""
     score = 0.0
-    for d in range(len(centre)):
-        score += np.float64(query[q, d]) * (np.float64(centre[d]) + np.float64(rest[g, d]))
+    for d in range(len(center)):
+        score += np.float64(query[q, d]) * (np.float64(center[d]) + np.float64(rest[g, d]))
     return score
 
 
 @njit(nogil=True, cache=True)
 def _score_positives(
     query: np.ndarray,
-    centre: np.ndarray,
+    center: np.ndarray,
     rest: np.ndarray,
     begin: np.ndarray,
     end: np.ndarray,
@@ -75,7 +75,7 @@ def _score_positives(
         at = offsets[q]
         for g in range(begin[q], end[q]):
             if gallery_camera[g] != camera[q]:
-                scores[at] = exact_score(query, q, centre, rest, g)
+                scores[at] = exact_score(query, q, center, rest, g)
                 at += 1
         scores[offsets[q] : at].sort()
     return scores
@@ -113,7 +113,7 @@ class Ladders(NamedTuple):
     Attributes:
         offsets: (B + 1,) int64; the rungs of query q are ``scores[offsets[q]:offsets[q + 1]]``.
         scores: float64, exact.
-        aside: (B,) float64, ``query @ centre``: what a score has beyond the product of the rests and the offset.
+        aside: (B,) float64, ``query @ center``: what a score has beyond the product of the rests and the offset.
         table: (B, 1024) int32; a query's range of scores cut into equal buckets: the number n of rungs that lie below
             the bucket, or -1 - n where the next one lies in it or within ``bound`` of it. It saves all searches.
         scale: (B, 2) float32; bucket number = first * (score - aside) + second.
@@ -131,7 +131,7 @@ class Ladders(NamedTuple):
     def build(
         cls,
         query: np.ndarray,
-        gallery: Centred,
+        gallery: Centered,
         begin: np.ndarray,
         end: np.ndarray,
         camera: np.ndarray,
@@ -149,9 +149,9 @@ class Ladders(NamedTuple):
         """
         counts = count_positives(begin, end, camera, gallery_camera)
         offsets = np.concatenate([[0], np.cumsum(counts)])
-        scores = _score_positives(query, gallery.centre, gallery.rest, begin, end, camera, gallery_camera, offsets)
-        aside = query.astype(np.float64) @ gallery.centre.astype(np.float64)
-        length = np.linalg.norm((query - gallery.centre).astype(np.float64), axis=1)
+        scores = _score_positives(query, gallery.center, gallery.rest, begin, end, camera, gallery_camera, offsets)
+        aside = query.astype(np.float64) @ gallery.center.astype(np.float64)
+        length = np.linalg.norm((query - gallery.center).astype(np.float64), axis=1)
         # Beside the rounding of the product: that of the query's rest, of the offset and of adding it.
         bound = gallery.reach * (rounding_bound(query.shape[1]) * length + 2.0**-22)
         # Bucket numbers are computed in float32; the constant keeps a bucket from having no width at all.
@@ -223,7 +223,7 @@ def _decide(
     number: np.ndarray,
     q: int,
     query: np.ndarray,
-    tile: Centred,
+    tile: Centered,
     score: np.ndarray,
     ladders: Ladders,
     own: np.ndarray,
@@ -235,14 +235,14 @@ def _decide(
         about = np.float64(score[g] + tile.offset[g]) + aside
         rung = _climb(rungs, first - 1 - ladders.table[q, number[g]], last, about - bound)
         if rung < last and rungs[rung] <= about + bound:
-            rung = _climb(rungs, rung, last, exact_score(query, q, tile.centre, tile.rest, g))
+            rung = _climb(rungs, rung, last, exact_score(query, q, tile.center, tile.rest, g))
         own[rung - first] += 1
 
 
 @njit(nogil=True, cache=True)
 def tally(
     query: np.ndarray,
-    tile: Centred,
+    tile: Centered,
     scores: np.ndarray,
     begin: np.ndarray,
     end: np.ndarray,
@@ -254,7 +254,7 @@ def tally(
     Args:
         query: (B, D) float32 rows of `directions`.
         tile: T rows, a piece of the gallery.
-        scores: (B, T) float32, the `product` of ``query - tile.centre`` and ``tile.rest``.
+        scores: (B, T) float32, the `product` of ``query - tile.center`` and ``tile.rest``.
         begin: (B,) first row, counted from the tile's, of the query's own identity: no negatives up to ``end``.
         end: (B,) one past the last such row; both may lie outside the tile.
         ladders: of the queries.
@@ -281,7 +281,7 @@ def tally(
 
 def tally_plain(
     query: np.ndarray,
-    tile: Centred,
+    tile: Centered,
     begin: np.ndarray,
     end: np.ndarray,
     ladders: Ladders,
@@ -294,8 +294,8 @@ def tally_plain(
     padded = np.full((len(query), most), np.inf)
     held = np.arange(most) < counts[:, None]
     padded[held] = ladders.scores
-    asked, centre, rest = (torch.from_numpy(part).to(device).double() for part in (query, tile.centre, tile.rest))
-    scores = asked @ (centre + rest).T
+    asked, center, rest = (torch.from_numpy(part).to(device).double() for part in (query, tile.center, tile.rest))
+    scores = asked @ (center + rest).T
     above = torch.searchsorted(torch.from_numpy(padded).to(device), scores, right=True)
     column = torch.arange(len(rest), device=device)
     own = (column >= torch.from_numpy(begin).to(device)[:, None]) & (column < torch.from_numpy(end).to(device)[:, None])

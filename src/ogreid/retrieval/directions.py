@@ -3,7 +3,7 @@
 import numpy as np
 from numba import njit
 
-from ogreid.errors import UserError
+from ogreid.errors import InputError
 
 __all__ = ["check_rows", "directions", "same_width"]
 
@@ -14,14 +14,14 @@ def directions(rows: np.ndarray, what: str, order: np.ndarray | None = None) -> 
     """``rows[order]`` (all rows where no order is given) as unit vectors on the grid, (R, D) float32.
 
     Raises:
-        UserError: a row that is zero or not finite; ``what`` it is called.
+        InputError: a row that is zero or not finite; ``what`` it is called.
     """
     order = np.arange(len(rows)) if order is None else order
     unit = np.empty((len(order), rows.shape[1]), dtype=np.float32)
     bad = _unit_rows(np.ascontiguousarray(rows), order, unit)
     if bad >= 0:
         came = "holds a value that is not finite" if rows[bad].any() else "is all zeros"
-        raise UserError(f"{what} {bad} {came}, so it has no direction to compare: look at the network")
+        raise InputError(f"{what} {bad} {came}, so it has no direction to compare: look at the network")
     return unit
 
 
@@ -29,24 +29,24 @@ def check_rows(side: str, rows: np.ndarray) -> None:
     """Embeddings of one side are (rows, width) and real.
 
     Raises:
-        UserError: they are not.
+        InputError: they are not.
     """
     if rows.dtype.kind not in "fiu":
-        raise UserError(f"{side} embeddings are {rows.dtype}, expected real numbers")
+        raise InputError(f"{side} embeddings are {rows.dtype}, expected real numbers")
     if rows.ndim != 2 or rows.size == 0:
-        raise UserError(f"{side} embeddings have the shape {rows.shape}, expected (rows, width) with at least one row")
+        raise InputError(f"{side} embeddings have the shape {rows.shape}, expected (rows, width) with at least one row")
 
 
 def same_width(query: np.ndarray, gallery: np.ndarray) -> None:
     """Both sides are embeddings of one width.
 
     Raises:
-        UserError: they are not.
+        InputError: they are not.
     """
     check_rows("query", query)
     check_rows("gallery", gallery)
     if query.shape[1] != gallery.shape[1]:
-        raise UserError(
+        raise InputError(
             f"query embeddings are {query.shape[1]} wide, gallery embeddings {gallery.shape[1]}: both must come from "
             "the same network"
         )
@@ -54,7 +54,7 @@ def same_width(query: np.ndarray, gallery: np.ndarray) -> None:
 
 @njit(nogil=True, cache=True)
 def _unit_rows(rows: np.ndarray, order: np.ndarray, out: np.ndarray) -> int:
-    """Write ``rows[order]`` (R, D), normalised and rounded to multiples of 2^-24, into ``out`` (R, D) float32.
+    """Write ``rows[order]`` (R, D), normalized and rounded to multiples of 2^-24, into ``out`` (R, D) float32.
 
     Sums run in index order in float64, so the same row gives the same bits on every machine.
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ogreid.errors import UserError
+from ogreid.errors import InputError
 from ogreid.retrieval.directions import directions, same_width
 from ogreid.retrieval.ranking import integers
 
@@ -30,7 +30,7 @@ def expand_queries(
     """
     same_width(query, gallery)
     if not 1 <= count <= len(gallery):
-        raise UserError(f"query expansion with {count} rows: expected 1 to the gallery's {len(gallery)}")
+        raise InputError(f"query expansion with {count} rows: expected 1 to the gallery's {len(gallery)}")
     asked, known = directions(query, "query"), directions(gallery, "gallery row")
     expanded = np.empty_like(asked)
     for first in range(0, len(asked), block):

@@ -10,8 +10,8 @@ from torch.nn.functional import normalize
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
-from ogreid.errors import UserError
-from ogreid.retrieval.ranking import AveragePrecision, Judgement, Unanswerable, judge
+from ogreid.errors import InputError
+from ogreid.retrieval.ranking import AveragePrecision, RetrievalResult, Unanswerable, judge
 
 __all__ = ["Collected", "RetrievalMetric"]
 
@@ -58,7 +58,7 @@ class Collected:
         """The rows sorted by index, each once.
 
         Raises:
-            UserError: two rows of one index disagree. Embeddings may differ by what reduced precision makes of another
+            InputError: two rows of one index disagree. Embeddings may differ by what reduced precision makes of another
                 batch (5 % of their length), not by more; one that is not finite equals none but its own bits.
         """
         order = torch.argsort(self.index, stable=True)
@@ -76,7 +76,7 @@ class Collected:
         )
         if clash.any():
             doubled = int(self.index[again][clash][0])
-            raise UserError(f"row {doubled} reached the judge twice, with different identities, cameras or embeddings")
+            raise InputError(f"row {doubled} reached the judge twice, with different identities, cameras or embeddings")
         return Collected(self.embedding[kept], self.identity[kept], self.camera[kept], self.index[kept])
 
 
@@ -96,7 +96,7 @@ class RetrievalMetric(Metric):
         gallery: number of gallery rows; their indices follow.
         average_precision: as in `judge`.
         unanswerable: as in `judge`.
-        partial: judge what is there (``limit_val_batches``); the `Judgement` then says how many rows were missing.
+        partial: judge what is there (``limit_val_batches``); the `RetrievalResult` then says how many rows were missing.
 
     Attributes:
         collected: what the last ``compute`` judged, for pictures and files; None before.
@@ -123,7 +123,7 @@ class RetrievalMetric(Metric):
     ) -> None:
         super().__init__()
         if queries < 1 or gallery < 1:
-            raise UserError(f"a retrieval needs query and gallery rows: there are {queries} and {gallery}")
+            raise InputError(f"a retrieval needs query and gallery rows: there are {queries} and {gallery}")
         self.queries, self.gallery, self.partial = queries, gallery, partial
         self.average_precision: AveragePrecision = average_precision
         self.unanswerable: Unanswerable = unanswerable
@@ -146,16 +146,16 @@ class RetrievalMetric(Metric):
         self.index.append(index)
         self.width.append(torch.full_like(index, embedding.shape[1]))
 
-    def compute(self) -> Judgement:
+    def compute(self) -> RetrievalResult:
         """Judge the rows of all processes.
 
         Raises:
-            UserError: rows missing (unless ``partial``), two rows of one index that disagree, or what `judge` refuses.
+            InputError: rows missing (unless ``partial``), two rows of one index that disagree, or what `judge` refuses.
         """
         rows = self._gathered()
         missing = self.queries + self.gallery - len(rows.index)
         if missing and not self.partial:
-            raise UserError(
+            raise InputError(
                 f"{missing} of {self.queries + self.gallery} rows never reached the judge: was the set cut short "
                 "(limit_val_batches)? A part can be judged with partial=True, and says so"
             )
@@ -164,9 +164,9 @@ class RetrievalMetric(Metric):
         sides = [rows.embedding, rows.identity, rows.camera]
         query, gallery = [side[:split] for side in sides], [side[split:] for side in sides]
         if missing and not _answerable(query[1], query[2], gallery[1], gallery[2]):
-            return Judgement.nothing(split, missing)
-        judgement = judge(*query, *gallery, average_precision=self.average_precision, unanswerable=self.unanswerable)
-        return judgement._replace(missing=missing)
+            return RetrievalResult.nothing(split, missing)
+        judgment = judge(*query, *gallery, average_precision=self.average_precision, unanswerable=self.unanswerable)
+        return judgment._replace(missing=missing)
 
     def reset(self) -> None:
         """Forget every row."""
@@ -186,13 +186,13 @@ class RetrievalMetric(Metric):
         flat, identity, camera, index = map(dim_zero_cat, (self.embedding, self.identity, self.camera, self.index))
         widths = sorted(set(dim_zero_cat(self.width).tolist()))
         if len(index) and not (int(index.min()) >= 0 and int(index.max()) < self.queries + self.gallery):
-            raise UserError(
+            raise InputError(
                 f"row indices run from {int(index.min())} to {int(index.max())}, outside the set of "
                 f"{self.queries} query and {self.gallery} gallery rows: does the metric belong to this set?"
             )
         if len(widths) > 1:
             told = " and ".join(map(str, widths))
-            raise UserError(f"embeddings are {told} wide: widths are mixed, all rows must come from one network")
+            raise InputError(f"embeddings are {told} wide: widths are mixed, all rows must come from one network")
         return Collected(flat.view(len(index), sum(widths)), identity, camera, index).unique()
 
 

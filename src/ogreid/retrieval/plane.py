@@ -14,15 +14,15 @@ def principal_plane(embedding: np.ndarray) -> np.ndarray:
         embedding: (R, D).
 
     Returns:
-        (R, 2) float64, centred; each axis points to where its largest loading is positive, so that the map does not
+        (R, 2) float64, centered; each axis points to where its largest loading is positive, so that the map does not
         flip from machine to machine.
     """
-    centred = directions(embedding, "embedding").astype(np.float64)
-    centred -= centred.mean(axis=0)
-    _, axes = np.linalg.eigh(centred.T @ centred)
+    centered = directions(embedding, "embedding").astype(np.float64)
+    centered -= centered.mean(axis=0)
+    _, axes = np.linalg.eigh(centered.T @ centered)
     axes = axes[:, ::-1][:, :2]
     strongest = np.abs(axes).argmax(axis=0)
-    return np.asarray(centred @ (axes * np.sign(axes[strongest, [0, 1]])))
+    return np.asarray(centered @ (axes * np.sign(axes[strongest, [0, 1]])))
 
 
 def sample_identities(identity: np.ndarray, count: int = 12, each: int = 40) -> np.ndarray:

@@ -14,14 +14,14 @@ import torch
 from jaxtyping import Float32, Float64, Int64
 from threadpoolctl import ThreadpoolController
 
-from ogreid.errors import UserError
+from ogreid.errors import InputError
 from ogreid.retrieval import counting
-from ogreid.retrieval.centred import Centred
+from ogreid.retrieval.centered import Centered
 from ogreid.retrieval.counting import Ladders
 from ogreid.retrieval.directions import check_rows, directions, same_width
 from ogreid.retrieval.measures import RECALL_LEVELS, measure
 
-__all__ = ["AveragePrecision", "Judgement", "Unanswerable", "integers", "judge", "summed_up"]
+__all__ = ["AveragePrecision", "RetrievalResult", "Unanswerable", "integers", "judge", "summed_up"]
 
 Array = np.ndarray | torch.Tensor
 AveragePrecision = Literal["trapezoid", "step"]
@@ -30,7 +30,7 @@ Unanswerable = Literal["skip", "zero"]
 _QUERIES, _TILE = 512, 2048  # a product of 4 MB, which the caches still hold when it is read
 
 
-class Judgement(NamedTuple):
+class RetrievalResult(NamedTuple):
     """What a retrieval is worth. Means are over the judged queries: those answerable, or all (``unanswerable``).
 
     A query is answerable if the gallery shows its identity from another camera. Per-query values are NaN for queries
@@ -84,8 +84,8 @@ class Judgement(NamedTuple):
         return {name: round(100 * rate, 8) for name, rate in rates.items()} | counts | missing
 
     @classmethod
-    def nothing(cls, queries: int, missing: int) -> "Judgement":
-        """The judgement of a partial set in which nothing can be judged: every rate is NaN."""
+    def nothing(cls, queries: int, missing: int) -> "RetrievalResult":
+        """The judgment of a partial set in which nothing can be judged: every rate is NaN."""
         nan = float("nan")
         none = np.full(queries, nan)
         hits = np.zeros(queries, dtype=np.int64)
@@ -103,7 +103,7 @@ def judge(
     average_precision: AveragePrecision = "trapezoid",
     unanswerable: Unanswerable = "skip",
     block: tuple[int, int] = (_QUERIES, _TILE),
-) -> Judgement:
+) -> RetrievalResult:
     """Judge the retrieval of ``query`` in ``gallery`` by cosine similarity.
 
     For positives at ranks r_1 < ... < r_n, AP is mean_i i / r_i ("step") or the area under the line through those
@@ -124,10 +124,10 @@ def judge(
         block: queries and gallery rows per matrix product: memory and speed, never the result.
 
     Returns:
-        The judgement, bit-equal for every block, thread count and device.
+        The judgment, bit-equal for every block, thread count and device.
 
     Raises:
-        UserError: embeddings not finite, zero, empty or of two widths; lengths that differ; no answerable query.
+        InputError: embeddings not finite, zero, empty or of two widths; lengths that differ; no answerable query.
     """
     _check_choice("average_precision", average_precision, ("trapezoid", "step"))
     _check_choice("unanswerable", unanswerable, ("skip", "zero"))
@@ -160,7 +160,7 @@ class _Rows(NamedTuple):
         return cls(side, np.ascontiguousarray(rows), identities, cameras)
 
     def sorted(self, order: np.ndarray) -> "_Rows":
-        """The rows in ``order``, embeddings normalised and on the grid of `directions`."""
+        """The rows in ``order``, embeddings normalized and on the grid of `directions`."""
         unit = directions(self.embedding, f"{self.side} embedding", order)
         return _Rows(self.side, unit, self.identity[order], self.camera[order])
 
@@ -173,7 +173,7 @@ def _measure(
     end = np.searchsorted(gallery.identity, queries.identity, side="right")
     measures = np.full((len(queries.identity), 4), np.nan)
     precision = np.zeros(RECALL_LEVELS)
-    known = Centred.take(gallery.embedding)
+    known = Centered.take(gallery.embedding)
 
     def count(part: slice) -> tuple[Ladders, np.ndarray]:
         sides = queries.embedding[part], known, begin[part], end[part]
@@ -204,7 +204,7 @@ def _parts(rows: int, block: int, threads: int) -> list[slice]:
 
 def _count(
     query: Float32[np.ndarray, "B D"],
-    gallery: Centred,
+    gallery: Centered,
     begin: Int64[np.ndarray, " B"],
     end: Int64[np.ndarray, " B"],
     ladders: Ladders,
@@ -213,7 +213,7 @@ def _count(
 ) -> Int64[np.ndarray, " bins"]:
     """How many negatives of the whole gallery climb how far on the ladders of B queries."""
     bins = ladders.empty_bins()
-    rest = query - gallery.centre
+    rest = query - gallery.center
     held = np.empty((2, len(query) * min(tile, len(gallery.rest))), dtype=np.float32)
     for first in range(0, len(gallery.rest), tile):
         piece = gallery.tile(first, tile)
@@ -232,12 +232,12 @@ def summed_up(
     gallery: int,
     average_precision: AveragePrecision,
     unanswerable: Unanswerable,
-) -> Judgement:
-    """The judgement from per-query measures (NaN where unanswerable) and the summed precision of `measures.measure`."""
+) -> RetrievalResult:
+    """The judgment from per-query measures (NaN where unanswerable) and the summed precision of `measures.measure`."""
     answerable = ~np.isnan(measures[:, 0])
     count = int(answerable.sum())
     if count == 0:
-        raise UserError(
+        raise InputError(
             f"none of the {len(measures)} queries has a match from another camera in the gallery of {gallery} rows: "
             "are the identities of both from the same benchmark, and the camera numbers read?"
         )
@@ -246,7 +246,7 @@ def summed_up(
         measures = np.where(answerable[:, None], measures, 0.0)
     judged = count if unanswerable == "skip" else len(measures)
     chosen = measures[:, 0 if average_precision == "trapezoid" else 1]
-    return Judgement(
+    return RetrievalResult(
         cmc=np.cumsum(np.bincount(first_hit[answerable], minlength=gallery + 1)[1:]) / judged,
         mean_average_precision=float(np.nansum(chosen) / judged),
         mean_average_precision_step=float(np.nansum(measures[:, 1]) / judged),
@@ -261,7 +261,7 @@ def summed_up(
 
 def _numpy(what: str, values: Array | None) -> np.ndarray:
     if values is None:
-        raise UserError(f"{what} are missing")
+        raise InputError(f"{what} are missing")
     if not isinstance(values, torch.Tensor):
         return np.asarray(values)
     values = values.detach().cpu()
@@ -272,16 +272,16 @@ def integers(what: str, values: Array | None, rows: int | None = None) -> np.nda
     """``values`` as (rows,) int64; of any length where no number of rows is given.
 
     Raises:
-        UserError: they are missing, no whole numbers, or not as many.
+        InputError: they are missing, no whole numbers, or not as many.
     """
     read = _numpy(what, values)
     if read.shape != (read.size if rows is None else rows,):
-        raise UserError(f"{what} have the shape {read.shape}, expected ({rows or read.size},): one for each embedding")
+        raise InputError(f"{what} have the shape {read.shape}, expected ({rows or read.size},): one for each embedding")
     if read.dtype.kind not in "iu":
-        raise UserError(f"{what} are {read.dtype}, expected whole numbers")
+        raise InputError(f"{what} are {read.dtype}, expected whole numbers")
     return read.astype(np.int64)
 
 
 def _check_choice(name: str, value: str, known: tuple[str, ...]) -> None:
     if value not in known:
-        raise UserError(f"{name} is {value!r}, expected {' or '.join(known)}")
+        raise InputError(f"{name} is {value!r}, expected {' or '.join(known)}")

@@ -1,7 +1,7 @@
 """k-reciprocal re-ranking with sparse rows.
 
 Zhong et al., "Re-ranking Person Re-identification with k-reciprocal Encoding", CVPR 2017. Of the N = Q + G rows each is
-described by the rows that name it as a neighbour and are named by it: the weights V (N, N), of which a row has some
+described by the rows that name it as a neighbor and are named by it: the weights V (N, N), of which a row has some
 tens that are not zero. The distance of query i and gallery row j is
 
     (1 - weight) * (1 - sum min(V_i, V_j) / sum max(V_i, V_j)) + weight * d_ij,
@@ -17,7 +17,7 @@ import numpy as np
 from numba import njit
 from scipy import sparse
 
-from ogreid.errors import UserError
+from ogreid.errors import InputError
 from ogreid.retrieval.directions import directions, same_width
 
 __all__ = ["Reranking", "reranked_scores"]
@@ -28,20 +28,20 @@ class Reranking:
     """The method's three numbers, as published for Market-1501.
 
     Attributes:
-        neighbours: k1, how many neighbours must be mutual.
-        expansion: k2, over how many neighbours a row's weights are averaged; 1 for none.
+        neighbors: k1, how many neighbors must be mutual.
+        expansion: k2, over how many neighbors a row's weights are averaged; 1 for none.
         weight: of the original distance, 0 to 1.
     """
 
-    neighbours: int = 20
+    neighbors: int = 20
     expansion: int = 6
     weight: float = 0.3
 
     def __post_init__(self) -> None:
-        if self.neighbours < 1 or not 1 <= self.expansion <= self.neighbours + 1 or not 0 <= self.weight <= 1:
-            raise UserError(
-                f"re-ranking with neighbours={self.neighbours}, expansion={self.expansion}, weight={self.weight}: "
-                "expected neighbours >= 1, expansion from 1 to neighbours + 1, weight from 0 to 1"
+        if self.neighbors < 1 or not 1 <= self.expansion <= self.neighbors + 1 or not 0 <= self.weight <= 1:
+            raise InputError(
+                f"re-ranking with neighbors={self.neighbors}, expansion={self.expansion}, weight={self.weight}: "
+                "expected neighbors >= 1, expansion from 1 to neighbors + 1, weight from 0 to 1"
             )
 
 
@@ -62,14 +62,14 @@ def reranked_scores(
         (B, G) float32 for the queries in their order, B at most ``block``.
 
     Raises:
-        UserError: an embedding without direction, widths that differ, or fewer rows than neighbours.
+        InputError: an embedding without direction, widths that differ, or fewer rows than neighbors.
     """
     how = reranking or Reranking()
     same_width(query, gallery)
     rows = directions(np.concatenate([query, gallery]), "row (queries first)")
-    if len(rows) <= how.neighbours:
-        raise UserError(f"re-ranking looks at {how.neighbours} neighbours of each row, there are {len(rows)} rows")
-    near, largest = _neighbours(rows, how.neighbours + 1, block)
+    if len(rows) <= how.neighbors:
+        raise InputError(f"re-ranking looks at {how.neighbors} neighbors of each row, there are {len(rows)} rows")
+    near, largest = _neighbors(rows, how.neighbors + 1, block)
     weights = _weights(rows, near, largest, how)
     known = weights[len(query) :].tocsc()
     for first in range(0, len(query), block):
@@ -90,7 +90,7 @@ def _distances(left: np.ndarray, right: np.ndarray) -> np.ndarray:
     return distances
 
 
-def _neighbours(rows: np.ndarray, count: int, block: int) -> tuple[np.ndarray, np.ndarray]:
+def _neighbors(rows: np.ndarray, count: int, block: int) -> tuple[np.ndarray, np.ndarray]:
     """Each row's nearest rows (N, count) int64, itself first, and its largest distance (N,)."""
     near = np.empty((len(rows), count), dtype=np.int64)
     largest = np.empty(len(rows), dtype=np.float32)
@@ -106,8 +106,8 @@ def _neighbours(rows: np.ndarray, count: int, block: int) -> tuple[np.ndarray, n
 
 
 def _weights(rows: np.ndarray, near: np.ndarray, largest: np.ndarray, how: Reranking) -> sparse.csr_array:
-    """V after local query expansion: row i is the mean over its first ``expansion`` neighbours."""
-    half = round(how.neighbours / 2) + 1
+    """V after local query expansion: row i is the mean over its first ``expansion`` neighbors."""
+    half = round(how.neighbors / 2) + 1
     counts, members = _reciprocal(near, half)
     values = _closeness(rows, counts, members, largest)
     size = len(rows)
@@ -123,7 +123,7 @@ def _weights(rows: np.ndarray, near: np.ndarray, largest: np.ndarray, how: Reran
 
 @njit(nogil=True, cache=True)
 def _mutual(near: np.ndarray, row: int, count: int, found: np.ndarray) -> int:
-    """Rows among the first ``count`` neighbours of ``row`` that have it among theirs; how many."""
+    """Rows among the first ``count`` neighbors of ``row`` that have it among theirs; how many."""
     held = 0
     for other in near[row, :count]:
         for back in near[other, :count]:
@@ -136,7 +136,7 @@ def _mutual(near: np.ndarray, row: int, count: int, found: np.ndarray) -> int:
 
 @njit(nogil=True, cache=True)
 def _reciprocal(near: np.ndarray, half: int) -> tuple[np.ndarray, np.ndarray]:
-    """Each row's k-reciprocal neighbours, with those of a neighbour that shares over two thirds of its own half set."""
+    """Each row's k-reciprocal neighbors, with those of a neighbor that shares over two thirds of its own half set."""
     rows, count = near.shape
     counts = np.zeros(rows, dtype=np.int64)
     members = np.empty(rows * 4 * count, dtype=np.int64)

@@ -5,10 +5,10 @@ from collections.abc import Iterable
 import numpy as np
 from numba import njit
 
-from ogreid.errors import UserError
+from ogreid.errors import InputError
 from ogreid.retrieval.counting import count_positives
 from ogreid.retrieval.measures import RECALL_LEVELS, measure
-from ogreid.retrieval.ranking import AveragePrecision, Judgement, Unanswerable, integers, summed_up
+from ogreid.retrieval.ranking import AveragePrecision, RetrievalResult, Unanswerable, integers, summed_up
 
 __all__ = ["judge_scores"]
 
@@ -22,7 +22,7 @@ def judge_scores(
     *,
     average_precision: AveragePrecision = "trapezoid",
     unanswerable: Unanswerable = "skip",
-) -> Judgement:
+) -> RetrievalResult:
     """What `judge` does, for scores that are not products of embeddings; larger is more alike.
 
     Args:
@@ -36,7 +36,7 @@ def judge_scores(
         unanswerable: as in `judge`.
 
     Raises:
-        UserError: identities or cameras missing, shapes that do not fit, NaN among the scores, no answerable query.
+        InputError: identities or cameras missing, shapes that do not fit, NaN among the scores, no answerable query.
     """
     query_identity = integers("query identities", query_identity)
     query_camera = integers("query cameras", query_camera, len(query_identity))
@@ -52,19 +52,19 @@ def judge_scores(
     for block in scores:
         part = slice(first, first + len(block))
         if block.ndim != 2 or block.shape[1] != len(gallery_identity) or part.stop > len(query_identity):
-            raise UserError(
+            raise InputError(
                 f"scores of shape {block.shape} from query {first} on, expected {len(query_identity)} queries in all "
                 f"and {len(gallery_identity)} columns"
             )
         if np.isnan(block).any():
-            raise UserError(f"scores of the queries {first} to {part.stop - 1} hold NaN, which has no rank")
+            raise InputError(f"scores of the queries {first} to {part.stop - 1} hold NaN, which has no rank")
         sides = begin[part], end[part], query_camera[part]
         offsets = np.concatenate([[0], np.cumsum(count_positives(*sides, camera))])
         bins = _tally(np.ascontiguousarray(block[:, order]), *sides, camera, offsets)
         measure(offsets, bins, measures[part], precision)
         first = part.stop
     if first != len(query_identity):
-        raise UserError(f"scores of {first} queries, expected {len(query_identity)}")
+        raise InputError(f"scores of {first} queries, expected {len(query_identity)}")
     return summed_up(measures, precision, len(gallery_identity), average_precision, unanswerable)
 
 

@@ -1,6 +1,6 @@
 """Triton kernels over the edges of a graph; the same functions as :mod:`ogreid.ops.kernels.edges`, for CUDA.
 
-Nothing synchronises with the host, and nothing adds atomically: the backward walks the incoming edges of each point,
+Nothing synchronizes with the host, and nothing adds atomically: the backward walks the incoming edges of each point,
 sorted once, so gradients are the same run to run. Run so far by Triton's interpreter only, never on a GPU.
 """
 
@@ -72,7 +72,7 @@ def _scatter_kernel(
     tl.store(out + row * channels + column, added, mask=inside)
 
 
-def gather(source: Tensor, centre: Tensor, graph: Tensor, sign: Tensor) -> tuple[Gathered, Tensor]:
+def gather(source: Tensor, center: Tensor, graph: Tensor, sign: Tensor) -> tuple[Gathered, Tensor]:
     """Extremes of every point's edges; and (2, C) in double precision: sum and sum of squares of all edges."""
     batch, points, channels = source.shape
     rows, k, columns = batch * points, graph.shape[2], _columns(channels)
@@ -82,32 +82,32 @@ def gather(source: Tensor, centre: Tensor, graph: Tensor, sign: Tensor) -> tuple
     _gather_kernel[grid](source, graph, sign, most, slot, total, rows, points, channels, k, ROWS=ROWS, COLUMNS=columns)
     ones = torch.ones_like(graph.flatten(1), dtype=torch.int32)
     degree = torch.zeros(batch, points, dtype=torch.int32, device=source.device).scatter_add_(1, graph.flatten(1), ones)
-    squares = degree.unsqueeze(2) * source.square() + centre * (k * centre + 2 * total)
+    squares = degree.unsqueeze(2) * source.square() + center * (k * center + 2 * total)
     sums = torch.stack(
-        [(total + k * centre).sum((0, 1), dtype=torch.float64), squares.sum((0, 1), dtype=torch.float64)]
+        [(total + k * center).sum((0, 1), dtype=torch.float64), squares.sum((0, 1), dtype=torch.float64)]
     )
     return Gathered(most, total, slot, degree), sums
 
 
-def blend(saved: Gathered, centre: Tensor, terms: Tensor) -> Tensor:
-    """``terms`` (4, C): factors of the largest, the sum and the centre, and what is added."""
-    return torch.addcmul(torch.addcmul(terms[3] + terms[0] * saved.most, terms[1], saved.total), terms[2], centre)
+def blend(saved: Gathered, center: Tensor, terms: Tensor) -> Tensor:
+    """``terms`` (4, C): factors of the largest, the sum and the center, and what is added."""
+    return torch.addcmul(torch.addcmul(terms[3] + terms[0] * saved.most, terms[1], saved.total), terms[2], center)
 
 
-def sum_gradients(gradient: Tensor, saved: Gathered, centre: Tensor) -> Tensor:
-    """(4, C) in double precision: the gradient summed alone, and times the largest, the sum, the centre."""
-    others = (gradient * other for other in (saved.most, saved.total, centre))
+def sum_gradients(gradient: Tensor, saved: Gathered, center: Tensor) -> Tensor:
+    """(4, C) in double precision: the gradient summed alone, and times the largest, the sum, the center."""
+    others = (gradient * other for other in (saved.most, saved.total, center))
     return torch.stack([part.sum((0, 1), dtype=torch.float64) for part in (gradient, *others)])
 
 
 def scatter(
-    gradient: Tensor, source: Tensor, centre: Tensor, graph: Tensor, saved: Gathered, terms: Tensor
+    gradient: Tensor, source: Tensor, center: Tensor, graph: Tensor, saved: Gathered, terms: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Gradients of source and centre; ``terms`` (5, C): see :func:`ogreid.ops.kernels.edges.scatter_edges`."""
+    """Gradients of source and center; ``terms`` (5, C): see :func:`ogreid.ops.kernels.edges.scatter_edges`."""
     batch, points, channels = source.shape
     k, columns = graph.shape[2], _columns(channels)
-    of_largest, of_every, of_centre, constant, slope = terms
-    every = torch.addcmul(slope * centre, of_every, gradient)
+    of_largest, of_every, of_center, constant, slope = terms
+    every = torch.addcmul(slope * center, of_every, gradient)
     edges = graph.flatten(1).argsort(dim=1, stable=True)  # (B, N k), by the point they come from
     first = saved.degree.cumsum(1) - saved.degree
     received = torch.empty_like(source)
@@ -116,5 +116,5 @@ def scatter(
         channels, k, COLUMNS=columns,
     )  # fmt: skip
     to_source = received + saved.degree.unsqueeze(2) * torch.addcmul(constant, slope, source)
-    to_centre = of_centre * gradient + k * torch.addcmul(constant, slope, centre) + slope * saved.total
-    return to_source, to_centre
+    to_center = of_center * gradient + k * torch.addcmul(constant, slope, center) + slope * saved.total
+    return to_source, to_center

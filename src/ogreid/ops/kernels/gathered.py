@@ -8,9 +8,9 @@ __all__ = ["Gathered"]
 
 
 class Gathered(NamedTuple):
-    """What is needed to normalise, and for the backward; (B, N, C) unless said."""
+    """What is needed to normalize, and for the backward; (B, N, C) unless said."""
 
     most: Tensor  # sign * the largest edge's source
     total: Tensor  # sum of the sources
     slot: Tensor  # which of the k edges is the largest
-    degree: Tensor  # (B, N) int32, how often a point is a neighbour
+    degree: Tensor  # (B, N) int32, how often a point is a neighbor

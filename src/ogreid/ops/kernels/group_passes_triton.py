@@ -1,6 +1,6 @@
 """Passes over every group of a batch, for CUDA; the same functions as :mod:`ogreid.ops.kernels.group_passes`.
 
-Nothing synchronises with the host. Run so far by Triton's interpreter only, never on a GPU.
+Nothing synchronizes with the host. Run so far by Triton's interpreter only, never on a GPU.
 """
 
 # mypy: allow-untyped-calls
@@ -46,37 +46,37 @@ def _gate_tensors(gate: Sequence[Tensor], points: Tensor) -> tuple[Tensor, Tenso
     return reduce, reduce_bias, torch.cat([expand.T, expand_bias.unsqueeze(0)]), len(reduce)
 
 
-def _sums(points: Tensor, centres: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
+def _sums(points: Tensor, centers: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
     """Sum of the raw members of each group, and of their squares: (B, M, C)."""
     shape = _shape(points, index)
-    sums, squares = torch.empty_like(centres), torch.empty_like(centres)
+    sums, squares = torch.empty_like(centers), torch.empty_like(centers)
     blocks = {"MEMBERS": _power(shape[3], 1, 1 << 20), "CHANNELS": _power(shape[1], 1, 1 << 20)}
-    kernels.sum_kernel[(shape[0] // shape[3],)](points, centres, index, sums, squares, *shape, **blocks)
+    kernels.sum_kernel[(shape[0] // shape[3],)](points, centers, index, sums, squares, *shape, **blocks)
     return sums, squares
 
 
-def sum_of_members(points: Tensor, centres: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
+def sum_of_members(points: Tensor, centers: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
     """Sum and sum of squares (C,) of all raw members, in double precision."""
-    first, second = (part.sum((0, 1), dtype=torch.float64) for part in _sums(points, centres, index))
+    first, second = (part.sum((0, 1), dtype=torch.float64) for part in _sums(points, centers, index))
     return first, second
 
 
 def _open(
-    points: Tensor, centres: Tensor, index: Tensor, affine: Tensor, gate: tuple[Tensor, Tensor, Tensor, int]
+    points: Tensor, centers: Tensor, index: Tensor, affine: Tensor, gate: tuple[Tensor, Tensor, Tensor, int]
 ) -> Tensor:
     """What passes the gate: (R, C)."""
     shape, (*doors, hidden) = _shape(points, index), gate
     passed = points.new_empty(shape[0], shape[1])
     blocks = {"GATED": hidden > 0, "ROWS": ROWS, "CHANNELS": _power(shape[1], 1, 1 << 20)}
     kernels.open_kernel[(triton.cdiv(shape[0], ROWS),)](
-        points, centres, index, affine, *doors, passed, *shape, hidden, **blocks
+        points, centers, index, affine, *doors, passed, *shape, hidden, **blocks
     )
     return passed
 
 
 def forward(
     points: Tensor,
-    centres: Tensor,
+    centers: Tensor,
     index: Tensor,
     affine: Tensor,
     gate: Sequence[Tensor],
@@ -85,11 +85,11 @@ def forward(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Largest results and their members (B, M, D); second (C, C) and first (C,) moments of what passed the gate.
 
-    ``affine`` (2, C) normalises the members; ``weight`` (C, D) is signed; moments are 0 unless ``counted``.
+    ``affine`` (2, C) normalizes the members; ``weight`` (C, D) is signed; moments are 0 unless ``counted``.
     """
     channels, results = weight.shape
     members = index.shape[2]
-    passed = _open(points, centres, index, affine, _gate_tensors(gate, points))
+    passed = _open(points, centers, index, affine, _gate_tensors(gate, points))
     most = points.new_empty(*index.shape[:2], results)
     slot = torch.empty_like(most, dtype=torch.uint8 if members <= 256 else torch.int32)
     blocks = {
@@ -117,18 +117,18 @@ def backward(
     arriving: tuple[Tensor, Tensor],
 ) -> Found:
     """Every gradient but what the inner moments send; see :func:`ogreid.ops.kernels.groups.group_backward`."""
-    points, centres, index, affine, gate = inputs
+    points, centers, index, affine, gate = inputs
     doors = _gate_tensors(gate, points)
-    passed = _open(points, centres, index, affine, doors)
+    passed = _open(points, centers, index, affine, doors)
     back = torch.addmm(constant, passed, kernel)
     to_weight = _through_largest(index.shape[2], weight, arriving, passed, back)
-    sums, to_gate = _through_gate(points, centres, index, affine, doors, back)
+    sums, to_gate = _through_gate(points, centers, index, affine, doors, back)
     to_members = affine[0] * back
     degree, first, edges = _incoming(points, index)
     to_points = _collect(to_members, edges, first, degree, 1)
-    around = _collect(centres.flatten(0, 1), edges, first, degree, index.shape[2])
-    to_centres = -to_members.view(*index.shape, -1).sum(2)
-    return Found(to_points, to_centres, to_weight, to_gate, sums, around, _sums(points, centres, index)[0])
+    around = _collect(centers.flatten(0, 1), edges, first, degree, index.shape[2])
+    to_centers = -to_members.view(*index.shape, -1).sum(2)
+    return Found(to_points, to_centers, to_weight, to_gate, sums, around, _sums(points, centers, index)[0])
 
 
 def _through_largest(
@@ -156,7 +156,7 @@ def _through_largest(
 
 def _through_gate(
     points: Tensor,
-    centres: Tensor,
+    centers: Tensor,
     index: Tensor,
     affine: Tensor,
     gate: tuple[Tensor, Tensor, Tensor, int],
@@ -168,7 +168,7 @@ def _through_gate(
     parts, biases = points.new_empty(programs, 2 * hidden + 3, shape[1]), points.new_empty(programs, hidden)
     blocks = {"GATED": hidden > 0, "ROWS": ROWS, "CHANNELS": _power(shape[1], 1, 1 << 20)}
     kernels.close_kernel[(programs,)](
-        points, centres, index, affine, *doors, back, parts, biases, *shape, hidden, **blocks
+        points, centers, index, affine, *doors, back, parts, biases, *shape, hidden, **blocks
     )
     if not hidden:
         return parts[:, :2].sum(0, dtype=torch.float64), ()
@@ -205,8 +205,8 @@ def _collect(values: Tensor, edges: Tensor, first: Tensor, degree: Tensor, divis
 
 
 def spread(points: Tensor, index: Tensor, found: Found, terms: Tensor) -> None:
-    """Add to the gradients of points and centres what the inner moments send; ``terms`` (2, C)."""
+    """Add to the gradients of points and centers what the inner moments send; ``terms`` (2, C)."""
     constant, slope = terms
     degree = _incoming(points, index)[0].unsqueeze(2)
     found.points.add_(degree * torch.addcmul(constant, slope, points) - slope * found.around)
-    found.centres.sub_(index.shape[2] * constant + slope * found.summed)
+    found.centers.sub_(index.shape[2] * constant + slope * found.summed)

@@ -25,14 +25,14 @@ _inner = njit(
 
 
 @_jit
-def sum_members(points, centres, index, start, stop, sums):
-    """``sums`` (2, C) becomes, in double precision, the sum and the sum of squares of ``points_j - centres_m``."""
+def sum_members(points, centers, index, start, stop, sums):
+    """``sums`` (2, C) becomes, in double precision, the sum and the sum of squares of ``points_j - centers_m``."""
     channels = points.shape[1]
     plain, squared = np.empty(channels, points.dtype), np.empty(channels, points.dtype)
     sums[:] = 0
     first, second = sums[0], sums[1]
     for m in range(start, stop):
-        middle = centres[m]
+        middle = centers[m]
         plain[:] = 0
         squared[:] = 0
         for s in range(index.shape[1]):
@@ -101,13 +101,13 @@ def _first_rows(space, rows):
 
 
 @_inner
-def _open(points, centres, tile, factor, shift, gate, space):
-    """One tile as far as what passes the gate: fills ``space`` (see :func:`_first_rows`); ``centres`` are its own."""
+def _open(points, centers, tile, factor, shift, gate, space):
+    """One tile as far as what passes the gate: fills ``space`` (see :func:`_first_rows`); ``centers`` are its own."""
     raw, normal, hidden, slope, door, passed, bits = space
     near, _, begins = tile
     reduce, reduce_bias, expand = gate
-    for m in range(len(centres)):
-        middle = centres[m]
+    for m in range(len(centers)):
+        middle = centers[m]
         for s in range(begins[m], begins[m + 1]):
             row, y, x = points[near[s]], raw[s], normal[s]
             for c in range(len(middle)):
@@ -139,7 +139,7 @@ def _open(points, centres, tile, factor, shift, gate, space):
 
 
 @_jit
-def group_forward(points, centres, index, factor, shift, gate, weight, counted, start, stop, most, slot, second, first):
+def group_forward(points, centers, index, factor, shift, gate, weight, counted, start, stop, most, slot, second, first):
     """The groups ``start`` to ``stop``: the largest of ``weight`` (C, D) times each member, and which member has it.
 
     ``gate`` is (reduce (H, C), its bias (H,), expand (H + 1, C) with its bias below), H = 0 without one. ``second``
@@ -160,7 +160,7 @@ def group_forward(points, centres, index, factor, shift, gate, weight, counted, 
     while m < stop:
         taken, rows = _fill_tile(index, m, stop, tile)
         here, last = _first_rows(space, rows), m + taken
-        _open(points, centres[m:last], tile, factor, shift, gate, here)
+        _open(points, centers[m:last], tile, factor, shift, gate, here)
         passed, result = here[5], mapped[:rows]
         result.ravel()[:] = 0
         add_product(passed, weight, result)
@@ -203,18 +203,18 @@ def _largest_of_groups(mapped, begins, where, most, slot):
 
 
 @_jit
-def group_backward(points, centres, index, factor, shift, gate, weight, kernel, constant, gradient, slot, outputs):
+def group_backward(points, centers, index, factor, shift, gate, weight, kernel, constant, gradient, slot, outputs):
     """Backward of one cloud, without what the moments of the members send (see :func:`spread_moments`).
 
     ``gradient`` (M, D) goes to the member ``slot`` says, through ``weight`` (D, C); every member gets ``constant`` (C,)
     and ``kernel`` (C, C) times itself. ``outputs`` are filled:
 
-    - of the points (N, C), and the sum of each point's centres (N, C); of the centres (M, C), and the sum of each
+    - of the points (N, C), and the sum of each point's centers (N, C); of the centers (M, C), and the sum of each
       group's members (M, C); of ``weight`` (D, C);
     - of the gate, as ``gate`` is; the gradient of the normal members summed (2, C), alone and times the raw member.
     """
-    to_points, around, to_centres, summed, to_weight, to_reduce, to_reduce_bias, to_expand, sums = outputs
-    for output in (to_points, around, to_centres, summed, to_weight, to_reduce, to_expand, sums):
+    to_points, around, to_centers, summed, to_weight, to_reduce, to_reduce_bias, to_expand, sums = outputs
+    for output in (to_points, around, to_centers, summed, to_weight, to_reduce, to_expand, sums):
         output[:] = 0
     to_reduce_bias[:] = 0
     channels, total = points.shape[1], len(index)
@@ -227,12 +227,12 @@ def group_backward(points, centres, index, factor, shift, gate, weight, kernel, 
     while m < total:
         taken, rows = _fill_tile(index, m, total, tile)
         here, back, last = _first_rows(space, rows), whole_back[:rows], m + taken
-        _open(points, centres[m:last], tile, factor, shift, gate, here)
+        _open(points, centers[m:last], tile, factor, shift, gate, here)
         _to_all(here[5], times, kernel, constant, back)
         _to_largest(gradient[m:last], slot[m:last], tile[2], weight, here[5], back, to_weight)
         if len(to_reduce) > 0:
             _through_gate(back, here, gate, turned[:rows], arrived[:rows], to_reduce, to_reduce_bias, to_expand)
-        _deal_out(back, here[0], centres[m:last], tile, factor, to_points, around, to_centres[m:], summed[m:], sums)
+        _deal_out(back, here[0], centers[m:last], tile, factor, to_points, around, to_centers[m:], summed[m:], sums)
         m = last
 
 
@@ -270,25 +270,25 @@ def _to_largest(gradient, slot, begins, weight, passed, back, to_weight):
 
 
 @_inner
-def _deal_out(back, raw, centres, tile, factor, to_points, around, to_centres, summed, sums):
+def _deal_out(back, raw, centers, tile, factor, to_points, around, to_centers, summed, sums):
     """A tile's gradients, and its members as often as they are there, to all that they reach."""
     near, times, begins = tile
     alone, weighed = sums[0], sums[1]
-    for m in range(len(centres)):
-        middle, to_centre, total = centres[m], to_centres[m], summed[m]
+    for m in range(len(centers)):
+        middle, to_center, total = centers[m], to_centers[m], summed[m]
         for s in range(begins[m], begins[m + 1]):
             row, y, out, beside, often = back[s], raw[s], to_points[near[s]], around[near[s]], times[s]
             for c in range(len(middle)):
                 value = row[c]
-                to_centre[c] += value
+                to_center[c] += value
                 weighed[c] += value * y[c]
                 out[c] += factor[c] * value
             for c in range(len(middle)):
                 total[c] += often * y[c]
                 beside[c] += often * middle[c]
         for c in range(len(middle)):
-            alone[c] += to_centre[c]
-            to_centre[c] *= -factor[c]
+            alone[c] += to_center[c]
+            to_center[c] *= -factor[c]
 
 
 @_inner
@@ -312,14 +312,14 @@ def _through_gate(back, space, gate, turned, arrived, to_reduce, to_reduce_bias,
 
 
 @_jit
-def spread_moments(points, degree, around, summed, constant, slope, members, to_points, to_centres):
-    """Add what the moments of the members send: ``constant + slope (points_j - centres_m)`` to each member."""
+def spread_moments(points, degree, around, summed, constant, slope, members, to_points, to_centers):
+    """Add what the moments of the members send: ``constant + slope (points_j - centers_m)`` to each member."""
     channels = points.shape[1]
     for j in range(len(points)):
         row, out, near, times = points[j], to_points[j], around[j], degree[j]
         for c in range(channels):
             out[c] += times * (constant[c] + slope[c] * row[c]) - slope[c] * near[c]
     for m in range(len(summed)):
-        out, total = to_centres[m], summed[m]
+        out, total = to_centers[m], summed[m]
         for c in range(channels):
             out[c] -= members * constant[c] + slope[c] * total[c]

@@ -23,14 +23,14 @@ __all__ = [
 
 
 @triton.jit
-def _raw_members(points, centres, index, row, column, rows, channels, total, members, groups):
-    """Members minus their centres: (ROWS, CHANNELS), 0 outside."""
+def _raw_members(points, centers, index, row, column, rows, channels, total, members, groups):
+    """Members minus their centers: (ROWS, CHANNELS), 0 outside."""
     inside = (row < rows)[:, None] & (column < channels)[None, :]
     near = tl.load(index + row, mask=row < rows, other=0)
     group = row // members
     point = (group // groups) * total + near
     value = tl.load(points + point[:, None] * channels + column[None, :], mask=inside, other=0.0)
-    return value - tl.load(centres + group[:, None] * channels + column[None, :], mask=inside, other=0.0)
+    return value - tl.load(centers + group[:, None] * channels + column[None, :], mask=inside, other=0.0)
 
 
 @triton.jit
@@ -66,14 +66,14 @@ def _door(normal, reduce, reduce_bias, expand, column, channels, hidden):
 
 @triton.jit
 def sum_kernel(
-    points, centres, index, sums, squares, rows, channels, total, members, groups,
+    points, centers, index, sums, squares, rows, channels, total, members, groups,
     MEMBERS: tl.constexpr, CHANNELS: tl.constexpr,
 ):  # fmt: skip
     """Of one group: the sum of its raw members, and of their squares; both (B M, C)."""
     group = tl.program_id(0)
     place, column = tl.arange(0, MEMBERS), tl.arange(0, CHANNELS)
     row = tl.where(place < members, group * members + place, rows)
-    raw = _raw_members(points, centres, index, row, column, rows, channels, total, members, groups)
+    raw = _raw_members(points, centers, index, row, column, rows, channels, total, members, groups)
     raw = tl.where((place < members)[:, None], raw, 0.0)
     tl.store(sums + group * channels + column, tl.sum(raw, 0), mask=column < channels)
     tl.store(squares + group * channels + column, tl.sum(raw * raw, 0), mask=column < channels)
@@ -81,13 +81,13 @@ def sum_kernel(
 
 @triton.jit
 def open_kernel(
-    points, centres, index, affine, reduce, reduce_bias, expand, passed, rows, channels, total, members, groups, hidden,
+    points, centers, index, affine, reduce, reduce_bias, expand, passed, rows, channels, total, members, groups, hidden,
     GATED: tl.constexpr, ROWS: tl.constexpr, CHANNELS: tl.constexpr,
 ):  # fmt: skip
     """What passes the gate: (R, C)."""
     row, column = tl.program_id(0) * ROWS + tl.arange(0, ROWS), tl.arange(0, CHANNELS)
     inside = (row < rows)[:, None] & (column < channels)[None, :]
-    raw = _raw_members(points, centres, index, row, column, rows, channels, total, members, groups)
+    raw = _raw_members(points, centers, index, row, column, rows, channels, total, members, groups)
     normal = _normal_members(raw, affine, column, channels)
     if GATED:
         normal *= _door(normal, reduce, reduce_bias, expand, column, channels, hidden)
@@ -163,7 +163,7 @@ def to_weight_kernel(
 
 @triton.jit
 def close_kernel(
-    points, centres, index, affine, reduce, reduce_bias, expand, back, parts, biases,
+    points, centers, index, affine, reduce, reduce_bias, expand, back, parts, biases,
     rows, channels, total, members, groups, hidden,
     GATED: tl.constexpr, ROWS: tl.constexpr, CHANNELS: tl.constexpr,
 ):  # fmt: skip
@@ -176,7 +176,7 @@ def close_kernel(
     program = tl.program_id(0)
     row, column = program * ROWS + tl.arange(0, ROWS), tl.arange(0, CHANNELS)
     inside = (row < rows)[:, None] & (column < channels)[None, :]
-    raw = _raw_members(points, centres, index, row, column, rows, channels, total, members, groups)
+    raw = _raw_members(points, centers, index, row, column, rows, channels, total, members, groups)
     place = back + row[:, None] * channels + column[None, :]
     value = tl.load(place, mask=inside, other=0.0)  # 0 outside: those rows add nothing
     part = parts + program * (2 * hidden + 3) * channels + column

@@ -95,7 +95,7 @@ def nearest_of_leaves(axes, low, high, order, real, start, stop, out):
     ``axes`` (3, leaves, LEAF) holds the points of one cloud so sorted that a leaf is compact, ``low`` and ``high``
     (3, leaves) are the leaves' boxes, ``order`` (leaves, LEAF) numbers the points; from ``real`` on it is padding.
 
-    A leaf's own neighbourhood in the order bounds how far its points have to look; only leaves whose box is nearer are
+    A leaf's own neighborhood in the order bounds how far its points have to look; only leaves whose box is nearer are
     looked into, and for each point only while the box is nearer than its k-th nearest so far.
     """
     leaves, k = axes.shape[1], out.shape[1]
@@ -154,7 +154,7 @@ def _limit(values, i, count):
 
 @_inner
 def _look(axes, leaf, order, x, y, z, values, indices, i, count, near):
-    """Take what is near enough from one leaf into row ``i``, kept in order; how many neighbours there are now."""
+    """Take what is near enough from one leaf into row ``i``, kept in order; how many neighbors there are now."""
     k = values.shape[1]
     for j in range(LEAF):
         dx, dy, dz = axes[0, leaf, j] - x, axes[1, leaf, j] - y, axes[2, leaf, j] - z
@@ -203,8 +203,8 @@ def smallest_of_rows(rows, start, stop, out):
 
 
 @_jit
-def balls_of_cloud(x, y, z, centres, squares, first, start, stop, out):
-    """Members of every ball around the centres ``start`` to ``stop``, in one scan that ends when all balls are full.
+def balls_of_cloud(x, y, z, centers, squares, first, start, stop, out):
+    """Members of every ball around the centers ``start`` to ``stop``, in one scan that ends when all balls are full.
 
     ``out`` (M, sum of counts) holds the radii side by side, radius r in the columns ``first[r]`` to ``first[r + 1]``;
     ``squares`` are the squared radii.
@@ -213,7 +213,7 @@ def balls_of_cloud(x, y, z, centres, squares, first, start, stop, out):
     near = np.empty(BLOCK, x.dtype)
     filled = np.empty(radii, np.int64)
     for m in range(start, stop):
-        px, py, pz = centres[m, 0], centres[m, 1], centres[m, 2]
+        px, py, pz = centers[m, 0], centers[m, 1], centers[m, 2]
         for r in range(radii):
             filled[r] = first[r]
         open_balls = radii

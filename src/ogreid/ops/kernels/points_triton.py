@@ -1,6 +1,6 @@
 """Triton kernels over points, for CUDA: farthest points, k nearest and ball query.
 
-Nothing synchronises with the host. Run so far by Triton's interpreter only, never on a GPU.
+Nothing synchronizes with the host. Run so far by Triton's interpreter only, never on a GPU.
 """
 
 # ruff: noqa: ANN001, ANN202 - what Triton compiles is typed by Triton
@@ -55,10 +55,10 @@ def _nearest_kernel(axes, found, points, k, BLOCK: tl.constexpr):
 
 
 @triton.jit
-def _ball_kernel(axes, centres, square, found, points, groups, count, BLOCK: tl.constexpr, COUNT: tl.constexpr):
+def _ball_kernel(axes, centers, square, found, points, groups, count, BLOCK: tl.constexpr, COUNT: tl.constexpr):
     group = tl.program_id(0)
     cloud = group // groups
-    px, py, pz = tl.load(centres + group * 3), tl.load(centres + group * 3 + 1), tl.load(centres + group * 3 + 2)
+    px, py, pz = tl.load(centers + group * 3), tl.load(centers + group * 3 + 1), tl.load(centers + group * 3 + 2)
     radius = tl.load(square)
     base = axes + cloud * 3 * points
     filled, first, start = 0, points, 0
@@ -100,11 +100,11 @@ def nearest(points: Tensor, k: int) -> Tensor:
     return found
 
 
-def balls(points: Tensor, centres: Tensor, squares: Sequence[float], counts: Sequence[int]) -> tuple[Tensor, ...]:
+def balls(points: Tensor, centers: Tensor, squares: Sequence[float], counts: Sequence[int]) -> tuple[Tensor, ...]:
     """First members in index order below each squared radius, padded with the first."""
     batch, total, _ = points.shape
-    groups = centres.shape[1]
-    axes, around = points.transpose(1, 2).contiguous(), centres.contiguous()
+    groups = centers.shape[1]
+    axes, around = points.transpose(1, 2).contiguous(), centers.contiguous()
     results = []
     for square, count in zip(squares, counts, strict=True):
         found = torch.empty(batch, groups, count, dtype=torch.int64, device=points.device)

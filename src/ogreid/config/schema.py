@@ -1,0 +1,373 @@
+"""What an experiment is: frozen dataclasses, one per group of settings.
+
+``data`` are the arguments of :class:`ogreid.ReIDDataModule`, ``model``, ``loss`` and ``optimizer`` those of
+:class:`ogreid.ReIDModule`, ``trainer`` those of Lightning's ``Trainer``. A field says in its metadata which values it
+takes and what it may do when a run is resumed. Numbers that a published model or loss defines stay ``None`` here ("the
+variant's own"); YAML holds only what differs.
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass, field, fields, is_dataclass
+from math import inf, isfinite
+from typing import Any, Literal, TypeVar
+
+from ogreid.errors import InputError, nearest_names
+from ogreid.registry import BACKENDS, LOSSES, MODELS, SAMPLERS
+
+__all__ = [
+    "Augmentation",
+    "Constraint",
+    "Data",
+    "Evaluation",
+    "Experiment",
+    "Logging",
+    "Loss",
+    "Model",
+    "Ops",
+    "Optimizer",
+    "Resume",
+    "Runs",
+    "check",
+    "options",
+    "setting",
+]
+
+Resume = Literal["free", "warn", "fixed"]
+"""What a change means when a run is resumed: nothing; other numbers than an unbroken run's; not possible."""
+
+Group = TypeVar("Group")
+MAX_LENGTH = 64  # of a list: modules of a network
+MAX_WIDTH = 16_384  # a product of two such widths is a gigabyte
+
+
+@dataclass(frozen=True)
+class Constraint:
+    """Which values a setting takes; of a list, each member. ``None`` is always allowed where the type allows it.
+
+    Attributes:
+        low: smallest number.
+        high: largest number.
+        exclusive: whether ``low`` itself is already too small.
+        choices: names it takes.
+        nonempty: a list must not be empty.
+        interval: a list is [smallest, largest], or empty.
+    """
+
+    low: float = -inf
+    high: float = inf
+    exclusive: bool = False
+    choices: Collection[str] | None = None
+    nonempty: bool = False
+    interval: bool = False
+
+    def problem(self, name: str, value: object) -> str | None:
+        """What is wrong with ``value``, in one line that starts with the setting's name; None where nothing is."""
+        members = list(value) if isinstance(value, list | tuple) else [value]
+        if self.nonempty and not members:
+            return f"{name}: the list is empty; name at least one"
+        if len(members) > MAX_LENGTH and not all(isinstance(one, str) for one in members):
+            return f"{name}: expected a list of at most {MAX_LENGTH}, got {len(members)}"
+        if self.interval and members and (len(members) != 2 or members[0] > members[1]):
+            return f"{name}: expected [smallest, largest] or [], got {value}"
+        for one in members:
+            if self.choices is not None and one is not None and one not in self.choices:
+                return f"{name}: unknown value {one!r}; {nearest_names(str(one), self.choices)}"
+            if isinstance(one, int | float) and not isinstance(one, bool) and not self._within(one):
+                return f"{name}: expected {self}, got {one}"
+        return None
+
+    def _within(self, number: float) -> bool:
+        bounded = self.low > -inf or self.high < inf
+        return not bounded or (
+            isfinite(number) and self.low <= number <= self.high and not (self.exclusive and number == self.low)
+        )
+
+    def __str__(self) -> str:
+        if self.exclusive:
+            return f"more than {self.low:g}" + ("" if self.high == inf else f", at most {self.high:g}")
+        return f"{self.low:g} or more" if self.high == inf else f"{self.low:g} to {self.high:g}"
+
+
+def setting(
+    default: Any = None,  # noqa: ANN401 - of the field's own type
+    *,
+    resume: Resume = "warn",
+    free: Collection[str] = (),
+    **constraint: Any,  # noqa: ANN401 - as Constraint types them
+) -> Any:  # noqa: ANN401
+    """A dataclass field with its constraint.
+
+    Args:
+        default: a list or dict is copied for each instance.
+        resume: what a change means when a run is resumed.
+        free: keys of a dict that may change without a word.
+        **constraint: arguments of :class:`Constraint`.
+    """
+    metadata = {"constraint": Constraint(**constraint), "resume": resume, "free": tuple(free)}
+    if isinstance(default, list | dict):
+        return field(default_factory=default.copy, metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Training-time changes of a cloud, drawn on the device; the defaults are the published ones.
+
+    Attributes:
+        subset: probability of a random subset of points instead of the evenly spaced one.
+        mirror: probability of x -> -x.
+        scale: range of the three independent scale factors; empty for none.
+        jitter: Gaussian noise in meters, clipped at the same value.
+        rotation: largest rotation about the vertical axis, degrees.
+        color_drop: probability of graying the colors of one run of consecutive points. Stored points are scattered, so
+            this drops color all over the cloud, not in one region.
+        color_jitter: strength of a random gain (per channel) and gamma of the colors; 0 = off (the paper's).
+    """
+
+    subset: float = setting(0.5, low=0, high=1)
+    mirror: float = setting(0.5, low=0, high=1)
+    scale: list[float] = setting([0.75, 1.33], low=0, exclusive=True, interval=True)
+    jitter: float = setting(0.01, low=0)
+    rotation: float = setting(0.0, low=0, high=180)
+    color_drop: float = setting(0.0, low=0, high=1)
+    color_jitter: float = setting(0.0, low=0, high=1)
+
+
+@dataclass(frozen=True)
+class Data:
+    """Which packed stores train and evaluate, and how a batch is drawn: the arguments of ``ReIDDataModule``.
+
+    Attributes:
+        root: folder of the packed stores; where it is not given, ``OGREID_DATA``, else ``data``.
+        train: stores whose training identities are learned; identities of different stores stay apart.
+        test: stores evaluated at validation and test; the first one's mAP is ``val/mAP``.
+        transfer: stores evaluated without having been trained on.
+        transfer_every: validations between two evaluations of the transfer sets; the last one always has them.
+        num_points: points per cloud that the network gets.
+        density: the same as a fraction of the stored points; wins over ``num_points``.
+        batch_size: clouds per training step and process.
+        eval_batch_size: clouds per evaluation step and process.
+        sampler: ``random``, ``balanced``, ``class_balanced`` or ``pk`` (identities x ``num_instances``).
+        num_instances: clouds per identity for ``class_balanced`` and ``pk``.
+        inputs: ``scene`` (the cloud), ``image`` (the cloud with z = 0: a picture in space, Table I) or ``crop`` (all
+            pixels row by row, for networks that read images). The paper's "visible part only" is a store packed
+            with ``--no-background``.
+        num_workers: loader processes.
+        resident: hold whole stores in the device's memory (9 bytes a point) instead of reading every batch; no workers.
+        augmentation: see :class:`Augmentation`.
+    """
+
+    root: str | None = setting(None, resume="free")
+    train: list[str] = setting(["market"], nonempty=True, resume="fixed")
+    test: list[str] = setting(["market"], nonempty=True)
+    transfer: list[str] = setting([])
+    transfer_every: int = setting(1, low=1)
+    num_points: int = setting(4096, low=1)
+    density: float | None = setting(None, low=0, high=1, exclusive=True)
+    batch_size: int = setting(36, low=1)
+    eval_batch_size: int = setting(64, low=1)
+    sampler: str = setting("random", choices=SAMPLERS)
+    num_instances: int = setting(4, low=1)
+    inputs: str = setting("scene", choices=("scene", "image", "crop"), resume="fixed")
+    num_workers: int = setting(2, low=0, resume="free")
+    resident: bool = setting(False, resume="free")
+    augmentation: Augmentation = field(default_factory=Augmentation)
+
+
+@dataclass(frozen=True)
+class Model:
+    """A network of ``ogreid.registry.MODELS``; ``None`` leaves the variant's own value.
+
+    Attributes:
+        name: for example ``ognet``, ``ognet_small``, ``ognet_deep``, ``dgcnn``, ``resnet50``.
+        k: neighbors in a graph, the point itself included; 1 means no graph.
+        channels: of each module.
+        num_kept: points kept by each down-sampling.
+        radii: meters, of the three ball queries.
+        num_samples: points per ball, of the three ball queries.
+        embedding: width of the embedding.
+        last_graph: ``appearance`` (position and feature) or ``position``.
+        gate: the point-wise gate of the set abstraction.
+        residual: learned residual connections: ``none``, or taken ``before`` or ``after`` the down-sampling.
+        blend: ``learned``, ``max`` or ``mean`` over neighbors.
+        convolution: ``edge``, ``sage``, ``gat`` or ``sum``.
+        convolutions: graph convolutions in each module.
+        grouping: ``ball`` (released code) or ``nearest`` (the paper's text).
+        width_mult: PointNet++ only: multiplies its channels and the members of its groups.
+        size: networks on crops only: rows and columns to which a crop is scaled.
+    """
+
+    name: str = setting("ognet", choices=MODELS, resume="fixed")
+    k: int | None = setting(low=1, resume="fixed")
+    channels: list[int] | None = setting(low=1, high=MAX_WIDTH, nonempty=True, resume="fixed")
+    num_kept: list[int] | None = setting(low=1, nonempty=True, resume="fixed")
+    radii: list[float] | None = setting(low=0, exclusive=True, resume="fixed")
+    num_samples: list[int] | None = setting(low=1, resume="fixed")
+    embedding: int | None = setting(low=1, high=MAX_WIDTH, resume="fixed")
+    last_graph: str | None = setting(choices=("appearance", "position"), resume="fixed")
+    gate: bool | None = setting(resume="fixed")
+    residual: str | None = setting(choices=("none", "before", "after"), resume="fixed")
+    blend: str | None = setting(choices=("learned", "max", "mean"), resume="fixed")
+    convolution: str | None = setting(choices=("edge", "sage", "gat", "sum"), resume="fixed")
+    convolutions: int | None = setting(low=1, high=64, resume="fixed")
+    grouping: str | None = setting(choices=("ball", "nearest"), resume="fixed")
+    width_mult: float | None = setting(low=0, high=1, exclusive=True, resume="fixed")
+    size: list[int] | None = setting(low=1, resume="fixed")
+
+
+@dataclass(frozen=True)
+class Loss:
+    """Cross-entropy of the classifier, plus a pair loss of ``ogreid.registry.LOSSES``.
+
+    Attributes:
+        name: ``ce`` (no pair loss), ``circle`` or ``triplet``.
+        dropout: before the classifier.
+        label_smoothing: of the cross-entropy.
+        margin: of Circle loss (0.25) or triplet loss (0.3).
+        gamma: scale of Circle loss.
+        pairs: ``batch`` (as released) or ``anchor`` (as in fast-reid).
+        gather: form the pairs over all processes, with gradients.
+    """
+
+    name: str = setting("circle", choices=LOSSES, resume="fixed")
+    dropout: float = setting(0.7, low=0, high=1)
+    label_smoothing: float = setting(0.0, low=0, high=1)
+    margin: float | None = setting(low=0)
+    gamma: float | None = setting(low=0, exclusive=True)
+    pairs: str | None = setting(choices=("batch", "anchor"))
+    gather: bool | None = setting()
+
+
+@dataclass(frozen=True)
+class Optimizer:
+    """Adam as published: amsgrad, cosine per epoch, a ramp on the loss.
+
+    Attributes:
+        lr: initial learning rate.
+        weight_decay: L2 term.
+        amsgrad: keep the largest second moment.
+        min_lr_ratio: last learning rate of the cosine, as a fraction of ``lr``.
+        loss_warmup: epochs over which the *loss* is multiplied by a ramp from 0.1 to 1.
+        swa_fraction: fraction of the epochs, at the end, whose weights are averaged; 0 = none.
+        compile: compile the network with torch.
+    """
+
+    lr: float = setting(1e-3, low=0, resume="fixed")
+    weight_decay: float = setting(5e-4, low=0, resume="fixed")
+    amsgrad: bool = setting(True, resume="fixed")
+    min_lr_ratio: float = setting(0.01, low=0, high=1)
+    loss_warmup: int = setting(10, low=0)
+    swa_fraction: float = setting(0.0, low=0, high=1)
+    compile: bool = setting(False)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """How a network is evaluated.
+
+    Attributes:
+        scales: at which a cloud is embedded; the embeddings are summed and normalized.
+        average_precision: definition of the headline mAP, ``trapezoid`` (paper) or ``step``.
+        baselines: evaluated once before training: ``untrained``, ``histogram``.
+        save_embeddings: keep the embeddings of the last evaluation.
+    """
+
+    scales: list[float] = setting([1.0, 1.1], low=0, exclusive=True, nonempty=True)
+    average_precision: str = setting("trapezoid", choices=("trapezoid", "step"))
+    baselines: list[str] = setting([], choices=("untrained", *MODELS))
+    save_embeddings: bool = setting(False, resume="free")
+
+
+@dataclass(frozen=True)
+class Ops:
+    """Which implementation of the point operations runs: ``auto``, ``fused``, ``cluster`` or ``plain``."""
+
+    backend: str = setting("auto", choices=BACKENDS)
+
+
+@dataclass(frozen=True)
+class Logging:
+    """Weights & Biases. ``auto`` is online where a key is known, else offline; it never asks."""
+
+    mode: str = setting("auto", choices=("auto", "online", "offline", "disabled"), resume="free")
+    project: str = setting("ogreid", resume="free")
+    entity: str | None = setting(None, resume="free")
+    group: str | None = setting(None, resume="free")
+    tags: list[str] = setting([], resume="free")
+
+
+@dataclass(frozen=True)
+class Runs:
+    """Where runs are kept, and how they are guarded.
+
+    Attributes:
+        root: folder of all runs.
+        pictures: with false, no picture of a person and no colored cloud goes into the run folder, its report or W&B:
+            the right choice for real benchmarks on shared servers. Numbers, curves and the map of embeddings stay.
+        save_every_n_steps: steps between two checkpoints inside an epoch, beside the one at its end; 0 for none.
+        skip_bad_steps: steps with a loss or a gradient that is not finite that are skipped, with a warning, before
+            training stops.
+    """
+
+    root: str = setting("runs", resume="free")
+    pictures: bool = setting(True, resume="free")
+    save_every_n_steps: int = setting(200, low=0, resume="free")
+    skip_bad_steps: int = setting(0, low=0, resume="free")
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One experiment, resolved.
+
+    Attributes:
+        name: of the experiment; its runs lie in a folder of that name.
+        description: one line.
+        seed: of everything random.
+        trainer: arguments of Lightning's ``Trainer``.
+    """
+
+    name: str = setting("experiment", resume="free")
+    description: str = setting("", resume="free")
+    seed: int = setting(0, low=0, high=2**32 - 1)
+    data: Data = field(default_factory=Data)
+    model: Model = field(default_factory=Model)
+    loss: Loss = field(default_factory=Loss)
+    optimizer: Optimizer = field(default_factory=Optimizer)
+    evaluation: Evaluation = field(default_factory=Evaluation)
+    trainer: dict[str, Any] = setting(
+        {"max_epochs": 1000, "check_val_every_n_epoch": 10, "num_sanity_val_steps": 0, "log_every_n_steps": 10},
+        free=("enable_progress_bar", "log_every_n_steps", "max_steps", "max_time"),
+    )
+    ops: Ops = field(default_factory=Ops)
+    wandb: Logging = field(default_factory=Logging)
+    runs: Runs = field(default_factory=Runs)
+
+
+def options(group: object, *without: str) -> dict[str, Any]:
+    """The fields of a group that are not ``None``, as keyword arguments.
+
+    Args:
+        group: one of the dataclasses above.
+        *without: fields to leave out.
+    """
+    named = {one.name: getattr(group, one.name) for one in fields(group) if one.name not in without}  # type: ignore[arg-type]
+    return {name: value for name, value in named.items() if value is not None}
+
+
+def check(group: Group, prefix: str = "") -> Group:
+    """The group itself, once every value is within its constraint.
+
+    Args:
+        group: one of the dataclasses above.
+        prefix: of the names in an error, for example ``data.``.
+
+    Raises:
+        InputError: the first value that is not, with what was expected.
+    """
+    for one in fields(group):  # type: ignore[arg-type]
+        value = getattr(group, one.name)
+        if is_dataclass(value):
+            check(value, f"{prefix}{one.name}.")
+        elif (problem := one.metadata["constraint"].problem(f"{prefix}{one.name}", value)) is not None:
+            raise InputError(problem)
+    return group

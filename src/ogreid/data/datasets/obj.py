@@ -1,0 +1,197 @@
+"""Published clouds: ``.obj`` text with one ``v x y z r g b`` line per point."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numba
+import numpy as np
+
+from ogreid import files
+from ogreid.data.datasets.layouts import Row, Tree
+from ogreid.data.store.manifest import Field
+from ogreid.data.datasets.readers import read_benchmark
+from ogreid.errors import InputError
+
+__all__ = ["PublishedClouds", "read_obj", "read_published"]
+
+MOST_BYTES = 1 << 24  # 200 000 points; read line by line they take 30 times as much memory
+FARTHEST = 6e4  # meters; float16 ends at 65 504
+SCENE = 8192  # points of a published cloud with background; without it there is one per vertex of the body
+
+
+def read_obj(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
+    """The points of a published cloud, all of them (the white "blank" ones too), in the order of their lines.
+
+    Faces, comments, blank lines and other statements are passed over.
+
+    Returns:
+        xyz (P, 3) float32 meters; rgb (P, 3) uint8.
+
+    Raises:
+        InputError: empty, no points, a point without color, a word that is no number; names file and line.
+    """
+    path = Path(path)
+    try:
+        text = files.read_bytes(path, MOST_BYTES) + b"\n"
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}; expected a cloud of the published tree") from error
+    except ValueError as error:
+        raise InputError(f"{path}: {error}; expected a cloud of the published tree") from error
+    values = np.empty((len(text) // _SHORTEST + 1, 6))
+    count = _parse(np.frombuffer(text, dtype=np.uint8), values)
+    values = values[:count] if count >= 0 else _parse_by_line(text, path)
+    if not len(values):
+        if not text.strip():
+            raise InputError(f"{path}: empty; copy it again (an empty cloud is the usual trace of a full disk)")
+        raise InputError(f"{path}: no points (no line begins with v); expected lines like v 0.1 -0.6 0.0 0.4 0.3 0.1")
+    if not (np.isfinite(values).all() and values[:, 3:].min() >= 0 and values[:, 3:].max() <= 1):
+        raise InputError(f"{path}: colors {values[:, 3:].min()} to {values[:, 3:].max()}; expected 0 to 1, all finite")
+    if np.abs(values[:, :3]).max() > FARTHEST:
+        raise InputError(f"{path}: coordinates up to {np.abs(values[:, :3]).max():.3g}; expected meters")
+    return values[:, :3].astype(np.float32), np.rint(values[:, 3:] * 255).astype(np.uint8)
+
+
+@dataclass(frozen=True)
+class PublishedClouds:
+    """The authors' clouds as a source for the packer (see :class:`ogreid.data.datasets.sources.CloudSource`).
+
+    Attributes:
+        root: folder that the rows' sources are relative to.
+        first: source of one cloud; all must have as many points as it.
+        dtype: of the stored coordinates; ``float32`` keeps every written digit.
+    """
+
+    root: Path
+    first: str
+    dtype: str = "float16"
+
+    @cached_property
+    def points(self) -> int:
+        """P."""
+        return len(read_obj(self.root / self.first)[0])
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """See ``CloudSource``; which pixel a written point came from is not in the file."""
+        return {
+            "mode": "published",
+            "order": "written",
+            "background": self.points == SCENE,
+            "points": self.points,
+            "height": 0,
+            "width": 0,
+        }
+
+    @property
+    def fields(self) -> dict[str, Field]:
+        """See ``CloudSource``."""
+        return {"xyz": Field(self.dtype, (self.points, 3)), "rgb": Field("uint8", (self.points, 3))}
+
+    def arrays(self, sources: list[str]) -> dict[str, np.ndarray]:
+        """See ``CloudSource``."""
+        made = {name: np.empty((len(sources), *one.shape), one.dtype) for name, one in self.fields.items()}
+        for i, source in enumerate(sources):
+            xyz, rgb = read_obj(self.root / source)
+            if len(xyz) != self.points:
+                raise InputError(
+                    f"{self.root / source}: {len(xyz)} points, {self.first} has {self.points}; copy it again,"
+                    " or pack the trees with and without background apart"
+                )
+            made["xyz"][i], made["rgb"][i] = xyz, rgb
+        return made
+
+
+def read_published(name: str, root: str | Path, *, allow_count_mismatch: bool = False) -> list[Row]:
+    """The rows of a published tree, ``3DMarket+bg/<split>/<ID>/<picture>.jpg.obj`` or the like.
+
+    Args:
+        name: the benchmark whose clouds they are.
+        root: the tree, or the folder that holds it and no other such tree.
+        allow_count_mismatch: as for :func:`ogreid.data.datasets.readers.read_benchmark`, which tells the errors too.
+    """
+    below = sorted(path.name for path in Path(root).glob("3D*") if path.is_dir())
+    if len(below) > 1:
+        raise InputError(f"{root}: holds {', '.join(below)}; name the one to pack, like --published {root}/{below[0]}")
+    tree = (Tree((".obj",)),)
+    return read_benchmark(name, root, allow_count_mismatch=allow_count_mismatch, layouts=tree, folders=tuple(below))
+
+
+def _parse_by_line(text: bytes, path: Path) -> np.ndarray:
+    """What a file means, one line at a time; also where the errors are told."""
+    points = []
+    for number, line in enumerate(text.decode("utf-8", errors="replace").splitlines(), start=1):
+        words = line.split()
+        if not words or words[0] != "v":
+            continue
+        if len(words) != 7:
+            what = "a point without color" if len(words) == 4 else f"{len(words) - 1} numbers"
+            raise InputError(f"{path}:{number}: {what} ({line.strip()[:60]}); expected v x y z r g b")
+        try:
+            points.append([float(word) for word in words[1:]])
+        except ValueError as error:
+            raise InputError(f"{path}:{number}: {error}; expected v x y z r g b") from error
+    return np.array(points).reshape(-1, 6)
+
+
+_TENS = 10.0 ** np.arange(16)  # exact in float64
+_SHORTEST = len("v 0 0 0 0 0 0")
+_DIGITS = 15  # so many always fit the 53 bits of a float64
+_SPACE, _TAB, _RETURN, _NEWLINE, _V, _MINUS, _POINT, _ZERO = (int(code) for code in b" \t\r\nv-.0")
+
+
+@numba.njit(cache=True)
+def _parse(text: np.ndarray, values: np.ndarray) -> int:
+    """Fill ``values`` with the points of plain decimal text; their count, or -1 where it takes a closer look.
+
+    Digits without their point, divided by a power of ten, are the correctly rounded number as long as both are exact
+    in float64 (Clinger 1990); anything else (exponents, 16 digits, a wrong count) is left to ``_parse_by_line``.
+    The text must end with a line break: then no loop over blanks or digits needs to look for the end.
+    """
+    place, count = 0, 0
+    while place < len(text):
+        place = _after_blanks(text, place)
+        if text[place] == _V and (text[place + 1] == _SPACE or text[place + 1] == _TAB):
+            place += 1
+            for column in range(6):
+                place = _after_blanks(text, place)
+                negative = text[place] == _MINUS
+                start = place + negative
+                place, whole = _after_digits(text, start, 0)
+                read, behind = place - start, 0
+                if text[place] == _POINT:
+                    start = place + 1
+                    place, whole = _after_digits(text, start, whole)
+                    behind = place - start
+                    read += behind
+                if read == 0 or read > _DIGITS or text[place] > _SPACE:
+                    return -1
+                value = whole / _TENS[behind]
+                values[count, column] = -value if negative else value
+            place = _after_blanks(text, place)
+            if text[place] != _NEWLINE and text[place] != _RETURN:
+                return -1
+            count += 1
+        while text[place] != _NEWLINE:
+            place += 1
+        place += 1
+    return count
+
+
+@numba.njit(cache=True)
+def _after_blanks(text: np.ndarray, place: int) -> int:
+    while text[place] == _SPACE or text[place] == _TAB:
+        place += 1
+    return place
+
+
+@numba.njit(cache=True)
+def _after_digits(text: np.ndarray, place: int, whole: int) -> tuple[int, int]:
+    """The first place that is no digit, and ``whole`` continued by the digits (it may wrap; the caller counts)."""
+    while True:
+        digit = np.uint8(text[place] - _ZERO)  # what is below "0" wraps to a large number
+        if digit > 9:
+            return place, whole
+        whole = whole * 10 + int(digit)
+        place += 1

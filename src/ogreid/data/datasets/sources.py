@@ -1,0 +1,152 @@
+"""Where packed clouds come from: crops that are lifted, or clouds that the authors published."""
+
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, get_args
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from ogreid import files
+from ogreid.data.store.manifest import Field
+from ogreid.data.store.reading import scattered
+from ogreid.errors import InputError, nearest_names
+from ogreid.lifting import Mesh, Mode, lift, lift_surface, upright_template
+
+__all__ = ["EXTRAS", "FORMATS", "CloudSource", "CropClouds", "MeshSource", "check_pixels", "read_crop", "upright"]
+
+HEIGHT, WIDTH = 128, 64
+FORMATS = ("JPEG", "PNG", "BMP")  # whatever the name says; for others Pillow may start programs (EPS)
+MOST_BYTES, MOST_PIXELS = 1 << 26, 1 << 24
+FARTHEST = 6e4  # meters; float16 ends at 65 504
+EXTRAS = {"foreground": Field("bool", ()), "normal": Field("float16", (3,)), "body": Field("float32", (3,))}
+"""What raster lifting can store beside points and colors, per point (:class:`ogreid.lifting.Lifted`)."""
+
+MeshSource = Callable[[str], Mesh]
+"""From a crop's path, relative to the benchmark's folder, to its estimated body; must survive pickling."""
+
+
+class CloudSource(Protocol):
+    """What the packer asks; it travels to worker processes by pickle."""
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The fields of the manifest that the source decides: mode, order, background, points, height, width."""
+
+    @property
+    def fields(self) -> dict[str, Field]:
+        """The arrays, ``xyz`` and ``rgb`` among them."""
+
+    def arrays(self, sources: list[str]) -> dict[str, np.ndarray]:
+        """The arrays of these crops, each (len(sources), *shape)."""
+
+
+def check_pixels(picture: Image.Image) -> None:
+    """Refuse a picture whose header claims more than any crop has, before memory is taken for it."""
+    if picture.width * picture.height > MOST_PIXELS:
+        raise ValueError(f"{picture.width} x {picture.height} pixels, far more than a crop has")
+
+
+def upright(source: str) -> Mesh:
+    """The mesh source for plain crops: the same standing body for each."""
+    return upright_template()
+
+
+def read_crop(path: Path) -> np.ndarray:
+    """A crop as (128, 64, 3) uint8, resized (bilinear) where its size differs.
+
+    Raises:
+        InputError: missing or unreadable; names the file.
+    """
+    try:
+        # In one read: Pillow would ask the file system about forty times for each JPEG.
+        with Image.open(io.BytesIO(files.read_bytes(path, MOST_BYTES)), formats=FORMATS) as opened:
+            check_pixels(opened)
+            picture = opened.convert("RGB")
+    except UnidentifiedImageError as error:  # whose own words name a buffer in memory
+        expected = ", ".join(FORMATS)
+        raise InputError(f"{path}: not a readable picture (no {expected}); replace it or take it out") from error
+    except Exception as error:  # damaged pictures make Pillow raise a dozen unrelated classes
+        raise InputError(f"{path}: not a readable picture ({error}); replace it or take it out of the folder") from error
+    if picture.size != (WIDTH, HEIGHT):
+        picture = picture.resize((WIDTH, HEIGHT), Image.Resampling.BILINEAR)
+    return np.asarray(picture)
+
+
+@dataclass(frozen=True)
+class CropClouds:
+    """Crops lifted with the bodies of ``mesh_of``.
+
+    Attributes:
+        root: folder of the benchmark; the rows' sources are relative to it.
+        mesh_of: the body of each crop.
+        mode: see :func:`ogreid.lifting.lift`.
+        background: background pixels are points too.
+        dtype: of the stored coordinates, ``float16`` or ``float32``.
+        extras: names of :data:`EXTRAS` to store too; raster mode only.
+    """
+
+    root: Path
+    mesh_of: MeshSource = upright
+    mode: Mode = "raster"
+    background: bool = True
+    dtype: str = "float16"
+    extras: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be packed before any picture is read."""
+        if self.mode not in get_args(Mode):
+            raise InputError(f"--mode {self.mode}: {nearest_names(self.mode, get_args(Mode))}")
+        for name in self.extras:
+            if name not in EXTRAS:
+                raise InputError(f"extra {name!r}: {nearest_names(name, EXTRAS)}")
+        if self.extras and self.mode != "raster":
+            raise InputError(f"extra {', '.join(self.extras)}: only raster mode knows it, not {self.mode}")
+        if self.mode == "vertex" and not self.background:
+            raise InputError("vertex mode without background has as many points as the body; use raster for a store")
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """See :class:`CloudSource`. Published clouds keep the order in which they were written."""
+        return {
+            "mode": self.mode,
+            "order": "written" if self.mode == "vertex" else "scattered",
+            "background": self.background,
+            "points": HEIGHT * WIDTH,
+            "height": HEIGHT,
+            "width": WIDTH,
+        }
+
+    @property
+    def fields(self) -> dict[str, Field]:
+        """See :class:`CloudSource`."""
+        points = HEIGHT * WIDTH
+        made = {"xyz": Field(self.dtype, (points, 3)), "rgb": Field("uint8", (points, 3))}
+        return made | {name: Field(EXTRAS[name].dtype, (points, *EXTRAS[name].shape)) for name in self.extras}
+
+    def arrays(self, sources: list[str]) -> dict[str, np.ndarray]:
+        """See :class:`CloudSource`; a body that cannot be lifted is reported with its crop."""
+        made = {name: np.empty((len(sources), *one.shape), one.dtype) for name, one in self.fields.items()}
+        for i, source in enumerate(sources):
+            for name, values in self._cloud(source).items():
+                made[name][i] = values
+        return made
+
+    def _cloud(self, source: str) -> dict[str, np.ndarray]:
+        image = read_crop(self.root / source)
+        try:
+            mesh = self.mesh_of(source)
+            if self.extras:
+                lifted = lift_surface(image, mesh, background=self.background)
+                points, extra = lifted.points, {name: getattr(lifted, name) for name in self.extras}
+            else:
+                points, extra = lift(image, mesh, mode=self.mode, background=self.background), {}
+        except InputError as error:
+            raise InputError(f"{self.root / source}: {error}") from error
+        if np.abs(points[:, :3]).max() > FARTHEST:
+            raise InputError(f"{self.root / source}: its points lie up to {np.abs(points[:, :3]).max():.3g} m away")
+        rgb = np.rint(points[:, 3:] * 255).astype(np.uint8)
+        order = np.arange(len(points)) if self.mode == "vertex" else scattered(len(points))
+        return {name: values[order] for name, values in {"xyz": points[:, :3], "rgb": rgb, **extra}.items()}

@@ -1,0 +1,199 @@
+"""Reading ``.npz`` files that may hold pickled objects, without running what they hold.
+
+``np.load(allow_pickle=True)`` runs any code that a file asks for. Here a pickle may only name what numpy's own pickles
+name, and even that is not what runs: stand-ins note what an array was made of, and plain arrays of numbers and text are
+built from the notes. (numpy's own ``__setstate__`` trusts what it is given: a forged type could read any memory.)
+"""
+
+import io
+import pickle
+import pickletools
+import re
+import zipfile
+from collections import OrderedDict
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from ogreid import files
+from ogreid.errors import InputError
+
+__all__ = ["read_archive"]
+
+# Opcodes of containers, text and numbers, and those with which numpy's pickles are put together. Not among them: other
+# ways to call or name things, and BYTEARRAY8, which takes as much memory as it is told.
+OPCODES = {
+    *("PROTO", "FRAME", "STOP", "MARK", "POP", "POP_MARK", "DUP", "NONE", "NEWTRUE", "NEWFALSE"),
+    *("INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT"),
+    *("STRING", "BINSTRING", "SHORT_BINSTRING", "UNICODE", "SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8"),
+    *("SHORT_BINBYTES", "BINBYTES", "BINBYTES8", "TUPLE", "EMPTY_TUPLE", "TUPLE1", "TUPLE2", "TUPLE3"),
+    *("LIST", "EMPTY_LIST", "APPEND", "APPENDS", "DICT", "EMPTY_DICT", "SETITEM", "SETITEMS"),
+    *("GLOBAL", "STACK_GLOBAL", "REDUCE", "BUILD"),
+    *("GET", "BINGET", "LONG_BINGET", "PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE"),
+}
+MOST_OPCODES = 5_000_000  # about 5 s; ROMP's results have a few hundred
+MOST_PARTS = 5_000_000  # values met in what was read, those that are shared as often as they are met
+PLAIN_TYPE = re.compile(r"[biufcSU]\d{1,9}")
+
+
+def read_archive(path: Path) -> dict[str, Any]:
+    """The arrays of an ``.npz`` file by name; arrays of objects too, as far as their pickle is harmless.
+
+    Raises:
+        InputError: not an archive, one that unpacks to far more than it is, or a pickle that asks for more than data;
+            names the file and what it asked for.
+    """
+    try:
+        files.check_archive(path)
+        with zipfile.ZipFile(path) as archive:
+            return {
+                name.removesuffix(".npy"): files.read_member(archive, name, lambda content: _unpickle(content, path))
+                for name in archive.namelist()
+                if name.endswith(".npy")
+            }
+    except InputError:
+        raise
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: no such file") from error
+    except Exception as error:  # zip, inflate and header parsers raise a dozen unrelated classes for damaged input
+        raise InputError(f"{path}: not a readable .npz file ({error}); write it again") from error
+
+
+def _unpickle(content: IO[bytes], path: Path) -> np.ndarray:
+    held = content.read()
+    try:
+        _check_opcodes(held)
+        return np.asarray(_Plain().of(_DataOnly(held, path).load()))
+    except InputError:
+        raise
+    except Exception as error:  # a broken pickle may raise anything
+        raise InputError(f"{path}: its pickled part cannot be read ({error}); write it again") from error
+
+
+def _check_opcodes(held: bytes) -> None:
+    for number, (opcode, told, _) in enumerate(pickletools.genops(held)):
+        if opcode.name not in OPCODES:
+            raise ValueError(f"opcode {opcode.name}, which no data needs")
+        # The unpickler keeps a table as long as the highest number in use.
+        if number > MOST_OPCODES or (opcode.name.endswith("PUT") and int(told or 0) > number):
+            raise ValueError(f"opcode {opcode.name} {told}, beyond what its place explains")
+
+
+class _Type:
+    """Stands for ``numpy.dtype``: the name of a plain type, and its byte order."""
+
+    def __init__(self, name: object, *_: object) -> None:
+        self.name, self.order = str(name), "="
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        if state[1] in ("<", ">", "|", "="):
+            self.order = state[1]
+
+    @property
+    def objects(self) -> bool:
+        return self.name in ("O", "O8")
+
+    @property
+    def plain(self) -> np.dtype[Any]:
+        if not PLAIN_TYPE.fullmatch(self.name):
+            raise ValueError(f"an array of type {self.name!r}; expected numbers or text")
+        return np.dtype(self.order + self.name)
+
+
+class _Array:
+    """Stands for ``numpy.ndarray`` while its parts are read."""
+
+    def __init__(self, *_: object) -> None:
+        self.state: tuple[Any, ...] = ()
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        self.state = state
+
+    @classmethod
+    def of_bytes(cls, held: bytes, kind: _Type, shape: tuple[int, ...], order: str) -> "_Array":
+        """Stands for numpy's ``_frombuffer``."""
+        made = cls()
+        made.state = (1, shape, kind, order == "F", held)
+        return made
+
+    @classmethod
+    def of_scalar(cls, kind: _Type, held: bytes) -> "_Array":
+        """Stands for numpy's ``scalar``."""
+        return cls.of_bytes(held, kind, (), "C")
+
+
+class _Bytes:
+    """Stands for ``_codecs``."""
+
+    @classmethod
+    def of_text(cls, text: str, encoding: str = "latin1") -> bytes:
+        """How Python 2's bytes are written; no other codec is looked up."""
+        if encoding not in ("latin1", "latin-1"):
+            raise ValueError(f"text encoded as {encoding!r}")
+        return text.encode("latin1")
+
+
+STAND_INS: dict[tuple[str, str], Any] = {
+    ("numpy", "ndarray"): _Array,
+    ("numpy", "dtype"): _Type,
+    ("collections", "OrderedDict"): OrderedDict,
+    ("_codecs", "encode"): _Bytes.of_text,
+}
+for core in ("core", "_core"):  # under numpy 1 and numpy 2
+    STAND_INS[f"numpy.{core}.multiarray", "_reconstruct"] = _Array
+    STAND_INS[f"numpy.{core}.multiarray", "scalar"] = _Array.of_scalar
+    STAND_INS[f"numpy.{core}.numeric", "_frombuffer"] = _Array.of_bytes
+
+
+class _DataOnly(pickle.Unpickler):
+    """Finds :data:`STAND_INS` and nothing else (Python's documentation, "Restricting Globals")."""
+
+    def __init__(self, held: bytes, path: Path) -> None:
+        super().__init__(io.BytesIO(held))
+        self._path = path
+
+    def find_class(self, module: str, name: str) -> Any:  # noqa: ANN401 - as in pickle
+        """Refuse what is not data."""
+        if (module, name) not in STAND_INS:
+            raise InputError(
+                f"{self._path}: its pickle asks for {module}.{name}, which is no data and was not run;"
+                " do not open this file, save plain arrays instead"
+            )
+        return STAND_INS[module, name]
+
+
+class _Plain:
+    """Builds what the stand-ins noted."""
+
+    def __init__(self) -> None:
+        self.met = 0
+
+    def of(self, value: object) -> Any:  # noqa: ANN401 - whatever was pickled
+        """The value with arrays for their stand-ins.
+
+        Raises:
+            ValueError: another type, or too much of it.
+        """
+        self.met += 1
+        if self.met > MOST_PARTS:
+            raise ValueError(f"more than {MOST_PARTS} values")
+        if isinstance(value, _Array):
+            return self._array(*value.state)
+        if isinstance(value, dict):
+            return {self.of(key): self.of(one) for key, one in value.items()}
+        if isinstance(value, list | tuple):
+            return type(value)(self.of(one) for one in value)
+        if value is None or isinstance(value, str | bytes | bool | int | float):
+            return value
+        raise ValueError(f"a {type(value).__name__} where data was expected")
+
+    def _array(self, _: int, shape: tuple[int, ...], kind: _Type, by_columns: bool, held: Any) -> np.ndarray:  # noqa: ANN401
+        if kind.objects:
+            made = np.empty(len(held), dtype=object)
+            for place, one in enumerate(held):
+                made[place] = self.of(one)
+        else:
+            self.met += len(held) // 64  # a value each would be too strict; but what is shared is copied here
+            made = np.frombuffer(held, dtype=kind.plain).copy()
+        return made.reshape(shape, order="F" if by_columns else "C")

@@ -1,0 +1,173 @@
+"""Bodies as ``.obj`` or ``.ply`` surfaces, with the camera in a ``.json`` file beside them."""
+
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ogreid import files
+from ogreid.errors import InputError, nearest_names
+from ogreid.lifting.camera import Camera, PinholeCamera, ResizedCamera, WeakCamera
+from ogreid.lifting.mesh import Mesh, in_meters
+
+__all__ = ["read_surface", "read_vertices_and_faces"]
+
+AXES = {"right-down-away": (1, 1, 1), "right-up-towards": (1, -1, -1)}
+"""Directions of x, y, z in the file; ``right-up-towards`` is what 4D-Humans and most viewers write."""
+MOST_BYTES = 1 << 26  # a million vertices with their faces, as text
+EXAMPLE = '{"type": "weak", "scale": 0.9, "translation": [0, 0], "order": "s(x+t)"}'
+PLY_TYPES = {
+    **dict.fromkeys(("char", "int8"), "i1"),
+    **dict.fromkeys(("uchar", "uint8"), "u1"),
+    **dict.fromkeys(("short", "int16"), "i2"),
+    **dict.fromkeys(("ushort", "uint16"), "u2"),
+    **dict.fromkeys(("int", "int32"), "i4"),
+    **dict.fromkeys(("uint", "uint32"), "u4"),
+    **dict.fromkeys(("float", "float32"), "f4"),
+    **dict.fromkeys(("double", "float64"), "f8"),
+}
+
+
+def read_surface(path: Path, size: tuple[int, int], faces: np.ndarray | None = None) -> Mesh:
+    """A surface and the camera of ``<same name>.json`` (or ``camera.json`` in its folder).
+
+    The camera is ``{"type": "weak", "scale", "translation": [x, y], "order": "s(x+t)" | "sx+t"}`` or
+    ``{"type": "pinhole", "focal", "translation": [x, y, z], "center": [column, row]}`` in pixels of the crop as it lies
+    on disk, and may add ``"axes": "right-up-towards"`` where the file's y and z point the other way.
+
+    Raises:
+        InputError: no camera, an incomplete one, a surface that cannot be read; names the file.
+    """
+    camera, directions = _read_camera(path, size)
+    vertices, own = read_vertices_and_faces(path)
+    return Mesh(in_meters(vertices * directions), own if own is not None else faces, camera)
+
+
+def read_vertices_and_faces(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
+    """Vertices (V, 3) float64 and triangles (F, 3) int64 (None without any) of an ``.obj`` or ``.ply`` file."""
+    try:
+        content = files.read_bytes(path, MOST_BYTES)
+        with np.errstate(invalid="ignore"):  # NaN is Mesh's to refuse
+            vertices, faces = _parse_ply(content) if path.suffix == ".ply" else _parse_obj(content.decode())
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}") from error
+    except (ValueError, LookupError, TypeError, OverflowError) as error:
+        raise InputError(f"{path}: not a readable surface ({error}); export it again with triangles") from error
+    if not len(vertices):
+        raise InputError(f"{path}: no vertices")
+    return vertices, faces if len(faces) else None
+
+
+def _parse_obj(text: str) -> tuple[np.ndarray, np.ndarray]:
+    vertices, faces = [], []
+    for line in text.splitlines():
+        kind, *words = line.split() or [""]
+        if kind == "v":
+            vertices.append([float(word) for word in words[:3]])
+        elif kind == "f":
+            corners = [_corner(word, len(vertices)) for word in words]
+            # A polygon becomes a fan; a triangle is its own.
+            faces += [[corners[0], *corners[i : i + 2]] for i in range(1, len(corners) - 1)]
+    return np.array(vertices, dtype=np.float64).reshape(-1, 3), np.array(faces, dtype=np.int64).reshape(-1, 3)
+
+
+def _corner(word: str, vertices: int) -> int:
+    """``7``, ``7/2/3`` or, counted from the end, ``-1``."""
+    number = int(word.split("/")[0])
+    return number - 1 if number > 0 else vertices + number
+
+
+def _parse_ply(content: bytes) -> tuple[np.ndarray, np.ndarray]:
+    head, found, body = content.partition(b"end_header\n")
+    lines = head.decode("ascii").splitlines()
+    if not found or lines[0] != "ply":
+        raise ValueError("no PLY header")
+    form = lines[1].split()[1]
+    elements: list[tuple[str, int, list[list[str]]]] = []
+    for line in lines[2:]:
+        word, *rest = line.split() or [""]
+        if word == "element":
+            elements.append((rest[0], int(rest[1]), []))
+        elif word == "property":
+            elements[-1][2].append(rest)
+    read = _read_ascii if form == "ascii" else _read_binary
+    told = read(body, elements, "<" if form == "binary_little_endian" else ">")
+    return told["vertex"], told.get("face", np.zeros((0, 3), dtype=np.int64))
+
+
+def _read_ascii(body: bytes, elements: list[tuple[str, int, list[list[str]]]], _: str) -> dict[str, np.ndarray]:
+    lines = iter(body.decode("ascii").splitlines())
+    told = {}
+    for name, count, properties in elements:
+        rows = [line.split() for line in islice(lines, max(count, 0))]
+        if len(rows) < count or count < 0:
+            raise ValueError(f"{len(rows)} of {count} lines for element {name}")
+        if name in told:
+            raise ValueError(f"element {name} twice")
+        if name == "vertex":
+            places = [[one[-1] for one in properties].index(axis) for axis in "xyz"]
+            told[name] = np.array([[float(row[place]) for place in places] for row in rows])
+        elif name == "face":
+            told[name] = np.array([row[1:4] for row in rows if _is_triangle(int(row[0]))], dtype=np.int64)
+    return told
+
+
+def _read_binary(body: bytes, elements: list[tuple[str, int, list[list[str]]]], order: str) -> dict[str, np.ndarray]:
+    told: dict[str, np.ndarray] = {}
+    start = 0
+    for name, count, properties in elements:
+        row: list[Any] = []
+        for one in properties:
+            if one[0] == "list" and {PLY_TYPES[one[1]][0], PLY_TYPES[one[2]][0]} <= {
+                "i",
+                "u",
+            }:  # triangles, so that every row has the same length
+                row += [("count", order + PLY_TYPES[one[1]]), ("corners", order + PLY_TYPES[one[2]], (3,))]
+            else:
+                row.append((one[-1], order + PLY_TYPES[one[0]]))
+        if count < 0 or not row or name in told:
+            raise ValueError(f"element {name} with {count} rows of {len(row)} properties, or twice")
+        table = np.frombuffer(body, dtype=row, count=count, offset=start)
+        start += table.nbytes
+        if name == "vertex":
+            told[name] = np.stack([table[axis] for axis in "xyz"], axis=1).astype(np.float64)
+        elif name == "face":
+            _ = [_is_triangle(int(corners)) for corners in np.unique(table["count"])]
+            told[name] = table["corners"].astype(np.int64)
+    return told
+
+
+def _is_triangle(corners: int) -> bool:
+    if corners != 3:
+        raise ValueError(f"a face with {corners} corners")
+    return True
+
+
+def _read_camera(surface: Path, size: tuple[int, int]) -> tuple[Camera, np.ndarray]:
+    places = (surface.with_suffix(".json"), surface.parent / "camera.json")
+    path = next((place for place in places if place.is_file()), None)
+    if path is None:
+        raise InputError(f"{surface}: no camera; write {places[0].name} beside it, like {EXAMPLE}")
+    try:
+        told = files.read_json(path)
+        axes = str(told.get("axes", "right-down-away"))
+        if axes not in AXES:
+            raise InputError(f"{path}: axes {axes!r}; {nearest_names(axes, AXES)}")
+        return ResizedCamera(_camera(told), *size), np.array(AXES[axes])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
+        raise InputError(
+            f"{path}: not a camera ({type(error).__name__}: {error}); expected one like {EXAMPLE}"
+        ) from error
+
+
+def _camera(told: dict[str, Any]) -> WeakCamera | PinholeCamera:
+    """``order`` and ``type`` have no default: conventions are never guessed."""
+    if told["type"] == "pinhole":
+        x, y, z = map(float, told["translation"])
+        column, row = map(float, told["center"])
+        return PinholeCamera(float(told["focal"]), (x, y, z), (column, row))
+    if told["type"] != "weak":
+        raise ValueError(f"type {told['type']!r} is neither weak nor pinhole")
+    x, y = map(float, told["translation"])
+    return WeakCamera(float(told["scale"]), (x, y), told["order"])

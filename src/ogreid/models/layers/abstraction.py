@@ -1,0 +1,130 @@
+"""Set abstraction: fewer points, each speaking for its neighborhood at several scales."""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ogreid.models.layers.statistics import norm_of, track_moments
+from ogreid.ops import GateWeights, balls, group_perceptron, nearest_of
+
+__all__ = ["GROUPINGS", "BallGrouping", "Gate", "GroupBranch", "NearestGrouping", "SetAbstraction"]
+
+
+class Gate(nn.Module):
+    """Point-wise gate ``x * sigmoid(expand(swish(reduce(x))))``; the paper calls it squeeze-and-excitation.
+
+    Differs from squeeze-and-excitation (Hu et al. 2018): nothing is pooled, each row opens its own gate. The hidden
+    width is ``max(1, floor(width / 24))``.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        hidden = max(1, width // 24)
+        self.reduce = nn.Linear(width, hidden)
+        self.expand = nn.Linear(hidden, width)
+
+    def weights(self) -> GateWeights:
+        """Its parameters, as the operation takes them."""
+        return GateWeights(self.reduce.weight, self.reduce.bias, self.expand.weight, self.expand.bias)
+
+
+class GroupBranch(nn.Module):
+    """One scale: each member of a group through two linear layers, then the maximum over the group.
+
+    Both layers are without bias and followed by BatchNorm over all members; a gate may stand between them, and nothing
+    else: the only activation is the last ReLU, as in the published code. The first layer is applied to points, not to
+    members: ``W (x_j - x_i, f_j) = W (x_j, f_j) - W (x_i, 0)``.
+
+    Shapes: points (B, N, 3 + C), position first, centers (B, M, 3), index (B, M, S) -> (B, M, ``width``).
+
+    Args:
+        channels: C.
+        hidden: width of the first layer.
+        width: of the second.
+        gate: whether one stands between them.
+        backend: of the operation on groups.
+    """
+
+    def __init__(self, channels: int, hidden: int, width: int, *, gate: bool, backend: str = "auto") -> None:
+        super().__init__()
+        self.inner = nn.Linear(channels + 3, hidden, bias=False)
+        self.inner_norm = nn.BatchNorm1d(hidden)
+        self.gate = Gate(hidden) if gate else None
+        self.outer = nn.Linear(hidden, width, bias=False)
+        self.outer_norm = nn.BatchNorm1d(width)
+        self.backend = backend
+
+    def forward(
+        self,
+        points: Float[Tensor, "B N C"],
+        centers: Float[Tensor, "B M 3"],
+        index: Int[Tensor, "B M S"],
+    ) -> Float[Tensor, "B M D"]:
+        """One row for each center."""
+        perceived = group_perceptron(
+            functional.linear(points, self.inner.weight),
+            functional.linear(centers, self.inner.weight[:, :3]),
+            index,
+            norm_of(self.inner_norm),
+            None if self.gate is None else self.gate.weights(),
+            self.outer.weight,
+            norm_of(self.outer_norm),
+            backend=self.backend,
+        )
+        track_moments(self.inner_norm, perceived.inner, index.numel())
+        track_moments(self.outer_norm, perceived.outer, index.numel())
+        return perceived.value
+
+
+class BallGrouping(nn.Module):
+    """The first samples in index order within each radius (the released code)."""
+
+    def __init__(self, radii: Sequence[float], samples: Sequence[int], *, backend: str = "auto") -> None:
+        super().__init__()
+        self.radii, self.samples, self.backend = tuple(radii), tuple(samples), backend
+
+    def forward(self, xyz: Float[Tensor, "B N 3"], centers: Float[Tensor, "B M 3"]) -> tuple[Int[Tensor, "B M _"], ...]:
+        """The members of each group, for each radius."""
+        return balls(xyz, centers, self.radii, self.samples, backend=self.backend)
+
+
+class NearestGrouping(nn.Module):
+    """The nearest samples of each center (the paper's text); radii play no part."""
+
+    def __init__(self, radii: Sequence[float], samples: Sequence[int], *, backend: str = "auto") -> None:
+        super().__init__()
+        self.samples = tuple(samples)
+
+    def forward(self, xyz: Float[Tensor, "B N 3"], centers: Float[Tensor, "B M 3"]) -> tuple[Int[Tensor, "B M _"], ...]:
+        """The members of each group, for each number of samples; nearest first, so the smaller are prefixes."""
+        widest = nearest_of(xyz, centers, max(self.samples))
+        return tuple(widest[..., :count] for count in self.samples)
+
+
+GROUPINGS: dict[str, type[BallGrouping] | type[NearestGrouping]] = {"ball": BallGrouping, "nearest": NearestGrouping}
+"""How the members of a group are found, by the name that a configuration gives."""
+
+
+class SetAbstraction(nn.Module):
+    """Groups around the kept points at several scales, one branch for each, their results added.
+
+    Shapes: xyz (B, N, 3), centers (B, M, 3), features (B, N, C) -> (B, M, C).
+
+    Source: Qi et al., PointNet++, NeurIPS 2017 (multi-scale grouping); Zheng et al. 2022, section III-C.
+    """
+
+    def __init__(self, grouping: nn.Module, branches: Sequence[GroupBranch]) -> None:
+        super().__init__()
+        self.grouping = grouping
+        self.branches = nn.ModuleList(branches)
+
+    def forward(
+        self, xyz: Float[Tensor, "B N 3"], centers: Float[Tensor, "B M 3"], features: Float[Tensor, "B N C"]
+    ) -> Float[Tensor, "B M D"]:
+        """One row for each center."""
+        groups, points = self.grouping(xyz, centers), torch.cat([xyz, features], 2)
+        scales = [branch(points, centers, index) for branch, index in zip(self.branches, groups, strict=True)]
+        return torch.stack(scales).sum(0)

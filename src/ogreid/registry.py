@@ -1,0 +1,66 @@
+"""Every family that can be extended, by name: a new network, loss, sampler, data set or logger is one line here.
+
+A value is ``"module:attribute"``, imported when it is first needed, so that commands can offer the names before torch
+loads; or the object itself, where a program registers its own before it names it.
+"""
+
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any
+
+from ogreid.errors import InputError, nearest_names
+
+__all__ = ["BACKENDS", "LOSSES", "MODELS", "SAMPLERS", "resolve"]
+
+MODELS: dict[str, Any] = {
+    "ognet": "ogreid.models.ognet:OGNet",
+    "ognet_small": "ogreid.models.ognet:ognet_small",
+    "ognet_deep": "ogreid.models.ognet:ognet_deep",
+    "dgcnn": "ogreid.models.dgcnn:DGCNN",
+    "pointnet2_ssg": "ogreid.models.pointnet2:pointnet2_ssg",
+    "pointnet2_msg": "ogreid.models.pointnet2:pointnet2_msg",
+    "resnet50": "ogreid.models.image_cnn:resnet50",
+    "densenet121": "ogreid.models.image_cnn:densenet121",
+    "mobilenetv2": "ogreid.models.image_cnn:mobilenetv2",
+    "shufflenetv2": "ogreid.models.image_cnn:shufflenetv2",
+    "histogram": "ogreid.models.histogram:Histogram",
+}
+"""Networks: called with options, each gives a module ``(xyz, rgb) -> (B, D)``."""
+
+LOSSES: dict[str, Any] = {
+    "ce": "ogreid.losses:NoPairLoss",
+    "circle": "ogreid.losses:CircleLoss",
+    "triplet": "ogreid.losses:TripletLoss",
+}
+"""What is added to the cross-entropy of the classifier: modules ``(embedding, identity) -> scalar``."""
+
+SAMPLERS: dict[str, Any] = {
+    "random": "ogreid.data.samplers:random_order",
+    "balanced": "ogreid.data.samplers:balanced",
+    "class_balanced": "ogreid.data.samplers:class_balanced",
+    "pk": "ogreid.data.samplers:pk",
+}
+"""Orders of an epoch: functions ``(identity, num_instances, generator) -> rows``."""
+
+BACKENDS: tuple[str, ...] = ("auto", "fused", "cluster", "plain")
+"""Implementations of the point operations."""
+
+
+def resolve(family: str, registry: Mapping[str, Any], name: str) -> Any:  # noqa: ANN401 - whatever the family holds
+    """The object that a registry names.
+
+    Args:
+        family: what to call it in an error: ``model``, ``loss``.
+        registry: one of this module's.
+        name: a key of it.
+
+    Raises:
+        InputError: an unknown name, with the nearest ones.
+    """
+    if name not in registry:
+        raise InputError(f"{family} {name!r} is unknown; {nearest_names(name, registry)}")
+    entry = registry[name]
+    if not isinstance(entry, str):
+        return entry
+    module, _, attribute = entry.partition(":")
+    return getattr(import_module(module), attribute)

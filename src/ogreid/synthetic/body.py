@@ -1,0 +1,208 @@
+"""The small parametric body: shape scores and joint rotations to vertices, by linear blend skinning.
+
+Axes: x right, y down, z away from a camera that the body faces; meters; the pelvis is the origin. At rest the
+body stands with its arms half lowered. The file and its license are described in ``BODY.md``.
+"""
+
+from dataclasses import dataclass
+from functools import cache, cached_property
+from importlib.resources import files
+from typing import Any, Literal
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+__all__ = ["Body", "Posed", "load_body", "rotation", "rotation_vector"]
+
+Array = NDArray[np.floating[Any]]
+
+
+@dataclass(frozen=True)
+class Posed:
+    """A body in a pose.
+
+    Attributes:
+        vertices: (V, 3) meters.
+        joints: (J, 3) meters.
+        transforms: (J, 3, 4) from the rest frame of a joint to the posed body.
+    """
+
+    vertices: Array
+    joints: Array
+    transforms: Array
+
+
+@dataclass(frozen=True)
+class Body:
+    """The body model; its vertices are those of the skin, then of the skirt, then of the hair surface.
+
+    Attributes:
+        joint_names: J names, parents first.
+        parents: (J,) number of each joint's parent, -1 for the pelvis.
+        mean: (V, 3) mean rest vertices; they serve as coordinates on the surface too.
+        components: (S, V, 3) displacement for one standard deviation of each shape score.
+        joint_mean: (J, 3).
+        joint_components: (S, J, 3).
+        weight_joints: (V, 4) joints that move a vertex.
+        weights: (V, 4) their shares.
+        faces: (F, 3) triangles per surface.
+        example_scores: (E, S) scores of random adults.
+    """
+
+    joint_names: tuple[str, ...]
+    parents: tuple[int, ...]
+    mean: Array
+    components: Array
+    joint_mean: Array
+    joint_components: Array
+    weight_joints: NDArray[np.int64]
+    weights: Array
+    faces: dict[Literal["body", "skirt", "hair"], NDArray[np.int32]]
+    example_scores: Array
+
+    @property
+    def shape_count(self) -> int:
+        """Number of shape scores."""
+        return len(self.components)
+
+    @cached_property
+    def skin_count(self) -> int:
+        """Number of vertices of the skin; they come first."""
+        return int(self.faces["body"].max()) + 1
+
+    def joint(self, name: str) -> int:
+        """Number of a joint."""
+        return self.joint_names.index(name)
+
+    @cached_property
+    def dense_weights(self) -> Array:
+        """(V, J) skin weights."""
+        dense = np.zeros((len(self.mean), len(self.parents)), dtype=np.float32)
+        np.add.at(dense, (np.arange(len(self.mean))[:, None], self.weight_joints), self.weights)
+        return dense
+
+    def rest(self, shape: Array) -> tuple[Array, Array]:
+        """Vertices (V, 3) and joints (J, 3) of a shape (S,) at rest."""
+        flat = self.components.reshape(len(shape), -1)
+        # Plain einsum: the threads of a BLAS would neither help nor always add in the same order.
+        vertices = self.mean + np.einsum("s,sv->v", shape, flat).reshape(self.mean.shape)
+        joints = self.joint_mean + np.einsum("s,sjc->jc", shape, self.joint_components)
+        return vertices, joints
+
+    def height(self, shape: Array) -> float:
+        """Stature in meters, crown to sole."""
+        tall = self.rest(shape)[0][: self.skin_count, 1]
+        return float(tall.max() - tall.min())
+
+    def posed(self, shape: Array, pose: Array) -> Array:
+        """Vertices (V, 3) of the bare skin of a shape (S,) in a pose (J, 3); see ``bend`` for the pose."""
+        vertices, joints = self.rest(shape)
+        return self.bend(vertices[: self.skin_count], joints, pose).vertices
+
+    def bend(self, vertices: Array, joints: Array, pose: Array) -> Posed:
+        """Skin a rest body into a pose.
+
+        Args:
+            vertices: (V, 3) at rest, cloth included; the first vertices of the body, or all.
+            joints: (J, 3) at rest.
+            pose: (J, 3) rotation of each joint against its parent, as rotation vectors in rest axes; the pelvis's
+                is the orientation of the whole body.
+        """
+        transforms = _transforms(joints, rotation(pose), np.array(self.parents))
+        moved = _skinned(vertices, self.weight_joints, self.weights, transforms)
+        places = np.einsum("nij,nj->ni", transforms[:, :, :3], joints) + transforms[:, :, 3]
+        return Posed(moved, places, transforms)
+
+
+@njit(cache=True)
+def _transforms(joints: np.ndarray, turns: np.ndarray, parents: np.ndarray) -> np.ndarray:
+    """(J, 3, 4) rigid motion of each joint's flesh, from rest joints (J, 3) and rotations (J, 3, 3)."""
+    result = np.zeros((len(joints), 3, 4), dtype=np.float32)
+    for number, parent in enumerate(parents):
+        for row in range(3):
+            place = joints[number, row]
+            if parent >= 0:
+                place = result[parent, row, 3]
+                for k in range(3):
+                    place += result[parent, row, k] * joints[number, k]
+            for column in range(3):
+                turn = turns[number, row, column]
+                if parent >= 0:
+                    turn = np.float32(0)
+                    for k in range(3):
+                        turn += result[parent, row, k] * turns[number, k, column]
+                result[number, row, column] = turn
+                place -= turn * joints[number, column]
+            result[number, row, 3] = place
+    return result
+
+
+@njit(cache=True)
+def _skinned(vertices: np.ndarray, joints: np.ndarray, weights: np.ndarray, transforms: np.ndarray) -> np.ndarray:
+    """Vertices (V, 3) moved by the weighted mean of their joints' transforms (J, 3, 4)."""
+    moved = np.zeros_like(vertices)
+    for v in range(len(vertices)):
+        x, y, z = vertices[v]
+        for k in range(joints.shape[1]):
+            share, transform = weights[v, k], transforms[joints[v, k]]
+            for axis in range(3):
+                moved[v, axis] += share * (
+                    transform[axis, 0] * x + transform[axis, 1] * y + transform[axis, 2] * z + transform[axis, 3]
+                )
+    return moved
+
+
+def rotation(vectors: Array) -> Array:
+    """Rotation matrices (..., 3, 3) of rotation vectors (..., 3), by Rodrigues' formula."""
+    angle = np.linalg.norm(vectors, axis=-1)[..., None, None]
+    axis = vectors / np.maximum(angle[..., 0], 1e-12)
+    cross = np.zeros((*vectors.shape[:-1], 3, 3), dtype=np.float32)
+    cross[..., 0, 1], cross[..., 0, 2] = -axis[..., 2], axis[..., 1]
+    cross[..., 1, 0], cross[..., 1, 2] = axis[..., 2], -axis[..., 0]
+    cross[..., 2, 0], cross[..., 2, 1] = -axis[..., 1], axis[..., 0]
+    turned = np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * (cross @ cross)
+    return np.asarray(turned, dtype=np.float32)
+
+
+def rotation_vector(matrix: Array) -> Array:
+    """The rotation vector (3,) of a rotation matrix (3, 3), by way of its quaternion (stable at half turns)."""
+    square = np.append(np.diagonal(matrix), np.trace(matrix))
+    largest = int(np.argmax(square))
+    quaternion = np.empty(4)  # x, y, z, w
+    if largest == 3:
+        quaternion[:3] = (matrix[2, 1] - matrix[1, 2], matrix[0, 2] - matrix[2, 0], matrix[1, 0] - matrix[0, 1])
+        quaternion[3] = 1 + square[3]
+    else:
+        i, j, k = largest, (largest + 1) % 3, (largest + 2) % 3
+        quaternion[i] = 1 - square[3] + 2 * matrix[i, i]
+        quaternion[j] = matrix[j, i] + matrix[i, j]
+        quaternion[k] = matrix[k, i] + matrix[i, k]
+        quaternion[3] = matrix[k, j] - matrix[j, k]
+    quaternion *= (1 if quaternion[3] >= 0 else -1) / np.linalg.norm(quaternion)
+    sine = np.linalg.norm(quaternion[:3])
+    angle = 2 * np.arctan2(sine, quaternion[3])
+    return np.asarray(quaternion[:3] * (angle / sine if sine > 1e-9 else 2.0), dtype=np.float32)
+
+
+@cache
+def load_body() -> Body:
+    """The body that ships with the package."""
+    with (files("ogreid.synthetic") / "body.npz").open("rb") as stream, np.load(stream) as stored:
+        unit = stored["component_unit"][:, None, None]
+        return Body(
+            joint_names=tuple(str(name) for name in stored["joints"]),
+            parents=tuple(int(parent) for parent in stored["parents"]),
+            mean=stored["mean"],
+            components=stored["components"].astype(np.float32) * unit,
+            joint_mean=stored["joint_mean"],
+            joint_components=stored["joint_components"],
+            weight_joints=stored["weight_joints"].astype(np.int64),
+            weights=stored["weights"].astype(np.float32) / np.float32(255),
+            faces={
+                "body": stored["body_faces"].astype(np.int32),
+                "skirt": stored["skirt_faces"].astype(np.int32),
+                "hair": stored["hair_faces"].astype(np.int32),
+            },
+            example_scores=stored["example_scores"].astype(np.float32),
+        )

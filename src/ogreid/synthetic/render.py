@@ -1,0 +1,146 @@
+"""Triangles to a small picture: a z-buffer with four samples a pixel, diffuse light from a sun and a sky."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from ogreid.synthetic.body import Array
+from ogreid.synthetic.paint import shade
+
+__all__ = ["Figure", "Light", "render_figure", "silhouette"]
+
+SAMPLES = 2  # per side of a pixel
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A dressed body ready to be drawn.
+
+    Attributes:
+        vertices: (V, 3) in the axes of the camera, meters, the pelvis near the origin.
+        faces: (F, 3).
+        surface: (F,) ``paint.Surface`` of each triangle.
+        part: (F,) ``paint.Part`` of each triangle.
+        coordinates: (V, 4) surface coordinates for the painter.
+        cloths: table of cloths.
+        numbers: the other numbers of the look.
+    """
+
+    vertices: Array
+    faces: NDArray[np.int32]
+    surface: NDArray[np.uint8]
+    part: NDArray[np.uint8]
+    coordinates: Array
+    cloths: Array
+    numbers: Array
+
+
+@dataclass(frozen=True)
+class Light:
+    """Where light comes from, in the axes of the camera.
+
+    Attributes:
+        towards: (3,) unit vector towards the sun.
+        sun: (3,) linear color.
+        sky: (3,) linear color of what comes from above.
+        ground: (3,) linear color of what comes from below.
+        up: (3,) unit vector.
+    """
+
+    towards: Array
+    sun: Array
+    sky: Array
+    ground: Array
+    up: Array
+
+
+@njit(cache=True, fastmath=True)
+def _normals(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
+    """Area-weighted unit normals (V, 3)."""
+    normals = np.zeros_like(vertices)
+    for f in range(len(faces)):
+        i, j, k = faces[f, 0], faces[f, 1], faces[f, 2]
+        x, y, z = vertices[i, 0], vertices[i, 1], vertices[i, 2]
+        ax, ay, az = vertices[j, 0] - x, vertices[j, 1] - y, vertices[j, 2] - z
+        bx, by, bz = vertices[k, 0] - x, vertices[k, 1] - y, vertices[k, 2] - z
+        cx, cy, cz = ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx
+        for v in (i, j, k):
+            normals[v, 0] += cx
+            normals[v, 1] += cy
+            normals[v, 2] += cz
+    for v in range(len(normals)):
+        length = np.sqrt(normals[v, 0] ** 2 + normals[v, 1] ** 2 + normals[v, 2] ** 2)
+        for axis in range(3):
+            normals[v, axis] /= max(length, np.float32(1e-12))
+    return normals
+
+
+@njit(cache=True)
+def _visible(
+    pixels: np.ndarray, depth: np.ndarray, faces: np.ndarray, height: int, width: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Which triangle each sample sees (-1 none) and the shares of its second and third corner."""
+    nearest = np.full((height, width), np.inf, dtype=np.float32)
+    owner = np.full((height, width), -1, dtype=np.int32)
+    shares = np.zeros((height, width, 2), dtype=np.float32)
+    half = np.float32(0.5)
+    for f in range(len(faces)):
+        i, j, k = faces[f, 0], faces[f, 1], faces[f, 2]
+        # In samples whose centers are whole numbers.
+        x0, y0 = pixels[i, 0] - half, pixels[i, 1] - half
+        xj, yj, xk, yk = pixels[j, 0] - half, pixels[j, 1] - half, pixels[k, 0] - half, pixels[k, 1] - half
+        left, right = max(np.ceil(min(x0, xj, xk)), 0), min(np.floor(max(x0, xj, xk)), width - 1)
+        top, bottom = max(np.ceil(min(y0, yj, yk)), 0), min(np.floor(max(y0, yj, yk)), height - 1)
+        if left > right or top > bottom:
+            continue  # most triangles are smaller than a sample and miss its center
+        x1, y1, x2, y2 = xj - x0, yj - y0, xk - x0, yk - y0
+        area = x1 * y2 - x2 * y1
+        if abs(area) < 1e-9:
+            continue
+        z0, z1, z2 = depth[i], depth[j] - depth[i], depth[k] - depth[i]
+        for row in range(int(top), int(bottom) + 1):
+            dy = np.float32(row) - y0
+            for column in range(int(left), int(right) + 1):
+                dx = np.float32(column) - x0
+                b = (dx * y2 - x2 * dy) / area
+                c = (x1 * dy - dx * y1) / area
+                if b < 0 or c < 0 or b + c > 1:
+                    continue
+                z = z0 + b * z1 + c * z2
+                if z < nearest[row, column]:
+                    nearest[row, column] = z
+                    owner[row, column] = f
+                    shares[row, column, 0] = b
+                    shares[row, column, 1] = c
+    return owner, shares
+
+
+def render_figure(figure: Figure, pixels: Array, light: Light, height: int, width: int) -> tuple[Array, Array]:
+    """Draw a figure.
+
+    Args:
+        figure: what to draw.
+        pixels: (V, 2) column and row of its vertices in the crop.
+        light: what falls on it.
+        height: rows of the crop.
+        width: columns of the crop.
+
+    Returns:
+        (H, W, 3) linear light, weighted by its cover, and (H, W) cover in [0, 1].
+    """
+    owner, shares = _visible(pixels * SAMPLES, figure.vertices[:, 2], figure.faces, height * SAMPLES, width * SAMPLES)
+    falling = np.stack([light.towards, light.sun, light.sky, light.ground, light.up]).astype(np.float32)
+    picture, cover = shade(
+        owner, shares, figure.faces, figure.surface, figure.part, _normals(figure.vertices, figure.faces),
+        figure.coordinates, figure.cloths, figure.numbers, falling, SAMPLES,
+    )  # fmt: skip
+    return picture, cover
+
+
+def silhouette(pixels: Array, faces: NDArray[np.int32], height: int, width: int) -> NDArray[np.bool_]:
+    """The pixels (H, W) whose center some triangle covers; ``pixels`` (V, 2) are column and row."""
+    flat = np.zeros(len(pixels), dtype=np.float32)
+    owner, _ = _visible(np.ascontiguousarray(pixels, dtype=np.float32), flat, faces, height, width)
+    return np.asarray(owner >= 0)

@@ -1,0 +1,130 @@
+"""Signals: a run that is asked to stop finishes its step, saves and leaves; a handler only notes what was asked."""
+
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import lightning as L
+
+from ogreid.data.batch import CloudBatch
+from ogreid.training.callbacks.checkpointing import KeepLast
+from ogreid.ops.collectives import largest
+
+__all__ = ["StopAfter", "StopWhenAsked", "Stopped"]
+
+_NOTHING, _REQUEUE, _INTERRUPT, _TERMINATE = range(4)
+"""What was asked; of several things the largest is done."""
+
+_WISH = {signal.SIGUSR1: _REQUEUE, signal.SIGINT: _INTERRUPT, signal.SIGTERM: _TERMINATE}
+
+
+class Stopped(SystemExit):
+    """Training stopped because it was asked to.
+
+    Its status is 0 after SIGTERM, because whoever preempts a job wants to see it leave well, and 130 after Ctrl-C, so
+    that a script does not go on with its next command.
+    """
+
+    def __init__(self, asked: int) -> None:
+        super().__init__(0 if asked == _TERMINATE else 130)
+
+
+class StopAfter(L.Callback):
+    """``trainer.max_steps``.
+
+    Not left to Lightning: where it knows of such a limit it counts in another way on resume, and a run that goes on
+    from the end of an epoch takes the order of the clouds of the epoch after the next (2.6).
+
+    Args:
+        steps: of the optimizer; -1 for no limit.
+    """
+
+    def __init__(self, steps: int) -> None:
+        self.steps = steps
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """A resumed run may be at its end already."""
+        self._look(trainer)
+
+    def on_train_batch_end(self, trainer: L.Trainer, *_: object) -> None:
+        """After the last step."""
+        self._look(trainer)
+
+    def _look(self, trainer: L.Trainer) -> None:
+        if 0 <= self.steps <= trainer.global_step:
+            trainer.should_stop = True
+
+
+class StopWhenAsked(L.Callback):
+    """SIGTERM and the first Ctrl-C stop between two steps, with a checkpoint; the second Ctrl-C leaves at once.
+
+    Lightning's own handler of SIGTERM talks to the other processes from inside the handler, in the middle of whatever
+    they were saying to each other; this one only notes the signal, and the processes agree on the largest note before
+    each step. In a validation one process leaves at the next batch, with the checkpoint from before the last step;
+    several, whose batches differ in number, leave after it.
+
+    Under SLURM the re-queueing is Lightning's. Its handler waits for the end of a step like the others.
+
+    Args:
+        keep: what saves.
+    """
+
+    def __init__(self, keep: KeepLast) -> None:
+        self.keep = keep
+        self.noted, self.owner = _NOTHING, 0
+        self.requeue: Any = None
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """After Lightning has set its handlers; it restores all of them at the end."""
+        self.noted, self.owner = _NOTHING, os.getpid()
+        if threading.current_thread() is not threading.main_thread():
+            return  # Python allows it nowhere else
+        signal.signal(signal.SIGTERM, self._note)
+        # Who has Ctrl-C ignored means it: a sweep, which decides about its runs itself, or a shell, in the background.
+        if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+            signal.signal(signal.SIGINT, self._note)
+        if "SLURM_JOB_ID" in os.environ and callable(signal.getsignal(signal.SIGUSR1)):
+            self.requeue = signal.getsignal(signal.SIGUSR1)
+            signal.signal(signal.SIGUSR1, self._note)
+
+    def on_train_batch_start(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: CloudBatch, batch_idx: int
+    ) -> None:
+        """Between two steps.
+
+        Raises:
+            Stopped: when asked to.
+        """
+        asked = largest(self.noted, pl_module.device)
+        if asked == _NOTHING or batch_idx % trainer.accumulate_grad_batches:
+            return
+        self.keep.save_inside(trainer, batch_idx)
+        if asked != _REQUEUE:
+            raise Stopped(asked)
+        self.noted = _NOTHING
+        self.requeue(signal.SIGUSR1, None)
+        for superseded in Path(trainer.default_root_dir).glob("hpc_ckpt_*.ckpt") if trainer.is_global_zero else ():
+            superseded.unlink()  # Lightning's; it would be loaded by every later validation of the job
+
+    def on_validation_batch_end(self, trainer: L.Trainer, *_: object) -> None:
+        """A validation may be long.
+
+        Raises:
+            Stopped: when asked to.
+        """
+        if trainer.world_size == 1 and self.noted > _REQUEUE:
+            raise Stopped(self.noted)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        if os.getpid() != self.owner:
+            return  # inherited by a process that was forked from this one
+        self.noted = max(self.noted, _WISH[signal.Signals(number)])
+        if number == signal.SIGINT:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+            cursor = "\x1b[?25h" if sys.stderr.isatty() else ""  # a progress bar hides it
+            told = f"{cursor}\nstopping at the end of this step; Ctrl-C again leaves at once\n"
+            os.write(2, told.encode() if int(os.environ.get("LOCAL_RANK", 0)) == 0 else b"")

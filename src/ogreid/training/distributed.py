@@ -1,0 +1,99 @@
+"""What training on several processes adds to Lightning's: rank before there is a process group, shared BatchNorm."""
+
+import os
+import time
+from collections.abc import Callable
+
+import lightning as L
+from lightning.pytorch.plugins.layer_sync import TorchSyncBatchNorm
+from torch import nn
+from torch.distributed.rendezvous import rendezvous
+from torch.nn.parallel import DistributedDataParallel
+
+from ogreid.config import Experiment
+from ogreid.errors import InputError
+from ogreid.models.layers.statistics import share_batch_norms
+from ogreid.ops.collectives import connected, share_buffers
+from ogreid.runs import STAMP, Run
+
+__all__ = ["SameNetwork", "SharedNorms", "agree", "rank", "run_stamp"]
+
+
+def rank() -> int:
+    """Of this process in its run, before there is a process group: torchrun's number, SLURM's or Lightning's."""
+    for name in ("RANK", "SLURM_PROCID"):
+        if name in os.environ:
+            return int(os.environ[name])
+    nodes_before = int(os.environ.get("NODE_RANK", 0)) * int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+    return nodes_before + int(os.environ.get("LOCAL_RANK", 0))
+
+
+_MET_AT: list[object] = []
+
+
+def agree(make: Callable[[], str]) -> str:
+    """One text for all processes that torchrun (or anything that sets its variables) started: the first one makes it.
+
+    It travels through the store at ``MASTER_ADDR:MASTER_PORT`` where the processes will meet anyway, so nothing has to
+    be handed over by hand. The first process stays until all have read it, because it may be the one that serves them.
+    """
+    if int(os.environ.get("WORLD_SIZE", 1)) == 1 or not {"RANK", "MASTER_ADDR", "MASTER_PORT"} <= os.environ.keys():
+        return make()
+    store, number, world = next(rendezvous("env://"))
+    # Kept open: the process group meets at the same place a moment later (torch shares the server within a process),
+    # and a process that comes early must not find one that is about to close.
+    _MET_AT.append(store)
+    attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")  # the store outlives a restart
+    text, readers = f"ogreid/text/{attempt}", f"ogreid/readers/{attempt}"
+    if number == 0:
+        store.set(text, make())
+    agreed: str = store.get(text).decode()  # waits
+    store.add(readers, 1)
+    while number == 0 and store.add(readers, 0) < world:
+        time.sleep(0.01)
+    return agreed
+
+
+def run_stamp(experiment: Experiment) -> str:
+    """A stamp whose folder does not exist yet, the same on every process of the run.
+
+    Lightning's own launcher hands it over by the environment; processes that torchrun started agree on it.
+    """
+    if STAMP in os.environ:
+        return os.environ[STAMP]
+    if int(os.environ.get("NODE_RANK", 0)) and "RANK" not in os.environ:
+        raise InputError(f"node {os.environ['NODE_RANK']} cannot know the run's folder: set {STAMP}, or use torchrun")
+    if "SLURM_JOB_ID" in os.environ and "SLURM_PROCID" in os.environ:
+        stamp = f"job{os.environ['SLURM_JOB_ID']}"  # the same on every task of the job, and after a re-queue
+    else:
+        stamp = agree(lambda: Run.new_stamp(experiment))
+    os.environ[STAMP] = stamp
+    return stamp
+
+
+class SharedNorms(TorchSyncBatchNorm):
+    """``trainer.sync_batchnorm`` by torch's own module on a GPU, by ours on a CPU, where torch's refuses.
+
+    The fused blocks never call either, but read from it that moments are shared.
+    """
+
+    def apply(self, model: nn.Module) -> nn.Module:
+        """Called by Lightning before the module goes to its device."""
+        assert isinstance(model, L.LightningModule)
+        on_cpu = model.trainer.strategy.root_device.type == "cpu"
+        return share_batch_norms(model) if on_cpu else super().apply(model)
+
+
+class SameNetwork(L.Callback):
+    """All processes judge one network: the first one's running statistics, which is also what a checkpoint holds.
+
+    DDP would hand them over in the first forward of a validation, and a process whose shard is empty has no forward:
+    the others would wait for it, or take the next thing that it says for statistics.
+    """
+
+    def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Called by Lightning on every process."""
+        if connected():
+            share_buffers(pl_module)
+        if isinstance(trainer.strategy.model, DistributedDataParallel):
+            trainer.strategy.model.require_forward_param_sync = False  # it sets this itself, after a training forward

@@ -1,0 +1,249 @@
+"""Where numbers go while training: ``metrics.csv`` always, Weights & Biases unless disabled."""
+
+import csv
+import io
+import netrc
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import wandb
+from lightning.fabric.loggers.logger import rank_zero_experiment
+from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
+from lightning.pytorch.loggers.csv_logs import ExperimentWriter
+
+from ogreid import config
+from ogreid.training.callbacks.preemption import Stopped
+from ogreid.training.callbacks.evaluation import LOGGED
+from ogreid.config import Experiment
+from ogreid.files import write_text
+from ogreid.runs import Run
+
+__all__ = ["KeepPlace", "ProjectWandbLogger", "RunCSVLogger", "keep_files", "loggers_for", "tracked", "wandb_mode"]
+
+_STAGED = "WANDB_DATA_DIR"
+
+
+class _GoingOn(ExperimentWriter):
+    """Appends to a ``metrics.csv`` that is there; Lightning's own writer deletes it, and a resumed run its history."""
+
+    rows: int
+
+    def save(self) -> None:
+        """Append what was logged since the last time."""
+        self.rows += len(self.metrics)
+        super().save()
+
+    def cut(self, rows: int) -> None:
+        """Keep the first rows of the file; what stands after them was logged by a process that got no further."""
+        if rows < self.rows:
+            self._rewrite(self._read()[:rows])
+            self.rows = rows
+
+    def _check_log_dir_exists(self) -> None:
+        self.rows = 0
+        if Path(self.metrics_file_path).is_file():
+            with Path(self.metrics_file_path).open(newline="") as file:
+                self.metrics_keys = next(csv.reader(file), [])
+            self.rows = len(self._read())
+
+    def _rewrite_with_new_header(self, fieldnames: list[str]) -> None:
+        self._rewrite(self._read())
+
+    def _read(self) -> list[dict[str, str]]:
+        with Path(self.metrics_file_path).open(newline="") as file:
+            return list(csv.DictReader(file))
+
+    def _rewrite(self, rows: list[dict[str, str]]) -> None:
+        """Beside, then renamed: Lightning's own rewrites in place, where a kill loses everything."""
+        text = io.StringIO(newline="")
+        writer = csv.DictWriter(text, self.metrics_keys, extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows(rows)
+        write_text(Path(self.metrics_file_path), text.getvalue())
+
+
+class RunCSVLogger(CSVLogger):
+    """``metrics.csv`` in the run folder itself, continued when the run is."""
+
+    @property
+    @rank_zero_experiment
+    def experiment(self) -> ExperimentWriter:
+        """The writer, made at its first use."""
+        if self._experiment is None:
+            self._experiment = _GoingOn(log_dir=self.log_dir)
+        return self._experiment  # type: ignore[return-value]  # Lightning declares its private parent
+
+
+class KeepPlace(L.Callback):
+    """Every checkpoint says how long ``metrics.csv`` was, and a resumed run cuts it to that: no row is lost or doubled.
+
+    Args:
+        logger: whose file.
+    """
+
+    def __init__(self, logger: RunCSVLogger) -> None:
+        self.logger = logger
+
+    def state_dict(self) -> dict[str, int]:
+        """Called by Lightning for each checkpoint; what was logged before it is on the disk before it."""
+        self.logger.save()
+        writer = self.logger.experiment
+        return {"rows": writer.rows if isinstance(writer, _GoingOn) else 0}  # not the first process: no writer
+
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        """Called by Lightning when a run goes on."""
+        writer = self.logger.experiment
+        if isinstance(writer, _GoingOn):
+            writer.cut(state_dict["rows"])
+
+
+class ProjectWandbLogger(WandbLogger):
+    """Lightning's logger with axes of our own, that ends its run and hands over files.
+
+    Lightning's sets ``anonymous``, which W&B 0.31 warns about even where it is None.
+
+    Args:
+        by_epoch: metrics that are drawn over epochs; all others are drawn over ``trainer/global_step``.
+        best: those of them whose summary is the largest value instead of the last one.
+        **options: of Lightning's logger and of ``wandb.init``.
+    """
+
+    def __init__(self, *, by_epoch: Sequence[str] = (), best: Sequence[str] = (), **options: Any) -> None:  # noqa: ANN401
+        super().__init__(**options)
+        self._wandb_init.pop("anonymous", None)
+        self.by_epoch, self.best = by_epoch, best
+
+    @property
+    @rank_zero_experiment
+    def experiment(self) -> "wandb.Run":
+        """W&B's run, started at its first use."""
+        if self._experiment is None:
+            run = super().experiment
+            for name in self.by_epoch:
+                run.define_metric(name, step_metric="epoch", summary="max" if name in self.best else None)
+        return self._experiment
+
+    def keep(self, path: Path, name: str, kind: str, told: dict[str, Any]) -> None:
+        """Log a file as an artifact; it is read where it lies when the run is synchronized, not copied before.
+
+        Args:
+            path: the file.
+            name: of the artifact, whose versions are the runs.
+            kind: type of the artifact.
+            told: metadata.
+        """
+        artifact = wandb.Artifact(re.sub(r"[^\w.-]", "-", name), type=kind, metadata=told)
+        artifact.add_file(str(path.resolve()), policy="immutable")
+        self.experiment.log_artifact(artifact)
+
+    def end(self, status: int, *, preempted: bool = False) -> None:
+        """End W&B's run where one was started: another run in this process would be written into it.
+
+        Args:
+            status: 0 for a run that is finished; W&B calls all others failed.
+            preempted: W&B then calls it preempted instead, and a sweep of its own queues it again.
+        """
+        if self._experiment is not None:
+            if preempted:
+                self._experiment.mark_preempting()
+            self._experiment.finish(exit_code=status)
+            self._experiment = None
+
+
+@contextmanager
+def tracked(experiment: Experiment, run: Run) -> Iterator[list[Logger]]:
+    """Loggers of a run, ended when it ends, as failed where it fails, as preempted where it was told to stop.
+
+    W&B's copies of tables lie in the run folder meanwhile, so that it can be synchronized from another machine.
+    """
+    loggers = loggers_for(experiment, run)
+    ours = [logger for logger in loggers if isinstance(logger, ProjectWandbLogger)]
+    chosen = os.environ.setdefault(_STAGED, str((run.folder / "wandb" / "staged").resolve()))
+    status, preempted = 1, False
+    try:
+        yield loggers
+        status = 0
+    except Stopped as asked:
+        status, preempted = (1, True) if asked.code == 0 else (255, False)  # what W&B itself makes of Ctrl-C
+        raise
+    finally:
+        for logger in ours:
+            logger.end(status, preempted=preempted)
+        if chosen.startswith(str(run.folder.resolve())):
+            del os.environ[_STAGED]
+
+
+def loggers_for(experiment: Experiment, run: Run) -> list[Logger]:
+    """The CSV file of the run folder, and W&B beside it."""
+    made: list[Logger] = [RunCSVLogger(save_dir=run.folder, name="", version="", flush_logs_every_n_steps=50)]
+    mode = wandb_mode(experiment.wandb.mode)
+    if mode != "disabled":
+        made.append(_wandb(experiment, run, mode))
+    return made
+
+
+def keep_files(loggers: Iterable[Logger], experiment: Experiment, run: Run, told: Mapping[str, Any]) -> None:
+    """Hand the best checkpoint and the report to W&B, where it tracks the run.
+
+    Args:
+        loggers: of the trainer.
+        experiment: whose name the artifacts have.
+        run: whose files.
+        told: the summary; its numbers go with the checkpoint.
+    """
+    numbers = {key: told[key] for key in ("retrieval", "transfer", "parameters", "provenance")}
+    for logger in loggers:
+        if isinstance(logger, ProjectWandbLogger):
+            for path, name, kind in (
+                (run.best, experiment.name, "model"),
+                (run.folder / "report.html", f"{experiment.name}-report", "report"),
+            ):
+                if path.is_file():
+                    logger.keep(path, name, kind, {"run": str(run.folder), **numbers})
+
+
+def wandb_mode(asked: str) -> str:
+    """``auto`` becomes ``online`` where a key is known (environment or netrc), else ``offline``: it never asks."""
+    if asked != "auto":
+        return asked
+    if os.environ.get("WANDB_MODE") in {"online", "offline", "disabled"}:
+        return os.environ["WANDB_MODE"]
+    return "online" if os.environ.get("WANDB_API_KEY") or _netrc_has_key() else "offline"
+
+
+def _netrc_has_key() -> bool:
+    host = os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai").split("//")[-1].split("/")[0]
+    path = Path(os.environ.get("NETRC", Path.home() / ".netrc"))
+    try:
+        return host in netrc.netrc(path).hosts
+    except (OSError, netrc.NetrcParseError):
+        return False
+
+
+def _wandb(experiment: Experiment, run: Run, mode: str) -> ProjectWandbLogger:
+    how = experiment.wandb
+    in_repository = any((folder / ".git").exists() for folder in (Path.cwd(), *Path.cwd().parents))
+    judged = [f"val/{on}" for on in experiment.data.test]
+    source = "+".join(experiment.data.train)
+    moved = [f"transfer/{source}->{on}" for on in experiment.data.transfer]
+    return ProjectWandbLogger(
+        by_epoch=["val/mAP", *(f"{label}/{number}" for label in (*judged, *moved) for number in LOGGED)],
+        best=[f"{label}/mAP" for label in judged],
+        project=how.project,
+        entity=how.entity,
+        name=f"{experiment.name}-{run.folder.name}",
+        id=run.tracking_id,
+        # Absolute: W&B's service may have been started by an earlier run, in another working directory.
+        save_dir=run.folder.resolve(),
+        resume="allow" if mode == "online" else None,  # offline runs are joined by their id when they are synchronized
+        group=how.group or experiment.name,
+        tags=[experiment.name, experiment.model.name, experiment.loss.name, *how.tags],
+        config=config.to_dict(experiment),
+        # Not Lightning's ``offline``, which sets WANDB_MODE for everything that comes later in this process.
+        settings=wandb.Settings(mode=mode, disable_git=not in_repository, silent=True, console="off"),
+    )
