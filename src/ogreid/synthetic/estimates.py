@@ -14,7 +14,7 @@ from ogreid import files
 from ogreid.errors import InputError
 from ogreid.lifting import Mesh, WeakCamera
 from ogreid.synthetic.body import Array, load_body, rotation, rotation_vector
-from ogreid.synthetic.sighting import HEIGHT, WIDTH, Sighting
+from ogreid.synthetic.crops import HEIGHT, WIDTH, Sighting
 
 __all__ = ["FILE", "Estimate", "Estimates", "estimate", "read_estimates", "write_estimates"]
 

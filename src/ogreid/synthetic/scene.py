@@ -6,7 +6,7 @@ import numpy as np
 from numba import njit
 
 from ogreid.synthetic.body import Array
-from ogreid.synthetic.wardrobe import linear
+from ogreid.synthetic.attributes import linear
 
 __all__ = ["Materials", "View", "draw_scene", "window"]
 

@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ogreid.synthetic.domains import DOMAINS, person, sight
-from ogreid.synthetic.sighting import HEIGHT, WIDTH
+from ogreid.synthetic.crops import HEIGHT, WIDTH
 
 __all__ = ["contact_sheet"]
 

@@ -8,7 +8,7 @@ from ogreid.synthetic.body import Array
 from ogreid.synthetic.photograph import Response, draw_response
 from ogreid.synthetic.render import Light
 from ogreid.synthetic.scene import GROUNDS, INDOOR_GROUNDS, INDOOR_WALLS, WALLS, Materials, View, draw_scene
-from ogreid.synthetic.wardrobe import linear
+from ogreid.synthetic.attributes import linear
 
 __all__ = ["Place", "Station", "build_station", "draw_materials"]
 

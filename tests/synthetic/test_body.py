@@ -8,7 +8,7 @@ from hypothesis import given, settings
 
 from ogreid.synthetic.body import load_body, rotation, rotation_vector
 from ogreid.synthetic.gait import draw_manner, draw_pose
-from ogreid.synthetic.wardrobe import SHORTEST, STYLES, TALLEST, draw_wardrobe
+from ogreid.synthetic.attributes import SHORTEST, STYLES, TALLEST, draw_wardrobe
 
 VECTORS = shapes.arrays(np.float64, 3, elements=values.floats(-1.8, 1.8))
 

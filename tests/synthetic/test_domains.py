@@ -129,5 +129,5 @@ def test_mistakes_are_told_in_one_line(plaza: Path, tmp_path: Path) -> None:
 
 
 def test_people_need_no_torch() -> None:
-    code = "import sys, ogreid.people; assert 'torch' not in sys.modules"
+    code = "import sys, ogreid.synthetic; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)

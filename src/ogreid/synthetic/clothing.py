@@ -10,7 +10,7 @@ from ogreid.synthetic.body import Array, Body, load_body
 from ogreid.synthetic.paint import NUMBERS, Cloth, Part, Surface
 from ogreid.synthetic.render import Figure
 from ogreid.synthetic.things import Solid, solids_of
-from ogreid.synthetic.wardrobe import Wardrobe
+from ogreid.synthetic.attributes import Wardrobe
 
 __all__ = ["Dressed", "dress"]
 

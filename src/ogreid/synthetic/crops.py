@@ -8,13 +8,13 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
 from ogreid.synthetic.body import Array, load_body, rotation, rotation_vector
-from ogreid.synthetic.figure import Dressed
+from ogreid.synthetic.clothing import Dressed
 from ogreid.synthetic.gait import draw_pose
 from ogreid.synthetic.photograph import photograph
 from ogreid.synthetic.render import Figure, Light, render_figure
 from ogreid.synthetic.scene import window
-from ogreid.synthetic.stage import Station
-from ogreid.synthetic.wardrobe import linear
+from ogreid.synthetic.cameras import Station
+from ogreid.synthetic.attributes import linear
 
 __all__ = ["HEIGHT", "WIDTH", "Sighting", "see", "see_nobody"]
 

@@ -8,14 +8,14 @@ import pytest
 from ogreid.synthetic.body import load_body
 from ogreid.synthetic.domains import DOMAINS, person, sight
 from ogreid.synthetic.estimates import estimate
-from ogreid.synthetic.figure import dress
+from ogreid.synthetic.clothing import dress
 from ogreid.synthetic.paint import CLOTHS, NUMBERS, PATTERNS, Cloth, Part, Surface, paint
 from ogreid.synthetic.photograph import draw_response, photograph
 from ogreid.synthetic.render import Light, render_figure, silhouette
 from ogreid.synthetic.scene import View, window
-from ogreid.synthetic.sighting import HEIGHT, WIDTH, Sighting
+from ogreid.synthetic.crops import HEIGHT, WIDTH, Sighting
 from ogreid.synthetic.things import solids_of
-from ogreid.synthetic.wardrobe import STYLES, draw_wardrobe, linear
+from ogreid.synthetic.attributes import STYLES, draw_wardrobe, linear
 
 PLAZA = DOMAINS["plaza"]
 
