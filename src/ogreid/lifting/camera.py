@@ -1,4 +1,4 @@
-"""From body coordinates in meters to the pixels of a crop, and back: the two projections that estimators use.
+"""From body coordinates in meters to the pixels of an image and back: the two projections that estimators use.
 
 Pixel ``(row, column)`` is sampled at the continuous coordinate ``(row, column)`` itself, not at its middle,
 because that is how the published clouds were made (``u`` in [-1, 1] becomes the index ``round((u + 1) / 2 *
@@ -18,21 +18,23 @@ __all__ = ["Camera", "PinholeCamera", "ResizedCamera", "WeakCamera"]
 FARTHEST = 1e6  # meters or pixels; products of such numbers and bodies are far from overflowing
 
 
-def _usable(*numbers: float) -> bool:
-    """Whether all are finite and could belong to a camera."""
-    return bool(np.isfinite(numbers).all() and np.abs(numbers).max() < FARTHEST)
+def _usable(positive: float, *others: float) -> bool:
+    return bool(1 / FARTHEST < positive < FARTHEST and np.abs(others).max() < FARTHEST)  # NaN is not
 
 
 @dataclass(frozen=True)
 class WeakCamera:
     """Weak perspective over the square box, in [-1, 1]: ``s (X + t)`` (HMR, 4D-Humans) or ``s X + t`` (ROMP).
 
-    The square has the side ``max(H, W)`` and the center of the crop.
+    The square has the side ``max(H, W)`` and the center of the image.
 
     Attributes:
-        scale: box half-sides per meter.
-        translation: ``(tx, ty)``.
-        order: which of the two conventions; they are never guessed.
+        scale: box half-sides per meter, > 0.
+        translation: ``(tx, ty)``, meters in ``s(x+t)``, box half-sides in ``sx+t``.
+        order: which of the two conventions; it is never guessed.
+
+    Raises:
+        InputError: a camera that projects nothing.
     """
 
     scale: float
@@ -40,15 +42,14 @@ class WeakCamera:
     order: Literal["s(x+t)", "sx+t"] = "s(x+t)"
 
     def __post_init__(self) -> None:
-        """Refuse a camera that projects nothing."""
-        if not (_usable(*self.translation) and _usable(self.scale) and self.scale > 1 / FARTHEST):
+        if not _usable(self.scale, *self.translation):
             raise InputError(f"weak camera: scale {self.scale}, translation {self.translation}; expected scale > 0")
         if self.order not in ("s(x+t)", "sx+t"):
             raise InputError(f"weak camera: order {self.order!r}; known: 's(x+t)' (HMR), 'sx+t' (ROMP)")
 
     @property
     def offset(self) -> np.ndarray:
-        """The translation in meters, (2,): ``s * (X + offset)`` whatever the written order."""
+        """The translation in meters, (2,): ``s * (X + offset)`` in either order."""
         shift = np.asarray(self.translation, dtype=np.float64)
         return shift if self.order == "s(x+t)" else shift / self.scale
 
@@ -60,13 +61,14 @@ class WeakCamera:
         """Continuous pixel coordinates (V, 2) as (column, row) of ``vertices`` (V, 3)."""
         return np.asarray(self.square(vertices, max(height, width)) - box_corner(height, width))
 
-    def nearness(self, vertices: np.ndarray) -> np.ndarray:
-        """(V,) numbers that grow towards the camera and are linear over the picture of a flat face."""
-        return np.asarray(-vertices[:, 2].astype(np.float64))
+    def nearness(self, vertices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """What rasterization needs of ``vertices`` (V, 3).
 
-    def foreshortening(self, vertices: np.ndarray) -> np.ndarray:
-        """(V,) factors that turn weights in the picture into weights on the face; here 1."""
-        return np.ones(len(vertices))
+        Returns:
+            (V,) numbers that grow towards the camera and are linear over the image of a flat face; (V,) factors that
+            turn weights in the image into weights on the face.
+        """
+        return -vertices[:, 2].astype(np.float64), np.ones(len(vertices))
 
     def unproject(self, pixels: np.ndarray, z: float, height: int, width: int) -> np.ndarray:
         """The x and y in meters (..., 2) of continuous pixel coordinates (..., 2) on the plane at ``z``."""
@@ -76,12 +78,15 @@ class WeakCamera:
 
 @dataclass(frozen=True)
 class PinholeCamera:
-    """Full perspective: ``focal * (X + t)_xy / (X + t)_z + center`` in pixels of the crop (SAM 3D Body).
+    """Full perspective: ``focal * (X + t)_xy / (X + t)_z + center`` in pixels of the image (SAM 3D Body).
 
     Attributes:
-        focal: pixels of the crop.
+        focal: pixels, > 0.
         translation: meters, ``(tx, ty, tz)``; the body must lie in front, ``z + tz > 0``.
-        center: the principal point as ``(column, row)`` of the crop.
+        center: the principal point as ``(column, row)``.
+
+    Raises:
+        InputError: a camera that projects nothing.
     """
 
     focal: float
@@ -89,15 +94,18 @@ class PinholeCamera:
     center: tuple[float, float]
 
     def __post_init__(self) -> None:
-        """Refuse a camera that projects nothing."""
-        if not (_usable(*self.translation) and _usable(self.focal, *self.center) and self.focal > 1 / FARTHEST):
+        if not _usable(self.focal, *self.translation, *self.center):
             raise InputError(
                 f"pinhole camera: focal {self.focal}, translation {self.translation}, center {self.center};"
                 " expected focal > 0, all finite"
             )
 
     def pixels(self, vertices: np.ndarray, height: int, width: int) -> np.ndarray:
-        """Continuous pixel coordinates (V, 2) as (column, row) of ``vertices`` (V, 3)."""
+        """See :meth:`WeakCamera.pixels`.
+
+        Raises:
+            InputError: a vertex behind the camera.
+        """
         moved = vertices + np.asarray(self.translation, dtype=np.float64)
         if not np.all(moved[:, 2] > 0):
             raise InputError(
@@ -106,27 +114,24 @@ class PinholeCamera:
             )
         return np.asarray(self.focal * moved[:, :2] / moved[:, 2:] + np.asarray(self.center))
 
-    def nearness(self, vertices: np.ndarray) -> np.ndarray:
-        """(V,) numbers that grow towards the camera and are linear over the picture of a flat face."""
-        return self.foreshortening(vertices)
-
-    def foreshortening(self, vertices: np.ndarray) -> np.ndarray:
-        """(V,) factors that turn weights in the picture into weights on the face: 1 / depth."""
-        return np.asarray(1 / (vertices[:, 2].astype(np.float64) + self.translation[2]))
+    def nearness(self, vertices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """See :meth:`WeakCamera.nearness`; both are 1 / depth."""
+        inverse = 1 / (vertices[:, 2].astype(np.float64) + self.translation[2])
+        return inverse, inverse
 
     def unproject(self, pixels: np.ndarray, z: float, height: int, width: int) -> np.ndarray:
-        """The x and y in meters (..., 2) of continuous pixel coordinates (..., 2) on the plane at ``z``."""
+        """See :meth:`WeakCamera.unproject`."""
         depth = z + self.translation[2]
         return np.asarray((pixels - np.asarray(self.center)) * depth / self.focal - self.translation[:2])
 
 
 @dataclass(frozen=True)
 class ResizedCamera:
-    """A camera of a picture that was resized after its body was estimated; the two axes may shrink differently.
+    """A camera of an image that was resized after its body was estimated; the two axes may shrink differently.
 
     Attributes:
-        camera: of the picture that the estimator saw.
-        height: rows of that picture.
+        camera: of the image that the estimator saw.
+        height: rows of that image.
         width: its columns.
     """
 
@@ -135,22 +140,18 @@ class ResizedCamera:
     width: int
 
     def pixels(self, vertices: np.ndarray, height: int, width: int) -> np.ndarray:
-        """Continuous pixel coordinates (V, 2) as (column, row) of ``vertices`` (V, 3) in the resized picture."""
-        return np.asarray(self.camera.pixels(vertices, self.height, self.width) * self._shrunk(height, width))
+        """See :meth:`WeakCamera.pixels`; of the resized image."""
+        return np.asarray(self.camera.pixels(vertices, self.height, self.width) * self._shrinkage(height, width))
 
-    def nearness(self, vertices: np.ndarray) -> np.ndarray:
-        """As the camera's."""
+    def nearness(self, vertices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """See :meth:`WeakCamera.nearness`."""
         return self.camera.nearness(vertices)
 
-    def foreshortening(self, vertices: np.ndarray) -> np.ndarray:
-        """As the camera's."""
-        return self.camera.foreshortening(vertices)
-
     def unproject(self, pixels: np.ndarray, z: float, height: int, width: int) -> np.ndarray:
-        """The x and y in meters (..., 2) of coordinates (..., 2) of the resized picture on the plane at ``z``."""
-        return self.camera.unproject(pixels / self._shrunk(height, width), z, self.height, self.width)
+        """See :meth:`WeakCamera.unproject`; ``pixels`` of the resized image."""
+        return self.camera.unproject(pixels / self._shrinkage(height, width), z, self.height, self.width)
 
-    def _shrunk(self, height: int, width: int) -> np.ndarray:
+    def _shrinkage(self, height: int, width: int) -> np.ndarray:
         return np.array([width / self.width, height / self.height])
 
 
@@ -158,7 +159,7 @@ Camera = WeakCamera | PinholeCamera | ResizedCamera
 
 
 def box_corner(height: int, width: int) -> np.ndarray:
-    """(2,) as (column, row): where the crop begins in the square of side ``max(H, W)`` around its center."""
+    """(2,) as (column, row): where the image begins in the square of side ``max(H, W)`` around its center."""
     side = max(height, width)
     return np.array([(side - width) / 2, (side - height) / 2])
 

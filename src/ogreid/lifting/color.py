@@ -7,8 +7,7 @@ import numpy as np
 from ogreid.errors import InputError, nearest_names
 from ogreid.lifting.camera import pixel_grid
 from ogreid.lifting.mesh import Mesh
-from ogreid.lifting.vertex_mapping import nearest_vertices, owning_vertices
-from ogreid.lifting.raster import surface_points, visible_faces
+from ogreid.lifting.raster import nearest_vertices, owning_vertices, surface_points, visible_faces
 
 __all__ = ["Lifted", "Mode", "lift", "lift_surface"]
 
@@ -17,7 +16,7 @@ INSIDE = 0.05  # the least share of the body's bounding box that must fall on th
 
 
 class Lifted(NamedTuple):
-    """What lifting knows of P points.
+    """What raster lifting knows of P points.
 
     Attributes:
         points: (P, 6) float32 x, y, z in meters and r, g, b in [0, 1].
@@ -48,10 +47,9 @@ def lift(image: np.ndarray, mesh: Mesh, *, mode: Mode = "raster", background: bo
         image: (H, W, 3) uint8.
         mesh: the body estimated for this crop; ``raster`` needs its faces.
         mode: see above.
-        background: False leaves the picture's background out. ``vertex`` then gives all V vertices, those
-        without a
-            pixel white (the published variant); the other modes keep P = H * W and fill the places of the
-            background with white copies of body points, which the published selection takes for blank.
+        background: False leaves the background out. ``vertex`` then gives all V vertices, those without a pixel
+            white (the published variant); the other modes keep P = H * W and fill the places of the background
+            with white copies of body points, which the published selection takes for blank.
 
     Returns:
         (P, 6) float32 x, y, z in meters and r, g, b in [0, 1]; P = H * W with background.
@@ -59,22 +57,22 @@ def lift(image: np.ndarray, mesh: Mesh, *, mode: Mode = "raster", background: bo
     Raises:
         InputError: no faces in raster mode, a body beside the crop, an image of another shape.
     """
-    pixels = _checked(image, mesh, mode)
+    pixels = _project(image, mesh, mode)
     height, width = image.shape[:2]
+    rgb = image.reshape(-1, 3)
     if mode == "vertex":
-        front = owning_vertices(mesh, height, width)
-        return _vertex_cloud(image, mesh, front) if background else _all_vertices(image, mesh, front)
+        return _vertex_cloud(rgb, mesh, owning_vertices(mesh, height, width), background)
     if mode == "raster":
         owner, _, xyz = _raster(mesh, pixels, height, width)
     else:
         owner = nearest_vertices(mesh, height, width).ravel()
         xyz = np.where(owner[:, None] >= 0, mesh.vertices[owner], _backdrop(mesh, height, width))
-    return _colored(xyz, image.reshape(-1, 3), owner >= 0, background)
+    return _colored(xyz, rgb, owner >= 0, background)
 
 
 def lift_surface(image: np.ndarray, mesh: Mesh, *, background: bool = True) -> Lifted:
-    """``lift(mode="raster")`` and what else the surface tells of each point; arguments as there."""
-    pixels = _checked(image, mesh, "raster")
+    """:func:`lift` in raster mode, with what the surface says of each point; arguments and errors as there."""
+    pixels = _project(image, mesh, "raster")
     assert mesh.faces is not None
     owner, share, xyz = _raster(mesh, pixels, *image.shape[:2])
     seen = owner >= 0
@@ -89,15 +87,15 @@ def lift_surface(image: np.ndarray, mesh: Mesh, *, background: bool = True) -> L
 def _raster(mesh: Mesh, pixels: np.ndarray, height: int, width: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Visible face (P,), weights on it (P, 3) and the point (P, 3) of every pixel."""
     assert mesh.faces is not None
-    camera = mesh.camera
-    owner, weights = visible_faces(pixels, camera.nearness(mesh.vertices), mesh.faces, height, width)
+    nearness, foreshortening = mesh.camera.nearness(mesh.vertices)
+    owner, weights = visible_faces(pixels, nearness, mesh.faces, height, width)
     xyz = _backdrop(mesh, height, width)
-    surface_points(owner, weights, mesh.faces, mesh.vertices, camera.foreshortening(mesh.vertices), xyz)
+    surface_points(owner, weights, mesh.faces, mesh.vertices, foreshortening, xyz)
     return owner, weights, xyz
 
 
-def _checked(image: np.ndarray, mesh: Mesh, mode: str) -> np.ndarray:
-    """Where the vertices fall in the picture, (V, 2) as (column, row), once everything is known to fit."""
+def _project(image: np.ndarray, mesh: Mesh, mode: str) -> np.ndarray:
+    """Pixel coordinates (V, 2) of the vertices as (column, row); refuses what does not fit together."""
     if mode not in get_args(Mode):
         raise InputError(f"lifting mode {mode!r}: {nearest_names(mode, get_args(Mode))}")
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
@@ -110,10 +108,10 @@ def _checked(image: np.ndarray, mesh: Mesh, mode: str) -> np.ndarray:
     height, width = image.shape[:2]
     pixels = mesh.camera.pixels(mesh.vertices, height, width)
     if not np.isfinite(pixels).all():
-        raise InputError("lifting: the camera sends vertices to no place in the picture; estimate it again")
+        raise InputError("lifting: the camera projects vertices to infinity; estimate it again")
     left, top, right, bottom = (float(edge(pixels[:, axis])) for edge in (np.min, np.max) for axis in (0, 1))
     shared = max(min(right, width) - max(left, 0), 0) * max(min(bottom, height) - max(top, 0), 0)
-    inside = shared / max((right - left) * (bottom - top), 1e-9)  # nothing, where the body is seen as a line
+    inside = shared / max((right - left) * (bottom - top), 1e-9)  # 0 where the body is seen as a line
     if inside < INSIDE:
         raise InputError(
             f"lifting: the body lies on columns {left:.0f} to {right:.0f} and rows {top:.0f} to {bottom:.0f}"
@@ -138,31 +136,27 @@ def _normals(triangles: np.ndarray) -> np.ndarray:
     return np.where(normal[:, 2:] > 0, -normal, normal).astype(np.float32)
 
 
-def _colored(xyz: np.ndarray, rgb: np.ndarray, seen: np.ndarray, background: bool) -> np.ndarray:
+def _colored(xyz: np.ndarray, rgb: np.ndarray, seen: np.ndarray | None = None, background: bool = True) -> np.ndarray:
     points = np.empty((len(xyz), 6), dtype=np.float32)
     points[:, :3] = xyz
     points[:, 3:] = rgb.astype(np.float32) / np.float32(255)
-    if not background:
+    if seen is not None and not background:
         fillers = np.flatnonzero(~seen)
         points[fillers, :3] = np.resize(points[seen, :3], (len(fillers), 3))
         points[fillers, 3:] = 1
     return points
 
 
-def _vertex_cloud(image: np.ndarray, mesh: Mesh, owner: np.ndarray) -> np.ndarray:
+def _vertex_cloud(rgb: np.ndarray, mesh: Mesh, owner: np.ndarray, background: bool) -> np.ndarray:
     height, width = owner.shape
-    pixel = owner.ravel()
-    owned = np.flatnonzero(pixel >= 0)
-    owned = owned[np.argsort(pixel[owned])]
-    order = np.concatenate([owned, np.flatnonzero(pixel < 0)])
+    owner = owner.ravel()
+    seen = np.flatnonzero(owner >= 0)
+    seen = seen[np.argsort(owner[seen])]
+    if not background:
+        points = _colored(mesh.vertices, np.full(mesh.vertices.shape, 255, np.uint8))
+        points[owner[seen], 3:] = rgb[seen].astype(np.float32) / np.float32(255)
+        return points
+    order = np.concatenate([seen, np.flatnonzero(owner < 0)])
     xyz = _backdrop(mesh, height, width)[order]
-    xyz[: len(owned)] = mesh.vertices[pixel[owned]]
-    return _colored(xyz, image.reshape(-1, 3)[order], np.ones(len(order), dtype=bool), background=True)
-
-
-def _all_vertices(image: np.ndarray, mesh: Mesh, owner: np.ndarray) -> np.ndarray:
-    points = np.ones((len(mesh.vertices), 6), dtype=np.float32)
-    points[:, :3] = mesh.vertices
-    rows, columns = np.nonzero(owner >= 0)
-    points[owner[rows, columns], 3:] = image[rows, columns].astype(np.float32) / np.float32(255)
-    return points
+    xyz[: len(seen)] = mesh.vertices[owner[seen]]
+    return _colored(xyz, rgb[order])

@@ -38,7 +38,10 @@ class Mesh:
     Attributes:
         vertices: (V, 3) meters; x right, y down, z away from the camera. V is arbitrary.
         faces: (F, 3) vertex numbers, or None where the estimator gives vertices only.
-        camera: projects the vertices to the crop.
+        camera: projects the vertices to the image.
+
+    Raises:
+        InputError: what cannot be lifted: a wrong shape, NaN, a face that names no vertex.
     """
 
     vertices: np.ndarray
@@ -46,26 +49,21 @@ class Mesh:
     camera: Camera
 
     def __post_init__(self) -> None:
-        """Refuse what no crop can be lifted with: a wrong shape, NaN, a face that names no vertex."""
-        object.__setattr__(self, "vertices", np.asarray(self.vertices))
-        shape = self.vertices.shape
-        if len(shape) != 2 or shape[1] != 3 or not 0 < shape[0] <= MOST:
-            raise InputError(f"mesh: vertices of shape {shape}; expected (V, 3) with V > 0, {MOST} at most")
-        if not np.isfinite(self.vertices).all():
+        vertices = np.asarray(self.vertices)
+        object.__setattr__(self, "vertices", vertices)
+        if vertices.ndim != 2 or vertices.shape[1] != 3 or not 0 < len(vertices) <= MOST:
+            raise InputError(f"mesh: vertices of shape {vertices.shape}; expected (V, 3) with V > 0, {MOST} at most")
+        if not np.isfinite(vertices).all():
+            raise InputError(f"mesh: {np.sum(~np.isfinite(vertices))} coordinates are not finite; estimate it again")
+        if self.faces is None:
+            return
+        faces = np.asarray(self.faces)
+        object.__setattr__(self, "faces", faces)
+        shape, kind = faces.shape, faces.dtype
+        if len(shape) != 2 or shape[1] != 3 or not 0 < shape[0] <= MOST or kind.kind not in "iu":
+            raise InputError(f"mesh: faces of shape {shape} and type {kind}; expected integers (F, 3), F > 0")
+        if faces.min() < 0 or faces.max() >= len(vertices):
             raise InputError(
-                f"mesh: {np.sum(~np.isfinite(self.vertices))} coordinates are not finite; estimate it again"
-            )
-        if self.faces is not None:
-            object.__setattr__(self, "faces", np.asarray(self.faces))
-            self._check_faces(self.faces, shape[0])
-
-    @staticmethod
-    def _check_faces(faces: np.ndarray, vertices: int) -> None:
-        shape = faces.shape
-        if len(shape) != 2 or shape[1] != 3 or not 0 < shape[0] <= MOST or faces.dtype.kind not in "iu":
-            raise InputError(f"mesh: faces of shape {shape} and type {faces.dtype}; expected integers (F, 3), F > 0")
-        if faces.min() < 0 or faces.max() >= vertices:
-            raise InputError(
-                f"mesh: faces name vertices {faces.min()} to {faces.max()}, but there are {vertices};"
+                f"mesh: faces name vertices {faces.min()} to {faces.max()}, but there are {len(vertices)};"
                 " faces of another body model?"
             )

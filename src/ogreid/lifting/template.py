@@ -5,7 +5,6 @@ tubes are no harm, because the z-buffer shows the outer one.
 """
 
 from functools import cache
-from typing import NamedTuple
 
 import numpy as np
 
@@ -14,64 +13,40 @@ from ogreid.lifting.mesh import Mesh
 
 __all__ = ["upright_template"]
 
+HEIGHT = 1.72  # meters
 SIDES = 24  # corners of a ring
 STEP = 0.02  # meters between rings after interpolation: about one pixel, so that vertices alone cover the body too
 
-
-class Ring(NamedTuple):
-    """One oval cross-section of a tube, in meters: its middle and its half-axes across and in depth."""
-
-    x: float
-    y: float
-    z: float
-    across: float
-    deep: float
-
-
-# y runs down from the crown (0) to the soles (1.72); x to the right, z away from the camera.
+# The rings of each tube, one a column, in meters. y runs down from the crown (0) to the soles, x to the right, z away
+# from the camera; the last two rows are half-axes.
 HEAD = [
-    Ring(0, 0.00, 0.01, 0.020, 0.025),
-    Ring(0, 0.03, 0.01, 0.062, 0.075),
-    Ring(0, 0.09, 0.00, 0.077, 0.095),
-    Ring(0, 0.15, -0.01, 0.071, 0.088),
-    Ring(0, 0.20, -0.02, 0.052, 0.062),
-    Ring(0, 0.23, -0.01, 0.040, 0.045),
+    [0, 0, 0, 0, 0, 0],  # x
+    [0.00, 0.03, 0.09, 0.15, 0.20, 0.23],  # y
+    [0.01, 0.01, 0.00, -0.01, -0.02, -0.01],  # z
+    [0.020, 0.062, 0.077, 0.071, 0.052, 0.040],  # across
+    [0.025, 0.075, 0.095, 0.088, 0.062, 0.045],  # in depth
 ]
 TORSO = [
-    Ring(0, 0.20, 0.01, 0.050, 0.052),
-    Ring(0, 0.26, 0.01, 0.065, 0.058),
-    Ring(0, 0.30, 0.01, 0.150, 0.075),
-    Ring(0, 0.35, 0.01, 0.185, 0.100),
-    Ring(0, 0.45, 0.00, 0.170, 0.120),
-    Ring(0, 0.58, 0.00, 0.145, 0.110),
-    Ring(0, 0.68, 0.00, 0.138, 0.102),
-    Ring(0, 0.80, 0.01, 0.165, 0.120),
-    Ring(0, 0.88, 0.02, 0.170, 0.118),
-    Ring(0, 0.93, 0.01, 0.120, 0.090),
+    [0, 0, 0, 0, 0, 0, 0, 0, 0, 0],  # x
+    [0.20, 0.26, 0.30, 0.35, 0.45, 0.58, 0.68, 0.80, 0.88, 0.93],  # y
+    [0.01, 0.01, 0.01, 0.01, 0.00, 0.00, 0.00, 0.01, 0.02, 0.01],  # z
+    [0.050, 0.065, 0.150, 0.185, 0.170, 0.145, 0.138, 0.165, 0.170, 0.120],  # across
+    [0.052, 0.058, 0.075, 0.100, 0.120, 0.110, 0.102, 0.120, 0.118, 0.090],  # in depth
 ]
 ARM = [
-    Ring(0.170, 0.29, 0.01, 0.030, 0.035),
-    Ring(0.192, 0.34, 0.01, 0.052, 0.052),
-    Ring(0.212, 0.45, 0.01, 0.047, 0.050),
-    Ring(0.235, 0.60, 0.01, 0.040, 0.042),
-    Ring(0.250, 0.72, 0.00, 0.038, 0.040),
-    Ring(0.262, 0.85, -0.01, 0.027, 0.030),
-    Ring(0.268, 0.92, -0.02, 0.022, 0.040),
-    Ring(0.266, 1.00, -0.02, 0.018, 0.034),
-    Ring(0.262, 1.04, -0.02, 0.008, 0.015),
+    [0.170, 0.192, 0.212, 0.235, 0.250, 0.262, 0.268, 0.266, 0.262],  # x
+    [0.29, 0.34, 0.45, 0.60, 0.72, 0.85, 0.92, 1.00, 1.04],  # y
+    [0.01, 0.01, 0.01, 0.01, 0.00, -0.01, -0.02, -0.02, -0.02],  # z
+    [0.030, 0.052, 0.047, 0.040, 0.038, 0.027, 0.022, 0.018, 0.008],  # across
+    [0.035, 0.052, 0.050, 0.042, 0.040, 0.030, 0.040, 0.034, 0.015],  # in depth
 ]
 LEG = [
-    Ring(0.085, 0.84, 0.01, 0.080, 0.085),
-    Ring(0.092, 0.94, 0.01, 0.083, 0.090),
-    Ring(0.095, 1.10, 0.00, 0.068, 0.075),
-    Ring(0.097, 1.24, -0.01, 0.054, 0.060),
-    Ring(0.099, 1.36, 0.01, 0.055, 0.062),
-    Ring(0.101, 1.50, 0.02, 0.042, 0.046),
-    Ring(0.103, 1.63, 0.02, 0.035, 0.042),
-    Ring(0.106, 1.67, -0.03, 0.042, 0.105),
-    Ring(0.108, 1.72, -0.05, 0.042, 0.120),
+    [0.085, 0.092, 0.095, 0.097, 0.099, 0.101, 0.103, 0.106, 0.108],  # x
+    [0.84, 0.94, 1.10, 1.24, 1.36, 1.50, 1.63, 1.67, 1.72],  # y
+    [0.01, 0.01, 0.00, -0.01, 0.01, 0.02, 0.02, -0.03, -0.05],  # z
+    [0.080, 0.083, 0.068, 0.054, 0.055, 0.042, 0.035, 0.042, 0.042],  # across
+    [0.085, 0.090, 0.075, 0.060, 0.062, 0.046, 0.042, 0.105, 0.120],  # in depth
 ]
-HEIGHT = 1.72
 
 
 @cache
@@ -81,10 +56,9 @@ def upright_template() -> Mesh:
     Returns:
         The same mesh every time: about 5 000 vertices, faces, weak camera; z = 0 is the mean depth.
     """
-    tubes = [HEAD, TORSO, ARM, _mirrored(ARM), LEG, _mirrored(LEG)]
     vertices, faces, count = [], [], 0
-    for tube in tubes:
-        corners, triangles = _tube(tube)
+    for rings, side in ((HEAD, 1), (TORSO, 1), (ARM, 1), (ARM, -1), (LEG, 1), (LEG, -1)):
+        corners, triangles = _tube(np.transpose(rings) * [side, 1, 1, 1, 1])
         vertices.append(corners)
         faces.append(triangles + count)
         count += len(corners)
@@ -94,44 +68,24 @@ def upright_template() -> Mesh:
     return Mesh(surface.astype(np.float32), np.concatenate(faces), WeakCamera(1.0, (0.0, 0.0)))
 
 
-def _mirrored(tube: list[Ring]) -> list[Ring]:
-    return [ring._replace(x=-ring.x) for ring in tube]
-
-
-def _tube(rings: list[Ring]) -> tuple[np.ndarray, np.ndarray]:
-    """Corners (R * SIDES + 2, 3) and triangles of a closed tube through the rings."""
+def _tube(rings: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Corners (R * SIDES + 2, 3) and triangles of a closed tube through rings (R, 5), interpolated every ``STEP``."""
+    top, bottom = rings[0, 1], rings[-1, 1]
+    heights = np.linspace(top, bottom, round((bottom - top) / STEP) + 1)
+    shape = np.stack([np.interp(heights, rings[:, 1], column) for column in rings.T], axis=1)
     angle = np.linspace(0, 2 * np.pi, SIDES, endpoint=False)
-    shape = _denser(np.array(rings))
-    corners = np.stack(
-        [
-            shape[:, :1] + shape[:, 3:4] * np.cos(angle),
-            np.repeat(shape[:, 1:2], SIDES, axis=1),
-            shape[:, 2:3] + shape[:, 4:5] * np.sin(angle),
-        ],
-        axis=-1,
-    ).reshape(-1, 3)
+    x = shape[:, :1] + shape[:, 3:4] * np.cos(angle)
+    z = shape[:, 2:3] + shape[:, 4:5] * np.sin(angle)
+    corners = np.stack([x, np.repeat(shape[:, 1:2], SIDES, axis=1), z], axis=-1).reshape(-1, 3)
     here = np.arange(SIDES)
     after = (here + 1) % SIDES
-    sides = [
+    triangles = [
         start + np.stack(corner, axis=1)
         for start in range(0, (len(shape) - 1) * SIDES, SIDES)
         for corner in ((here, after, here + SIDES), (after, after + SIDES, here + SIDES))
     ]
-    return _closed(corners, sides, here, after, shape)
-
-
-def _denser(shape: np.ndarray) -> np.ndarray:
-    """Rings (R, 5) every ``STEP`` along y, between the given ones."""
-    top, bottom = shape[0, 1], shape[-1, 1]
-    heights = np.linspace(top, bottom, round((bottom - top) / STEP) + 1)
-    return np.stack([np.interp(heights, shape[:, 1], column) for column in shape.T], axis=1)
-
-
-def _closed(
-    corners: np.ndarray, sides: list[np.ndarray], here: np.ndarray, after: np.ndarray, shape: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
     first, last = len(corners), len(corners) + 1
     end = first - SIDES
-    cap = [np.stack([np.full(SIDES, first), after, here], axis=1)]
-    cap.append(np.stack([np.full(SIDES, last), end + here, end + after], axis=1))
-    return np.concatenate([corners, shape[[0, -1], :3]]), np.concatenate([*sides, *cap])
+    triangles.append(np.stack([np.full(SIDES, first), after, here], axis=1))
+    triangles.append(np.stack([np.full(SIDES, last), end + here, end + after], axis=1))
+    return np.concatenate([corners, shape[[0, -1], :3]]), np.concatenate(triangles)

@@ -11,7 +11,7 @@ from ogreid.data.datasets.sources import FORMATS, check_pixels
 from ogreid.errors import InputError
 from ogreid.lifting import Mesh
 from ogreid.lifting.readers.archive import read_archive
-from ogreid.lifting.readers.estimators import Told, read_body, read_body_file, read_faces
+from ogreid.lifting.readers.estimators import Contents, read_body, read_body_file, read_faces
 
 __all__ = ["EstimatorFile", "EstimatorFolder", "estimates_in"]
 
@@ -82,11 +82,11 @@ class EstimatorFile:
 
     def __call__(self, source: str) -> Mesh:
         """The body of one crop."""
-        told, rows = _read_all(self.path)
+        contents, rows = _read_all(self.path)
         row = rows.get(Path(source).name)
         if row is None:
             raise InputError(f"no body of {Path(source).name} in {self.path}; it holds {len(rows)} others")
-        return read_body_file(told, self.path, crop_size(self.crops / source), _faces(self.faces), row)
+        return read_body_file(contents, self.path, crop_size(self.crops / source), _faces(self.faces), row)
 
 
 def crop_size(path: Path) -> tuple[int, int]:
@@ -100,11 +100,11 @@ def crop_size(path: Path) -> tuple[int, int]:
 
 
 @cache
-def _read_all(path: Path) -> tuple[Told, dict[str, int]]:
-    told = read_archive(path)
-    if "image_path" not in told:
+def _read_all(path: Path) -> tuple[Contents, dict[str, int]]:
+    contents = read_archive(path)
+    if "image_path" not in contents:
         raise InputError(f"{path}: no image_path that tells whose body each row is; give a folder with a file per crop")
-    return told, {Path(str(name)).name: row for row, name in enumerate(told["image_path"])}
+    return contents, {Path(str(name)).name: row for row, name in enumerate(contents["image_path"])}
 
 
 @cache

@@ -1,8 +1,8 @@
 """Reading ``.npz`` files that may hold pickled objects, without running what they hold.
 
-``np.load(allow_pickle=True)`` runs any code that a file asks for. Here a pickle may only name what numpy's own pickles
-name, and even that is not what runs: stand-ins note what an array was made of, and plain arrays of numbers and text are
-built from the notes. (numpy's own ``__setstate__`` trusts what it is given: a forged type could read any memory.)
+``np.load(allow_pickle=True)`` runs any code that a file names. Here a pickle may only name what numpy's own pickles
+name, and even that does not run: stand-ins record what an array consists of, and plain arrays of numbers and text are
+built from the records. (numpy's own ``__setstate__`` trusts its argument: a forged type could read any memory.)
 """
 
 import io
@@ -33,7 +33,7 @@ OPCODES = {
     *("GET", "BINGET", "LONG_BINGET", "PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE"),
 }
 MOST_OPCODES = 5_000_000  # about 5 s; ROMP's results have a few hundred
-MOST_PARTS = 5_000_000  # values met in what was read, those that are shared as often as they are met
+MOST_VALUES = 5_000_000  # values of all containers together, a shared one counted as often as it occurs
 PLAIN_TYPE = re.compile(r"[biufcSU]\d{1,9}")
 
 
@@ -61,23 +61,23 @@ def read_archive(path: Path) -> dict[str, Any]:
 
 
 def _unpickle(content: IO[bytes], path: Path) -> np.ndarray:
-    held = content.read()
+    pickled = content.read()
     try:
-        _check_opcodes(held)
-        return np.asarray(_Plain().of(_DataOnly(held, path).load()))
+        _check_opcodes(pickled)
+        return np.asarray(_Builder().build(_DataOnly(pickled, path).load()))
     except InputError:
         raise
     except Exception as error:  # a broken pickle may raise anything
         raise InputError(f"{path}: its pickled part cannot be read ({error}); write it again") from error
 
 
-def _check_opcodes(held: bytes) -> None:
-    for number, (opcode, told, _) in enumerate(pickletools.genops(held)):
+def _check_opcodes(pickled: bytes) -> None:
+    for number, (opcode, argument, _) in enumerate(pickletools.genops(pickled)):
         if opcode.name not in OPCODES:
             raise ValueError(f"opcode {opcode.name}, which no data needs")
         # The unpickler keeps a table as long as the highest number in use.
-        if number > MOST_OPCODES or (opcode.name.endswith("PUT") and int(told or 0) > number):
-            raise ValueError(f"opcode {opcode.name} {told}, beyond what its place explains")
+        if number > MOST_OPCODES or (opcode.name.endswith("PUT") and int(argument or 0) > number):
+            raise ValueError(f"opcode {opcode.name} {argument}, beyond what its place explains")
 
 
 class _Type:
@@ -90,11 +90,6 @@ class _Type:
         if state[1] in ("<", ">", "|", "="):
             self.order = state[1]
 
-    @property
-    def objects(self) -> bool:
-        return self.name in ("O", "O8")
-
-    @property
     def plain(self) -> np.dtype[Any]:
         if not PLAIN_TYPE.fullmatch(self.name):
             raise ValueError(f"an array of type {self.name!r}; expected numbers or text")
@@ -102,7 +97,7 @@ class _Type:
 
 
 class _Array:
-    """Stands for ``numpy.ndarray`` while its parts are read."""
+    """Stands for ``numpy.ndarray``: version, shape, type, order by columns, content."""
 
     def __init__(self, *_: object) -> None:
         self.state: tuple[Any, ...] = ()
@@ -111,50 +106,46 @@ class _Array:
         self.state = state
 
     @classmethod
-    def of_bytes(cls, held: bytes, kind: _Type, shape: tuple[int, ...], order: str) -> "_Array":
-        """Stands for numpy's ``_frombuffer``."""
-        made = cls()
-        made.state = (1, shape, kind, order == "F", held)
-        return made
+    def from_buffer(cls, content: bytes, kind: _Type, shape: tuple[int, ...], order: str) -> "_Array":
+        array = cls()
+        array.state = (1, shape, kind, order == "F", content)
+        return array
 
     @classmethod
-    def of_scalar(cls, kind: _Type, held: bytes) -> "_Array":
-        """Stands for numpy's ``scalar``."""
-        return cls.of_bytes(held, kind, (), "C")
+    def scalar(cls, kind: _Type, content: bytes) -> "_Array":
+        return cls.from_buffer(content, kind, (), "C")
 
 
-class _Bytes:
-    """Stands for ``_codecs``."""
-
+class _Text:
     @classmethod
-    def of_text(cls, text: str, encoding: str = "latin1") -> bytes:
+    def encode_latin1(cls, text: str, encoding: str = "latin1") -> bytes:
         """How Python 2's bytes are written; no other codec is looked up."""
         if encoding not in ("latin1", "latin-1"):
             raise ValueError(f"text encoded as {encoding!r}")
         return text.encode("latin1")
 
 
+# Bound methods, because a pickle may set attributes (BUILD) of whatever it names, and a function would keep them.
 STAND_INS: dict[tuple[str, str], Any] = {
     ("numpy", "ndarray"): _Array,
     ("numpy", "dtype"): _Type,
     ("collections", "OrderedDict"): OrderedDict,
-    ("_codecs", "encode"): _Bytes.of_text,
+    ("_codecs", "encode"): _Text.encode_latin1,
 }
 for core in ("core", "_core"):  # under numpy 1 and numpy 2
     STAND_INS[f"numpy.{core}.multiarray", "_reconstruct"] = _Array
-    STAND_INS[f"numpy.{core}.multiarray", "scalar"] = _Array.of_scalar
-    STAND_INS[f"numpy.{core}.numeric", "_frombuffer"] = _Array.of_bytes
+    STAND_INS[f"numpy.{core}.multiarray", "scalar"] = _Array.scalar
+    STAND_INS[f"numpy.{core}.numeric", "_frombuffer"] = _Array.from_buffer
 
 
 class _DataOnly(pickle.Unpickler):
     """Finds :data:`STAND_INS` and nothing else (Python's documentation, "Restricting Globals")."""
 
-    def __init__(self, held: bytes, path: Path) -> None:
-        super().__init__(io.BytesIO(held))
+    def __init__(self, pickled: bytes, path: Path) -> None:
+        super().__init__(io.BytesIO(pickled))
         self._path = path
 
     def find_class(self, module: str, name: str) -> Any:  # noqa: ANN401 - as in pickle
-        """Refuse what is not data."""
         if (module, name) not in STAND_INS:
             raise InputError(
                 f"{self._path}: its pickle asks for {module}.{name}, which is no data and was not run;"
@@ -163,37 +154,32 @@ class _DataOnly(pickle.Unpickler):
         return STAND_INS[module, name]
 
 
-class _Plain:
-    """Builds what the stand-ins noted."""
+class _Builder:
+    """Builds arrays from what the stand-ins recorded, and refuses other types and too many values."""
 
     def __init__(self) -> None:
-        self.met = 0
+        self.values = 0
 
-    def of(self, value: object) -> Any:  # noqa: ANN401 - whatever was pickled
-        """The value with arrays for their stand-ins.
-
-        Raises:
-            ValueError: another type, or too much of it.
-        """
-        self.met += 1
-        if self.met > MOST_PARTS:
-            raise ValueError(f"more than {MOST_PARTS} values")
+    def build(self, value: object) -> Any:  # noqa: ANN401 - whatever was pickled
+        self.values += 1
+        if self.values > MOST_VALUES:
+            raise ValueError(f"more than {MOST_VALUES} values")
         if isinstance(value, _Array):
             return self._array(*value.state)
         if isinstance(value, dict):
-            return {self.of(key): self.of(one) for key, one in value.items()}
+            return {self.build(key): self.build(one) for key, one in value.items()}
         if isinstance(value, list | tuple):
-            return type(value)(self.of(one) for one in value)
+            return type(value)(self.build(one) for one in value)
         if value is None or isinstance(value, str | bytes | bool | int | float):
             return value
         raise ValueError(f"a {type(value).__name__} where data was expected")
 
-    def _array(self, _: int, shape: tuple[int, ...], kind: _Type, by_columns: bool, held: Any) -> np.ndarray:  # noqa: ANN401
-        if kind.objects:
-            made = np.empty(len(held), dtype=object)
-            for place, one in enumerate(held):
-                made[place] = self.of(one)
+    def _array(self, _: int, shape: tuple[int, ...], kind: _Type, by_columns: bool, content: Any) -> np.ndarray:  # noqa: ANN401
+        if kind.name in ("O", "O8"):
+            array = np.empty(len(content), dtype=object)
+            for place, one in enumerate(content):
+                array[place] = self.build(one)
         else:
-            self.met += len(held) // 64  # a value each would be too strict; but what is shared is copied here
-            made = np.frombuffer(held, dtype=kind.plain).copy()
-        return made.reshape(shape, order="F" if by_columns else "C")
+            self.values += len(content) // 64  # a value each would be too strict; but what is shared is copied here
+            array = np.frombuffer(content, dtype=kind.plain()).copy()
+        return array.reshape(shape, order="F" if by_columns else "C")

@@ -1,4 +1,4 @@
-"""Bodies from the files of body estimators: each format has its own camera convention, told by what the file holds.
+"""Bodies from the files of body estimators: each format has its own camera convention, recognized by its keys.
 
 =============  ========================================================  ==============================================
 estimator      keys of the ``.npz``                                      projection
@@ -21,14 +21,14 @@ import numpy as np
 
 from ogreid import files
 from ogreid.errors import InputError
-from ogreid.lifting.readers.archive import read_archive
 from ogreid.lifting.camera import Camera, PinholeCamera, ResizedCamera, WeakCamera
 from ogreid.lifting.mesh import Mesh, in_meters
+from ogreid.lifting.readers.archive import read_archive
 from ogreid.lifting.readers.mesh_files import read_surface
 
-__all__ = ["Told", "read_body", "read_body_file", "read_faces"]
+__all__ = ["Contents", "read_body", "read_body_file", "read_faces"]
 
-Told = Mapping[str, Any]
+Contents = Mapping[str, Any]
 """What an archive holds, by key."""
 Size = tuple[int, int]
 """Height and width of the crop that the estimator saw."""
@@ -51,18 +51,20 @@ def read_body(path: str | Path, size: Size, faces: np.ndarray | None = None) -> 
     return read_body_file(read_archive(path), path, size, faces)
 
 
-def read_body_file(told: Told, path: Path, size: Size, faces: np.ndarray | None = None, row: int | None = None) -> Mesh:
+def read_body_file(
+    contents: Contents, path: Path, size: Size, faces: np.ndarray | None = None, row: int | None = None
+) -> Mesh:
     """The body in an archive that was read; ``row`` chooses where it holds many, else the surest or only one."""
     for needed, reader in READERS:
-        if all(any(one in told for one in names) for names in needed):
+        if all(any(one in contents for one in names) for names in needed):
             try:
-                vertices, camera = reader(told, path, size, row)
-                own = np.asarray(told["faces"]) if "faces" in told else faces
+                vertices, camera = reader(contents, path, size, row)
+                own = np.asarray(contents["faces"]) if "faces" in contents else faces
                 return Mesh(in_meters(vertices), own, camera)
             except (ValueError, TypeError, LookupError, ArithmeticError) as error:
                 raise InputError(f"{path}: not what {needed[-1][0]} should be ({error}); estimate it again") from error
     raise InputError(
-        f"{path}: holds {', '.join(sorted(told)) or 'nothing'}, as no known estimator does;"
+        f"{path}: holds {', '.join(sorted(contents)) or 'nothing'}, as no known estimator does;"
         " known: HMR, 4D-Humans, ROMP, mmhuman3d, SAM 3D Body, or .obj/.ply with a camera .json"
     )
 
@@ -80,8 +82,8 @@ def read_faces(path: str | Path) -> np.ndarray:
         except (OSError, ValueError) as error:
             raise InputError(f"{path}: no readable array ({error})") from error
     else:
-        told = read_archive(path)
-        faces = told.get("faces", told.get("f"))
+        contents = read_archive(path)
+        faces = contents.get("faces", contents.get("f"))
     if faces is None or faces.ndim != 2 or faces.shape[1] != 3 or faces.dtype.kind not in "iuf":
         raise InputError(f"{path}: holds no faces (F, 3); give the body model's faces as .npy, .npz, .obj or .ply")
     if not len(faces) or not 0 <= faces.min() <= faces.max() < 2**31:  # also where one is no number
@@ -89,21 +91,21 @@ def read_faces(path: str | Path) -> np.ndarray:
     return np.asarray(faces).astype(np.int64)
 
 
-def _hmr(told: Told, path: Path, size: Size, row: int | None) -> tuple[np.ndarray, Camera]:
-    vertices = _one(told["vertices"] if "vertices" in told else told["verts"], 2, path, row)
-    scale, x, y = _numbers(told["camera"] if "camera" in told else told["cam"], 3, path, row)
+def _hmr(contents: Contents, path: Path, size: Size, row: int | None) -> tuple[np.ndarray, Camera]:
+    vertices = _one(contents["vertices"] if "vertices" in contents else contents["verts"], 2, path, row)
+    scale, x, y = _numbers(contents["camera"] if "camera" in contents else contents["cam"], 3, path, row)
     return vertices, WeakCamera(scale, (x, y))
 
 
-def _four_d_humans(told: Told, path: Path, size: Size, row: int | None) -> tuple[np.ndarray, Camera]:
-    center = _numbers(told["box_center"], 2, path, row)
-    side = _numbers(told["box_size"], 1, path, row)[0]
-    camera = _in_box(_numbers(told["pred_cam"], 3, path, row), center, side, size)
-    return _one(told["pred_vertices"], 2, path, row), camera
+def _four_d_humans(contents: Contents, path: Path, size: Size, row: int | None) -> tuple[np.ndarray, Camera]:
+    center = _numbers(contents["box_center"], 2, path, row)
+    side = _numbers(contents["box_size"], 1, path, row)[0]
+    camera = _in_box(_numbers(contents["pred_cam"], 3, path, row), center, side, size)
+    return _one(contents["pred_vertices"], 2, path, row), camera
 
 
-def _romp(told: Told, path: Path, size: Size, row: int | None) -> tuple[np.ndarray, Camera]:
-    results = told["results"]
+def _romp(contents: Contents, path: Path, size: Size, row: int | None) -> tuple[np.ndarray, Camera]:
+    results = contents["results"]
     people = results[()] if isinstance(results, np.ndarray) and results.ndim == 0 else results
     if not isinstance(people, Mapping) or not {"verts", "cam"} <= set(people):
         raise InputError(f"{path}: ROMP's results without verts and cam; run ROMP again with its full output")
@@ -115,22 +117,22 @@ def _romp(told: Told, path: Path, size: Size, row: int | None) -> tuple[np.ndarr
     return _one(people["verts"], 2, path, row), ResizedCamera(WeakCamera(scale, (x, y), "sx+t"), *size)
 
 
-def _mmhuman3d(told: Told, path: Path, size: Size, row: int | None) -> tuple[np.ndarray, Camera]:
-    left, top, right, bottom = _numbers(np.asarray(told["bboxes_xyxy"])[..., :4], 4, path, row)
+def _mmhuman3d(contents: Contents, path: Path, size: Size, row: int | None) -> tuple[np.ndarray, Camera]:
+    left, top, right, bottom = _numbers(np.asarray(contents["bboxes_xyxy"])[..., :4], 4, path, row)
     center = np.array([(left + right) / 2, (top + bottom) / 2])
-    camera = _in_box(_numbers(told["pred_cams"], 3, path, row), center, max(right - left, bottom - top), size)
-    return _one(told["verts"], 2, path, row), camera
+    camera = _in_box(_numbers(contents["pred_cams"], 3, path, row), center, max(right - left, bottom - top), size)
+    return _one(contents["verts"], 2, path, row), camera
 
 
-def _sam_3d_body(told: Told, path: Path, size: Size, row: int | None) -> tuple[np.ndarray, Camera]:
-    x, y, z = _numbers(told["pred_cam_t"], 3, path, row)
-    focal = _numbers(told["focal_length"], 1, path, row)[0]
+def _sam_3d_body(contents: Contents, path: Path, size: Size, row: int | None) -> tuple[np.ndarray, Camera]:
+    x, y, z = _numbers(contents["pred_cam_t"], 3, path, row)
+    focal = _numbers(contents["focal_length"], 1, path, row)[0]
     height, width = size
     pinhole = PinholeCamera(focal, (x, y, z), (width / 2, height / 2))
-    return _one(told["pred_vertices"], 2, path, row), ResizedCamera(pinhole, *size)
+    return _one(contents["pred_vertices"], 2, path, row), ResizedCamera(pinhole, *size)
 
 
-Reader = Callable[[Told, Path, Size, int | None], tuple[np.ndarray, Camera]]
+Reader = Callable[[Contents, Path, Size, int | None], tuple[np.ndarray, Camera]]
 READERS: list[tuple[list[tuple[str, ...]], Reader]] = [
     ([("results",)], _romp),
     ([("pred_vertices",), ("pred_cam_t",), ("focal_length",)], _sam_3d_body),

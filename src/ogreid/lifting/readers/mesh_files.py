@@ -1,6 +1,5 @@
 """Bodies as ``.obj`` or ``.ply`` surfaces, with the camera in a ``.json`` file beside them."""
 
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +17,12 @@ AXES = {"right-down-away": (1, 1, 1), "right-up-towards": (1, -1, -1)}
 MOST_BYTES = 1 << 26  # a million vertices with their faces, as text
 EXAMPLE = '{"type": "weak", "scale": 0.9, "translation": [0, 0], "order": "s(x+t)"}'
 PLY_TYPES = {
-    **dict.fromkeys(("char", "int8"), "i1"),
-    **dict.fromkeys(("uchar", "uint8"), "u1"),
-    **dict.fromkeys(("short", "int16"), "i2"),
-    **dict.fromkeys(("ushort", "uint16"), "u2"),
-    **dict.fromkeys(("int", "int32"), "i4"),
-    **dict.fromkeys(("uint", "uint32"), "u4"),
-    **dict.fromkeys(("float", "float32"), "f4"),
-    **dict.fromkeys(("double", "float64"), "f8"),
+    **{"char": "i1", "uchar": "u1", "short": "i2", "ushort": "u2", "int": "i4", "uint": "u4", "float": "f4"},
+    **{"int8": "i1", "uint8": "u1", "int16": "i2", "uint16": "u2", "int32": "i4", "uint32": "u4", "float32": "f4"},
+    **{"double": "f8", "float64": "f8"},
 }
+Elements = list[tuple[str, int, list[list[str]]]]
+"""Name, number of rows and properties of each element of a PLY header."""
 
 
 def read_surface(path: Path, size: tuple[int, int], faces: np.ndarray | None = None) -> Mesh:
@@ -79,69 +75,68 @@ def _corner(word: str, vertices: int) -> int:
 
 
 def _parse_ply(content: bytes) -> tuple[np.ndarray, np.ndarray]:
-    head, found, body = content.partition(b"end_header\n")
+    head, end, body = content.partition(b"end_header\n")
     lines = head.decode("ascii").splitlines()
-    if not found or lines[0] != "ply":
+    if not end or lines[0] != "ply":
         raise ValueError("no PLY header")
     form = lines[1].split()[1]
-    elements: list[tuple[str, int, list[list[str]]]] = []
+    elements: Elements = []
     for line in lines[2:]:
         word, *rest = line.split() or [""]
         if word == "element":
+            if int(rest[1]) < 0 or rest[0] in (name for name, *_ in elements):
+                raise ValueError(f"element {rest[0]} twice, or with {rest[1]} rows")
             elements.append((rest[0], int(rest[1]), []))
         elif word == "property":
             elements[-1][2].append(rest)
-    read = _read_ascii if form == "ascii" else _read_binary
-    told = read(body, elements, "<" if form == "binary_little_endian" else ">")
-    return told["vertex"], told.get("face", np.zeros((0, 3), dtype=np.int64))
+    if form == "ascii":
+        tables = _read_ascii(body.decode("ascii").splitlines(), elements)
+    else:
+        tables = _read_binary(body, elements, "<" if form == "binary_little_endian" else ">")
+    return tables["vertex"], tables.get("face", np.zeros((0, 3), dtype=np.int64))
 
 
-def _read_ascii(body: bytes, elements: list[tuple[str, int, list[list[str]]]], _: str) -> dict[str, np.ndarray]:
-    lines = iter(body.decode("ascii").splitlines())
-    told = {}
+def _read_ascii(lines: list[str], elements: Elements) -> dict[str, np.ndarray]:
+    tables = {}
     for name, count, properties in elements:
-        rows = [line.split() for line in islice(lines, max(count, 0))]
-        if len(rows) < count or count < 0:
+        rows, lines = [line.split() for line in lines[:count]], lines[count:]
+        if len(rows) < count:
             raise ValueError(f"{len(rows)} of {count} lines for element {name}")
-        if name in told:
-            raise ValueError(f"element {name} twice")
         if name == "vertex":
             places = [[one[-1] for one in properties].index(axis) for axis in "xyz"]
-            told[name] = np.array([[float(row[place]) for place in places] for row in rows])
+            tables[name] = np.array([[float(row[place]) for place in places] for row in rows])
         elif name == "face":
-            told[name] = np.array([row[1:4] for row in rows if _is_triangle(int(row[0]))], dtype=np.int64)
-    return told
+            _check_triangles({int(row[0]) for row in rows})
+            tables[name] = np.array([row[1:4] for row in rows], dtype=np.int64)
+    return tables
 
 
-def _read_binary(body: bytes, elements: list[tuple[str, int, list[list[str]]]], order: str) -> dict[str, np.ndarray]:
-    told: dict[str, np.ndarray] = {}
+def _read_binary(body: bytes, elements: Elements, order: str) -> dict[str, np.ndarray]:
+    tables: dict[str, np.ndarray] = {}
     start = 0
     for name, count, properties in elements:
         row: list[Any] = []
         for one in properties:
-            if one[0] == "list" and {PLY_TYPES[one[1]][0], PLY_TYPES[one[2]][0]} <= {
-                "i",
-                "u",
-            }:  # triangles, so that every row has the same length
+            if one[0] == "list" and {PLY_TYPES[one[1]][0], PLY_TYPES[one[2]][0]} <= {"i", "u"}:
+                # Triangles only, so that every row has the same length.
                 row += [("count", order + PLY_TYPES[one[1]]), ("corners", order + PLY_TYPES[one[2]], (3,))]
             else:
                 row.append((one[-1], order + PLY_TYPES[one[0]]))
-        if count < 0 or not row or name in told:
-            raise ValueError(f"element {name} with {count} rows of {len(row)} properties, or twice")
+        if not row:
+            raise ValueError(f"element {name} without properties")
         table = np.frombuffer(body, dtype=row, count=count, offset=start)
         start += table.nbytes
         if name == "vertex":
-            told[name] = np.stack([table[axis] for axis in "xyz"], axis=1).astype(np.float64)
+            tables[name] = np.stack([table[axis] for axis in "xyz"], axis=1).astype(np.float64)
         elif name == "face":
-            _ = [_is_triangle(int(corners)) for corners in np.unique(table["count"])]
-            told[name] = table["corners"].astype(np.int64)
-    return told
+            _check_triangles(set(table["count"].tolist()))
+            tables[name] = table["corners"].astype(np.int64)
+    return tables
 
 
-def _is_triangle(corners: int) -> bool:
-    if corners != 3:
-        raise ValueError(f"a face with {corners} corners")
-    return True
+def _check_triangles(corners: set[int]) -> None:
+    if corners - {3}:
+        raise ValueError(f"a face with {min(corners - {3})} corners")
 
 
 def _read_camera(surface: Path, size: tuple[int, int]) -> tuple[Camera, np.ndarray]:
@@ -150,24 +145,23 @@ def _read_camera(surface: Path, size: tuple[int, int]) -> tuple[Camera, np.ndarr
     if path is None:
         raise InputError(f"{surface}: no camera; write {places[0].name} beside it, like {EXAMPLE}")
     try:
-        told = files.read_json(path)
-        axes = str(told.get("axes", "right-down-away"))
+        camera = files.read_json(path)
+        axes = str(camera.get("axes", "right-down-away"))
         if axes not in AXES:
-            raise InputError(f"{path}: axes {axes!r}; {nearest_names(axes, AXES)}")
-        return ResizedCamera(_camera(told), *size), np.array(AXES[axes])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
-        raise InputError(
-            f"{path}: not a camera ({type(error).__name__}: {error}); expected one like {EXAMPLE}"
-        ) from error
+            raise ValueError(f"axes {axes!r}; {nearest_names(axes, AXES)}")
+        return ResizedCamera(_camera(camera), *size), np.array(AXES[axes])
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, OverflowError) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise InputError(f"{path}: not a camera ({reason}); expected one like {EXAMPLE}") from error
 
 
-def _camera(told: dict[str, Any]) -> WeakCamera | PinholeCamera:
+def _camera(camera: dict[str, Any]) -> WeakCamera | PinholeCamera:
     """``order`` and ``type`` have no default: conventions are never guessed."""
-    if told["type"] == "pinhole":
-        x, y, z = map(float, told["translation"])
-        column, row = map(float, told["center"])
-        return PinholeCamera(float(told["focal"]), (x, y, z), (column, row))
-    if told["type"] != "weak":
-        raise ValueError(f"type {told['type']!r} is neither weak nor pinhole")
-    x, y = map(float, told["translation"])
-    return WeakCamera(float(told["scale"]), (x, y), told["order"])
+    if camera["type"] == "pinhole":
+        x, y, z = map(float, camera["translation"])
+        column, row = map(float, camera["center"])
+        return PinholeCamera(float(camera["focal"]), (x, y, z), (column, row))
+    if camera["type"] != "weak":
+        raise ValueError(f"type {camera['type']!r} is neither weak nor pinhole")
+    x, y = map(float, camera["translation"])
+    return WeakCamera(float(camera["scale"]), (x, y), camera["order"])
