@@ -1,18 +1,17 @@
-"""Judge a network: ``python -m ogreid.evaluate --checkpoint RUN --on market duke``."""
+"""Evaluate a network: ``python -m ogreid.evaluate --checkpoint RUN --on market duke``."""
 
 import argparse
 import json
-import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from ogreid import config
+from ogreid import config, files
 from ogreid.config import command_line
 from ogreid.errors import InputError
 
 if TYPE_CHECKING:
-    from ogreid.training.inference import Judged
+    from ogreid.training.inference import Network
 
 EPILOG = """\
 examples:
@@ -24,120 +23,126 @@ examples:
 
 
 def parser() -> command_line.Parser:
-    """The command line of this door."""
-    made = command_line.Parser(
+    """The command line."""
+    command = command_line.Parser(
         prog="python -m ogreid.evaluate",
-        description="Exact retrieval of one network on packed stores, by the released protocol (two views).",
+        description="Evaluate retrieval on packed stores, and lay the numbers beside the paper's.",
         epilog=EPILOG,
     )
-    command_line.which_network(made)
-    made.add_argument(
-        "--on", nargs="+", action="extend", required=True, metavar="STORE", help="names under the data root, or paths"
+    command_line.network_arguments(command)
+    command.add_argument("--on", nargs="+", required=True, metavar="STORE", help="names under the data root, or paths")
+    command.add_argument("--data", metavar="DIR", help="data root (OGREID_DATA, else data)")
+    command.add_argument("--points", type=int, help="points per cloud (default: as trained; 4096 without training)")
+    command.add_argument("--devices", type=int, default=1, help="processes that share the work (%(default)s)")
+    command.add_argument(
+        "--also", nargs="+", action="extend", default=[], metavar="VARIANT", help="re-ranked, expanded, multi-query"
     )
-    made.add_argument("--data", metavar="DIR", help="data root (OGREID_DATA, else data)")
-    made.add_argument("--points", type=int, help="points per cloud (default: as trained; 4096 without training)")
-    made.add_argument("--devices", type=int, default=1, help="processes that share the work (%(default)s)")
-    made.add_argument(
-        "--also", nargs="+", action="extend", default=[], metavar="WAY", help="re-ranked, expanded, multi-query"
-    )
-    made.add_argument(
+    command.add_argument(
         "--density",
         nargs="*",
         type=float,
         metavar="SHARE",
         help="test with these shares of the points instead (none named: 0.05, 0.1, 0.2 ... 1)",
     )
-    made.add_argument("--json", type=Path, metavar="FILE", help="write the numbers there too")
-    return made
+    command.add_argument("--json", type=Path, metavar="FILE", help="write the numbers there, too")
+    return command
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Parse, judge, print."""
-    asked = parser().parse_args(argv)
-    _check(asked)
+    """Parse, evaluate, print."""
+    arguments = parser().parse_args(argv)
+    _check(arguments)
     from ogreid.data.datasets.catalogue import check_stores
 
-    root = str(config.data_root(asked.data))
-    check_stores(config.Data(root=root, train=[], retrieval=asked.on))
-    _check_folder(asked.json)
-    from rich.console import Console
-    from ogreid.training.train import inference
-    from ogreid.ops import collectives
-    from ogreid.reporting.terminal import results_table
+    check_stores(config.Data(root=arguments.data, train=[], test=arguments.on))
+    command_line.quiet()
+    from ogreid.training.inference import load_network
 
-    network = inference.network_for(asked.checkpoint, asked.published, asked.model, asked.weights)
-    if asked.density is not None:
-        return _densities(asked, network, root)
-    found = inference.judge_stores(network, asked.on, root, points=asked.points, also=asked.also, devices=asked.devices)
-    if distributed.rank() != 0:
-        return 0
-    rows = {(network.name, on): numbers for on, numbers in found.items()}
-    paper = _published(asked.checkpoint, found)
-    Console().print(results_table(network.name, rows | paper))
-    if asked.json is not None:
-        told = [{"source": source, "on": on, **numbers} for (source, on), numbers in paper.items()]
-        _write(asked.json, {"network": network.name, "retrieval": found, "published": told})
-    sys.stdout.flush()
+    network = load_network(
+        arguments.checkpoint, published=arguments.published, model=arguments.model, weights=arguments.weights
+    )
+    (_evaluate if arguments.density is None else _evaluate_densities)(arguments, network)
     return 0
 
 
-def _check(asked: argparse.Namespace) -> None:
+def _check(arguments: argparse.Namespace) -> None:
     """What can be said before torch is loaded."""
-    if asked.devices < 1:
-        raise InputError(f"--devices {asked.devices}: expected 1 or more")
-    if asked.points is not None and asked.points < 1:
-        raise InputError(f"--points {asked.points}: expected 1 or more")
-    _check_folder(asked.json)
-
-
-def _densities(asked: argparse.Namespace, network: "Judged", root: str) -> int:
-    """The same network at several densities: a table, the numbers and a drawing in the run's folder, or at --json."""
-    from rich.console import Console
-
-    from ogreid import runs
-    from ogreid.training.train import densities
-    from ogreid.ops import collectives
-    from ogreid.reporting.terminal import results_table
-
-    if asked.points is not None or asked.also:
-        raise InputError("--density says how many points there are and asks in the plain way; leave --points and --also")
-    found = densities.judge_densities(network, asked.on, root, asked.density, asked.devices)
-    if distributed.rank() != 0:
-        return 0
-    rows = {(f"{100 * one['density']:g} %", on): n for one in found for on, n in one["retrieval"].items()}
-    console = Console()
-    console.print(results_table(f"{network.name}, share of the points", rows))
-    run = runs.open_run(asked.checkpoint).folder if asked.checkpoint else None
-    path = asked.json or (run / "density.json" if run else None)
-    if path is not None:
-        trained = None if asked.model else densities.trained_density(network, asked.on[0], root)
-        picture = densities.write_densities(path, network.name, trained, found)
-        console.print(f"numbers  {path}\nplot     {picture}", soft_wrap=True, highlight=False)
-    return 0
-
-
-def _published(checkpoint: str | None, judged: Iterable[str]) -> dict[tuple[str, str], dict[str, float]]:
-    """Rows of the paper that fit a run of ours."""
-    from ogreid import runs
-    from ogreid.reporting import read_run
-    from ogreid.reporting.paper import published_for
-
-    if checkpoint is None:
-        return {}
-    run = read_run(runs.open_run(checkpoint).folder)
-    found = {on: published_for(run, on) for on in judged}
-    return {(f"paper, {entry.source}", on): entry.numbers() for on, entry in found.items() if entry is not None}
-
-
-def _write(path: Path, content: dict[str, object]) -> None:
-    from ogreid.files import write_text
-
-    write_text(path, json.dumps(content, indent=2) + "\n")
-
-
-def _check_folder(path: Path | None) -> None:
+    for name in ("devices", "points"):
+        value = getattr(arguments, name)
+        if value is not None and value < 1:
+            raise InputError(f"--{name}: expected 1 or more, got {value}")
+    if arguments.density is not None and (arguments.points is not None or arguments.also):
+        raise InputError("--density says the number of points and uses no variants; leave out --points and --also")
+    path = arguments.json
+    if path is not None and path.suffix != ".json":
+        raise InputError(f"{path}: expected a name that ends in .json")
     if path is not None and not path.parent.is_dir():
         raise InputError(f"{path}: its folder does not exist; make it or choose another --json")
+
+
+def _evaluate(arguments: argparse.Namespace, network: "Network") -> None:
+    from rich.console import Console
+
+    from ogreid.reporting.terminal import results_table
+    from ogreid.training.distributed import rank
+    from ogreid.training.inference import evaluate
+
+    changes = {} if arguments.points is None else {"num_points": arguments.points, "density": None}
+    results = evaluate(
+        network, arguments.on, arguments.data, also=arguments.also, devices=arguments.devices, **changes
+    )
+    if rank() != 0:
+        return
+    paper = _published(arguments.checkpoint, results)
+    Console().print(results_table(network.name, {(network.name, on): one for on, one in results.items()} | paper))
+    if arguments.json is not None:
+        published = [{"source": source, "on": on, **numbers} for (source, on), numbers in paper.items()]
+        content = {"network": network.name, "retrieval": results, "published": published}
+        files.write_text(arguments.json, json.dumps(content, indent=2) + "\n")
+
+
+def _evaluate_densities(arguments: argparse.Namespace, network: "Network") -> None:
+    """The same network at several densities: a table, the numbers and a plot in the run's folder, or at --json."""
+    from rich.console import Console
+
+    from ogreid.reporting.terminal import results_table
+    from ogreid.runs import Run
+    from ogreid.training.distributed import rank
+    from ogreid.training.inference import evaluate_densities
+
+    rows = evaluate_densities(network, arguments.on, arguments.data, arguments.density, arguments.devices)
+    if rank() != 0:
+        return
+    table = {(f"{100 * row['density']:g} %", on): one for row in rows for on, one in row["retrieval"].items()}
+    console = Console()
+    console.print(results_table(f"{network.name}, share of the points", table))
+    in_run = Path(arguments.checkpoint or "").is_dir() and arguments.checkpoint
+    path = arguments.json or (Run.open(arguments.checkpoint).folder / "density.json" if in_run else None)
+    if path is not None:
+        console.print(f"numbers  {path}\nplot     {_write_densities(path, network, rows)}", soft_wrap=True)
+
+
+def _write_densities(path: Path, network: "Network", rows: Sequence[dict[str, Any]]) -> Path:
+    from ogreid.reporting import density_figure
+
+    trained = network.data.get("density")
+    content = {"network": network.name, "trained": trained, "densities": list(rows)}
+    files.write_text(path, json.dumps(content, indent=2) + "\n")
+    files.write_text(path.with_suffix(".svg"), density_figure(rows, trained))
+    return path.with_suffix(".svg")
+
+
+def _published(checkpoint: str | None, stores: Iterable[str]) -> dict[tuple[str, str], dict[str, float]]:
+    """Rows of the paper that fit a run of ours."""
+    from ogreid.reporting import read_run
+    from ogreid.reporting.paper import published_for
+    from ogreid.runs import Run
+
+    if checkpoint is None or not (Path(checkpoint) / "experiment.yaml").is_file():
+        return {}
+    run = read_run(Run.open(checkpoint).folder)
+    entries = {on: published_for(run, on) for on in stores}
+    return {(f"paper, {entry.source}", on): entry.numbers() for on, entry in entries.items() if entry is not None}
 
 
 if __name__ == "__main__":

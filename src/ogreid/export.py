@@ -1,7 +1,8 @@
-"""Turn a released checkpoint into one of ours: ``python -m ogreid.export --published FOLDER --to RUN``."""
+"""A released checkpoint as a run, a network as a program: ``python -m ogreid.export --published FOLDER --to RUN``."""
 
 from collections.abc import Sequence
 from pathlib import Path
+
 from ogreid.config import command_line
 from ogreid.errors import InputError
 
@@ -14,38 +15,42 @@ examples:
 
 
 def parser() -> command_line.Parser:
-    """The command line of this door."""
-    made = command_line.Parser(
+    """The command line."""
+    command = command_line.Parser(
         prog="python -m ogreid.export",
-        description="A released folder becomes a run; a run's network becomes a program that needs only torch.",
+        description="A released folder becomes a run; a network becomes a torch.export program that needs only torch.",
         epilog=EPILOG,
     )
-    command_line.which_network(made, untrained=False)
-    where = made.add_mutually_exclusive_group(required=True)
+    command_line.network_arguments(command, untrained=False)
+    where = command.add_mutually_exclusive_group(required=True)
     where.add_argument("--to", metavar="RUN", help="folder of the run to be made; it must not exist")
-    where.add_argument("--program", metavar="FILE", help="write torch.export's program of the embedding network there")
-    made.add_argument("--batch", type=int, default=1, help="clouds per call of the program (%(default)s)")
-    return made
+    where.add_argument("--program", metavar="FILE", help="write torch.export's program there, a .pt2 file")
+    command.add_argument("--batch", type=int, default=1, help="clouds per call of the program (%(default)s)")
+    return command
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse, read, write."""
-    asked = parser().parse_args(argv)
-    target = Path(asked.to or asked.program)
+    arguments = parser().parse_args(argv)
+    target = Path(arguments.to or arguments.program)
     if target.exists():
         raise InputError(f"{target}: already there; choose another place, or remove it first")
-    if asked.checkpoint and asked.to:
-        raise InputError("--checkpoint is a run already; --to takes a released folder (--published)")
-    if asked.program and not target.parent.is_dir():
+    if arguments.checkpoint and arguments.to:
+        raise InputError("--to expects a released folder (--published), got --checkpoint, which is a run already")
+    if arguments.program and target.suffix not in (".pt2", ".pt"):
+        raise InputError(f"{target}: expected a name that ends in .pt2; --program writes a torch.export program")
+    if arguments.program and not target.parent.is_dir():
         raise InputError(f"{target}: its folder does not exist; make it or choose another --program")
-    if asked.batch < 1:
-        raise InputError(f"--batch {asked.batch}: expected 1 or more")
-    from ogreid.training.train import conversion
+    if arguments.batch < 1:
+        raise InputError(f"--batch: expected 1 or more, got {arguments.batch}")
+    from ogreid.training import conversion
+    from ogreid.training.inference import load_network
 
-    if asked.to:
-        conversion.published_to_run(Path(asked.published), target, asked.weights)
+    if arguments.to:
+        conversion.published_to_run(Path(arguments.published), target, arguments.weights)
     else:
-        conversion.write_program(asked.checkpoint, asked.published, asked.weights, target, asked.batch)
+        network = load_network(arguments.checkpoint, published=arguments.published, weights=arguments.weights)
+        conversion.write_program(network, target, arguments.batch)
     return 0
 
 

@@ -1,47 +1,38 @@
 """What training minimizes: cross-entropy of an identity classifier, and pair losses on the embedding."""
 
-import inspect
-from collections.abc import Callable
+from typing import Literal
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ogreid.errors import InputError, nearest_names
+from ogreid.errors import InputError
 from ogreid.ops.collectives import all_rows
 
-__all__ = [
-    "LOSSES",
-    "CircleReid",
-    "CrossEntropyReid",
-    "IdentityHead",
-    "ReidLoss",
-    "TripletReid",
-    "build_loss",
-    "circle_loss",
-    "triplet_loss",
-]
+__all__ = ["CircleLoss", "IdentityHead", "NoPairLoss", "TripletLoss", "circle_loss", "triplet_loss"]
+
+Pairs = Literal["batch", "anchor"]
 
 
 class IdentityHead(nn.Module):
     """Dropout and one linear layer: the identities of the training set as classes.
 
-    Shapes: embedding (B, D) -> logits (B, ``identities``).
+    Shapes: embedding (B, D) -> logits (B, I).
 
     Args:
         width: D.
-        identities: classes.
+        num_identities: I, classes.
         dropout: share of the embedding that is dropped in training.
         label_smoothing: share of the target spread evenly over all identities.
     """
 
-    def __init__(self, width: int, identities: int, *, dropout: float = 0.7, label_smoothing: float = 0.0) -> None:
+    def __init__(self, width: int, num_identities: int, *, dropout: float = 0.7, label_smoothing: float = 0.0) -> None:
         super().__init__()
-        if identities < 1:
-            raise InputError(f"identity head: {identities} identities; the training split must hold at least 1")
+        if num_identities < 1:
+            raise InputError(f"identity head: expected at least 1 training identity, got {num_identities}")
         self.dropout = nn.Dropout(dropout)
-        self.classifier = nn.Linear(width, identities)
+        self.classifier = nn.Linear(width, num_identities)
         self.label_smoothing = label_smoothing
         nn.init.normal_(self.classifier.weight, std=1e-6)
         nn.init.zeros_(self.classifier.bias)
@@ -64,7 +55,7 @@ def circle_loss(
     *,
     margin: float = 0.25,
     gamma: float = 64.0,
-    pairs: str = "batch",
+    pairs: Pairs = "batch",
 ) -> Float[Tensor, ""]:
     """Circle loss of the L2-normalized embedding; not divided by the batch.
 
@@ -90,7 +81,7 @@ def circle_loss(
     Source: Sun et al., Circle loss, CVPR 2020, equations 5 and 6.
     """
     if pairs not in ("batch", "anchor"):
-        raise InputError(f"circle loss: pairs = {pairs!r} is unknown; batch or anchor")
+        raise InputError(f"circle loss: expected pairs = 'batch' or 'anchor', got {pairs!r}")
     wide = embedding if embedding.dtype == torch.float64 else embedding.float()
     unit = functional.normalize(wide, dim=1)
     cosine = unit @ unit.T  # (B, B)
@@ -138,134 +129,61 @@ def triplet_loss(
     return each.sum() / complete.sum().clamp_min(1)
 
 
-class ReidLoss(nn.Module):
-    """A loss of embeddings and identities, with the classifier that belongs to training only.
+class CircleLoss(nn.Module):
+    """Circle loss of the pairs of a batch.
 
-    ``forward`` gives named terms whose values sum to what is minimized.
-    """
+    With ``pairs="batch"`` it is divided by the batch size, as published; with ``pairs="anchor"`` it is a mean already.
 
-    head: IdentityHead
+    On several processes the gradients are averaged, and each process sees the pairs inside its own batch only: that is
+    *not* the loss of the whole batch, unless ``gather``; then it is, with its gradient.
 
-    def forward(self, embedding: Float[Tensor, "B D"], identity: Int[Tensor, " B"]) -> dict[str, Tensor]:
-        """The terms of the loss."""
-        raise NotImplementedError
-
-
-class CrossEntropyReid(ReidLoss):
-    """Cross-entropy of the identity classifier.
+    Shapes: embedding (B, D), identity (B,) -> scalar.
 
     Args:
-        width: of the embedding.
-        identities: classes.
-        dropout: before the classifier.
-        label_smoothing: of the targets.
-    """
-
-    def __init__(self, width: int, identities: int, *, dropout: float = 0.7, label_smoothing: float = 0.0) -> None:
-        super().__init__()
-        self.head = IdentityHead(width, identities, dropout=dropout, label_smoothing=label_smoothing)
-
-    def forward(self, embedding: Float[Tensor, "B D"], identity: Int[Tensor, " B"]) -> dict[str, Tensor]:
-        """``cross_entropy``."""
-        return {"cross_entropy": self.head.cross_entropy(embedding, identity)}
-
-
-class CircleReid(CrossEntropyReid):
-    """Cross-entropy, and Circle loss of the embedding before dropout.
-
-    With ``pairs="batch"`` the Circle term is divided by the batch size, as published; with ``pairs="anchor"`` it is a
-    mean already.
-
-    On several processes the gradients are averaged. For the cross-entropy that is the gradient of the mean over the
-    whole batch. The Circle term sees the pairs inside each process's own batch only, so that it is *not* the term of
-    the whole batch, unless ``gather``: then it is, with its gradient.
-
-    Args:
-        width: of the embedding.
-        identities: classes.
-        margin: of Circle loss.
-        gamma: of Circle loss.
+        margin: see :func:`circle_loss`.
+        gamma: see :func:`circle_loss`.
         pairs: see :func:`circle_loss`.
         gather: form the pairs over the batches of all processes.
-        dropout: before the classifier.
-        label_smoothing: of the classifier's targets.
     """
 
     def __init__(
-        self,
-        width: int,
-        identities: int,
-        *,
-        margin: float = 0.25,
-        gamma: float = 64.0,
-        pairs: str = "batch",
-        gather: bool = False,
-        dropout: float = 0.7,
-        label_smoothing: float = 0.0,
+        self, margin: float = 0.25, gamma: float = 64.0, pairs: Pairs = "batch", *, gather: bool = False
     ) -> None:
-        super().__init__(width, identities, dropout=dropout, label_smoothing=label_smoothing)
+        super().__init__()
         self.margin, self.gamma, self.pairs, self.gather = margin, gamma, pairs, gather
 
-    def forward(self, embedding: Float[Tensor, "B D"], identity: Int[Tensor, " B"]) -> dict[str, Tensor]:
-        """``cross_entropy`` and ``circle``."""
-        paired = (all_rows(embedding.float()), all_rows(identity)) if self.gather else (embedding, identity)
-        circle = circle_loss(*paired, margin=self.margin, gamma=self.gamma, pairs=self.pairs)
-        share = len(paired[0]) if self.pairs == "batch" else 1
-        return {**super().forward(embedding, identity), "circle": circle / share}
+    def forward(self, embedding: Float[Tensor, "B D"], identity: Int[Tensor, " B"]) -> Float[Tensor, ""]:
+        """The loss."""
+        if self.gather:
+            embedding, identity = all_rows(embedding.float()), all_rows(identity)
+        loss = circle_loss(embedding, identity, margin=self.margin, gamma=self.gamma, pairs=self.pairs)
+        return loss / (len(embedding) if self.pairs == "batch" else 1)
 
 
-class TripletReid(CrossEntropyReid):
-    """Cross-entropy, and batch-hard triplet loss of the embedding before dropout.
+class TripletLoss(nn.Module):
+    """Batch-hard triplet loss.
+
+    Shapes: embedding (B, D), identity (B,) -> scalar.
 
     Args:
-        width: of the embedding.
-        identities: classes.
-        margin: of the triplet loss.
+        margin: see :func:`triplet_loss`.
         gather: look for positives and negatives in the batches of all processes; else in each one's own.
-        dropout: before the classifier.
-        label_smoothing: of the classifier's targets.
     """
 
-    def __init__(
-        self,
-        width: int,
-        identities: int,
-        *,
-        margin: float = 0.3,
-        gather: bool = False,
-        dropout: float = 0.7,
-        label_smoothing: float = 0.0,
-    ) -> None:
-        super().__init__(width, identities, dropout=dropout, label_smoothing=label_smoothing)
+    def __init__(self, margin: float = 0.3, *, gather: bool = False) -> None:
+        super().__init__()
         self.margin, self.gather = margin, gather
 
-    def forward(self, embedding: Float[Tensor, "B D"], identity: Int[Tensor, " B"]) -> dict[str, Tensor]:
-        """``cross_entropy`` and ``triplet``."""
-        compared = (all_rows(embedding.float()), all_rows(identity)) if self.gather else (embedding, identity)
-        triplet = triplet_loss(*compared, margin=self.margin)
-        return {**super().forward(embedding, identity), "triplet": triplet}
+    def forward(self, embedding: Float[Tensor, "B D"], identity: Int[Tensor, " B"]) -> Float[Tensor, ""]:
+        """The loss."""
+        if self.gather:
+            embedding, identity = all_rows(embedding.float()), all_rows(identity)
+        return triplet_loss(embedding, identity, margin=self.margin)
 
 
-LOSSES: dict[str, Callable[..., ReidLoss]] = {"ce": CrossEntropyReid, "circle": CircleReid, "triplet": TripletReid}
-"""Every loss that a configuration can name."""
+class NoPairLoss(nn.Module):
+    """Zero: cross-entropy alone."""
 
-
-def build_loss(name: str, width: int, identities: int, **options: object) -> ReidLoss:
-    """A loss by its name.
-
-    Args:
-        name: a key of :data:`LOSSES`.
-        width: of the embedding.
-        identities: in training.
-        **options: arguments of that loss, as plain data (see its class).
-
-    Raises:
-        InputError: an unknown name or option, with the nearest ones.
-    """
-    if name not in LOSSES:
-        raise InputError(f"loss {name!r} is unknown; {nearest_names(name, LOSSES)}")
-    known = [key for key in inspect.signature(LOSSES[name]).parameters if key not in ("width", "identities")]
-    for key in options:
-        if key not in known:
-            raise InputError(f"loss {name}: has no option {key!r}; {nearest_names(key, known)}")
-    return LOSSES[name](width, identities, **options)
+    def forward(self, embedding: Float[Tensor, "B D"], identity: Int[Tensor, " B"]) -> Float[Tensor, ""]:
+        """0."""
+        return embedding.new_zeros(())

@@ -10,19 +10,19 @@ from typing import Any
 
 from ogreid.errors import InputError, nearest_names
 
-__all__ = ["BACKENDS", "LOSSES", "MODELS", "SAMPLERS", "resolve"]
+__all__ = ["BACKENDS", "DATASETS", "LOSSES", "MODELS", "SAMPLERS", "resolve"]
 
 MODELS: dict[str, Any] = {
     "ognet": "ogreid.models.ognet:OGNet",
     "ognet_small": "ogreid.models.ognet:ognet_small",
     "ognet_deep": "ogreid.models.ognet:ognet_deep",
     "dgcnn": "ogreid.models.dgcnn:DGCNN",
-    "pointnet2_ssg": "ogreid.models.pointnet2:pointnet2_ssg",
+    "pointnet2_ssg": "ogreid.models.pointnet2:PointNet2",
     "pointnet2_msg": "ogreid.models.pointnet2:pointnet2_msg",
-    "resnet50": "ogreid.models.image_cnn:resnet50",
-    "densenet121": "ogreid.models.image_cnn:densenet121",
-    "mobilenetv2": "ogreid.models.image_cnn:mobilenetv2",
-    "shufflenetv2": "ogreid.models.image_cnn:shufflenetv2",
+    "resnet50": "ogreid.models.image_cnn:ResNet50",
+    "densenet121": "ogreid.models.image_cnn:DenseNet121",
+    "mobilenetv2": "ogreid.models.image_cnn:MobileNetV2",
+    "shufflenetv2": "ogreid.models.image_cnn:ShuffleNetV2",
     "histogram": "ogreid.models.histogram:Histogram",
 }
 """Networks: called with options, each gives a module ``(xyz, rgb) -> (B, D)``."""
@@ -41,6 +41,20 @@ SAMPLERS: dict[str, Any] = {
     "pk": "ogreid.data.samplers:pk",
 }
 """Orders of an epoch: functions ``(identity, num_instances, generator) -> rows``."""
+
+DATASETS: dict[str, Any] = {
+    "market": "ogreid.data.datasets.readers:MARKET",
+    "duke": "ogreid.data.datasets.readers:DUKE",
+    "msmt": "ogreid.data.datasets.readers:MSMT",
+    "cuhk": "ogreid.data.datasets.readers:CUHK",
+    "cuhk_labeled": "ogreid.data.datasets.readers:CUHK_LABELED",
+    "folder": "ogreid.data.datasets.readers:FOLDER",
+    "plaza": "ogreid.data.datasets.readers:PLAZA",
+    "winter": "ogreid.data.datasets.readers:WINTER",
+    "transit": "ogreid.data.datasets.readers:TRANSIT",
+    "platform": "ogreid.data.datasets.readers:PLATFORM",
+}
+"""Data sets that can be packed: each a ``Benchmark``, which says how it lies on disk."""
 
 BACKENDS: tuple[str, ...] = ("auto", "fused", "cluster", "plain")
 """Implementations of the point operations."""

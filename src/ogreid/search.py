@@ -1,105 +1,143 @@
-"""Ask where a person was seen: ``python -m ogreid.search --checkpoint RUN --gallery STORE --query PICTURE``.
-
-With ``--export`` the embeddings of the gallery become files for other programs.
-"""
+"""Where was a person seen: ``python -m ogreid.search --checkpoint RUN --gallery STORE --query IMAGE``."""
 
 import argparse
 import logging
-import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, cast, get_args
 
 from ogreid import config
 from ogreid.config import command_line
-from ogreid.errors import InputError
+from ogreid.errors import InputError, MissingFileError
+
+if TYPE_CHECKING:
+    from ogreid.data.store.reading import Store
+    from ogreid.retrieval.embeddings import Embeddings
+    from ogreid.training.inference import Network
 
 log = logging.getLogger(__name__)
-
+KINDS = (".html", ".json", ".csv")
 HINT = (
-    "{} has estimated bodies and the pictures the upright one, so that scores are lower, even of the same picture: "
-    "give the pictures' own bodies with --meshes"
+    "{} has estimated bodies and the images the upright one, so that scores are lower, even of the same image: "
+    "give the images' own bodies with --meshes"
 )
 EPILOG = """\
 examples:
   python -m ogreid.search --checkpoint runs/demo/20260101-120000-0 --gallery plaza-160 --query someone.jpg --open
-  python -m ogreid.search --model histogram --gallery people-folder --query a.jpg b.jpg --top 20 --to found.html
-  python -m ogreid.search --checkpoint runs/demo/20260101-120000-0 --gallery market --export market.faiss market.parquet
+  python -m ogreid.search --model histogram --gallery people-folder --query a.jpg b.jpg --top 20 --to found.csv
+  python -m ogreid.search --checkpoint RUN --gallery market --embeddings market.npz --query a.jpg
 """
 
 
 def parser() -> command_line.Parser:
-    """The command line of this door."""
-    made = command_line.Parser(
+    """The command line."""
+    command = command_line.Parser(
         prog="python -m ogreid.search",
-        description="Rank the sightings in a packed store by their likeness to pictures of a person.",
+        description="Rank the crops of a packed store by their similarity to query images of a person.",
         epilog=EPILOG,
     )
-    command_line.which_network(made)
-    made.add_argument("--gallery", required=True, metavar="STORE", help="a name under the data root, or a path")
-    made.add_argument("--query", nargs="+", default=[], type=Path, metavar="PICTURE", help="crops of a person")
-    made.add_argument("--meshes", type=Path, metavar="DIR|FILE", help="the pictures' bodies, where the store has such")
-    made.add_argument("--faces", type=Path, metavar="FILE", help="the body model's faces, where the bodies lack them")
-    made.add_argument("--top", type=int, default=10, help="sightings per picture (%(default)s)")
-    made.add_argument("--to", type=Path, default=Path("sightings.html"), metavar="FILE", help="the page (%(default)s)")
-    made.add_argument("--embeddings", type=Path, metavar="FILE", help="keep them in this .npz, for the next time")
-    made.add_argument("--export", nargs="+", default=[], type=Path, metavar="FILE", help=".npz, .parquet or .faiss")
-    made.add_argument(
+    command_line.network_arguments(command)
+    command.add_argument("--gallery", required=True, metavar="STORE", help="a name under the data root, or a path")
+    command.add_argument("--query", nargs="+", required=True, type=Path, metavar="IMAGE", help="crops of a person")
+    command.add_argument("--meshes", type=Path, metavar="DIR|FILE", help="the images' bodies, where the store has such")
+    command.add_argument("--faces", type=Path, metavar="FILE", help="the body model's faces, where the bodies lack them")
+    command.add_argument("--top", type=int, default=10, help="crops per query (%(default)s)")
+    command.add_argument(
+        "--to", type=Path, default=Path("ranking.html"), metavar="FILE", help=".html, .json or .csv (%(default)s)"
+    )
+    command.add_argument("--embeddings", type=Path, metavar="FILE", help="cache the gallery's in this .npz")
+    command.add_argument(
         "--no-pictures", action="store_true", help="a page of names and scores, without pictures of people"
     )
-    made.add_argument("--open", action="store_true", help="show the page in the browser")
-    made.add_argument("--data", metavar="DIR", help="data root (OGREID_DATA, else data)")
-    return made
+    command.add_argument("--open", action="store_true", help="show the page in the browser")
+    command.add_argument("--data", metavar="DIR", help="data root (OGREID_DATA, else data)")
+    return command
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Parse, embed, export, search, write."""
-    asked = parser().parse_args(argv)
-    _check(asked)
+    """Parse, embed, rank, write."""
+    arguments = parser().parse_args(argv)
+    _check(arguments)
     from ogreid.data.datasets.catalogue import store_path
+    from ogreid.data.store.reading import Store
 
-    place = store_path(asked.gallery, config.data_root(asked.data))
-    from ogreid.retrieval import embeddings
-    from ogreid.training.train import inference
-    from ogreid.training.train import searching
-    from ogreid.training.callbacks.progress import Making
-    from ogreid.data import Store
-    from ogreid.reporting.sightings import write_sightings
+    store = Store.open(store_path(arguments.gallery, config.data_root(arguments.data)))
+    command_line.quiet()
+    from ogreid.data.datasets.crops import crop_dataset
+    from ogreid.data.datasets.sources import read_crop
+    from ogreid.lifting import Mode
+    from ogreid.reporting.rankings import write_rankings
+    from ogreid.retrieval.inspection import search
+    from ogreid.training.inference import embed, load_network
 
-    for file in (*asked.export, *filter(None, [asked.embeddings])):
-        embeddings.check_target(file)
-    network = inference.network_for(asked.checkpoint, asked.published, asked.model, asked.weights)
-    store = Store.open(place)
-    making = Making()
-    embedded = searching.embed_store(
-        network.module, network.data, store, asked.embeddings, lambda done, all_: making("embedding", done, all_)
+    if store.manifest.mode not in get_args(Mode):
+        raise InputError(f"{store.path}: holds published clouds; pack its crops (--root DIR) to search it by images")
+    network = load_network(
+        arguments.checkpoint, published=arguments.published, model=arguments.model, weights=arguments.weights
     )
-    for file in asked.export:
-        sys.stdout.write(f"{embeddings.write(file, store, embedded)}\n")
-    if asked.query:
-        bodies = {"meshes": asked.meshes, "faces": asked.faces}
-        findings = searching.find(network.module, network.data, store, embedded, asked.query, asked.top, **bodies)
-        hint = "" if searching.lifted_alike(store, asked.meshes) else HINT.format(store.name)
-        if hint:
-            log.warning("%s", hint)
-        people, ranked = network.people and not asked.no_pictures, len(embedded.rows)
-        page = write_sightings(asked.to, network.name, store, findings, ranked, people=people, hint=hint)
-        command_line.show(page, browse=asked.open)
+    gallery = _gallery(arguments, network, store)
+    crops = crop_dataset(
+        arguments.query,
+        meshes=arguments.meshes,
+        faces=arguments.faces,
+        mode=cast(Mode, store.manifest.mode),
+        background=store.manifest.background,
+    )
+    rows, scores = search(embed(network, crops).embedding, gallery.embedding, top=arguments.top)
+    hint = "" if arguments.meshes is not None or not store.manifest.creation else HINT.format(store.name)
+    if hint:
+        log.warning("%s", hint)
+    queries = [(path.name, read_crop(path)) for path in arguments.query]
+    pictures = network.pictures and not arguments.no_pictures
+    page = write_rankings(
+        arguments.to,
+        network.name,
+        store,
+        queries,
+        gallery.index[rows],
+        scores,
+        ranked=len(gallery.index),
+        people=pictures,
+        hint=hint,
+    )
+    command_line.show(page, browse=arguments.open)
     return 0
 
 
-def _check(asked: argparse.Namespace) -> None:
+def _check(arguments: argparse.Namespace) -> None:
     """What can be said before torch is loaded."""
-    if not asked.query and not asked.export:
-        raise InputError("nothing asked: give --query PICTURE to search, --export FILE to keep the embeddings, or both")
-    if asked.faces is not None and asked.meshes is None:
-        raise InputError(f"--faces {asked.faces}: of bodies that are given with --meshes; give both, or neither")
-    if asked.top < 1:
-        raise InputError(f"--top {asked.top}: expected 1 or more")
-    if asked.embeddings is not None and asked.embeddings.suffix != ".npz":
-        raise InputError(f"--embeddings {asked.embeddings}: kept as .npz only; --export writes other kinds of files")
-    for picture in asked.query:
-        if not picture.is_file():
-            raise InputError(f"{picture}: no such picture; give the file of a crop of one person")
+    if arguments.faces is not None and arguments.meshes is None:
+        raise InputError("--faces requires --meshes")
+    if arguments.top < 1:
+        raise InputError(f"--top: expected 1 or more, got {arguments.top}")
+    if arguments.to.suffix not in KINDS:
+        raise InputError(f"--to {arguments.to}: expected a name that ends in {', '.join(KINDS)}")
+    if arguments.embeddings is not None and arguments.embeddings.suffix != ".npz":
+        raise InputError(f"--embeddings {arguments.embeddings}: expected an .npz; python -m ogreid.embed writes others")
+    for image in arguments.query:
+        if not image.is_file():
+            raise MissingFileError(f"{image}: no such image; give the file of a crop of one person")
+
+
+def _gallery(arguments: argparse.Namespace, network: "Network", store: "Store") -> "Embeddings":
+    """The gallery's embeddings: those of the cache, where they are of this network and store."""
+    from ogreid.config.progress import ProgressBars
+    from ogreid.retrieval.embeddings import Embeddings, check_target
+    from ogreid.training.inference import embed_store, fingerprint
+
+    cache: Path | None = arguments.embeddings
+    if cache is not None and cache.is_file():
+        cached = Embeddings.load(cache)
+        if cached.fingerprint == fingerprint(network, store):
+            return cached
+        log.info("%s: of another network or store, computed again", cache)
+    if cache is not None:
+        check_target(cache)
+    embeddings = embed_store(network, store, progress=partial(ProgressBars(), "embedding"))
+    if cache is not None:
+        embeddings.save(cache)
+    return embeddings
 
 
 if __name__ == "__main__":

@@ -1,34 +1,35 @@
-"""What every door shares: one way to fail, one way to log."""
+"""What all commands share: one way to fail, to log and to say which network."""
 
 import argparse
 import logging
 import os
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
 from ogreid.errors import InputError
 
-__all__ = ["Parser", "run", "show", "which_network"]
+__all__ = ["Parser", "network_arguments", "quiet", "run", "show"]
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse: the examples stay as they are written, and complaints are one line like every other user error."""
+    """argparse that keeps examples as they are written and raises :class:`InputError` for a wrong command line."""
 
     def __init__(self, prog: str, description: str | None = None, epilog: str | None = None) -> None:
-        laid_out = argparse.RawDescriptionHelpFormatter
-        super().__init__(prog, description=description, epilog=epilog, formatter_class=laid_out)
+        formatter = argparse.RawDescriptionHelpFormatter
+        super().__init__(prog, description=description, epilog=epilog, formatter_class=formatter)
 
     def error(self, message: str) -> NoReturn:
         """Raise instead of printing the usage above the message."""
         raise InputError(f"{message}; `{self.prog} --help` shows how")
 
 
-def which_network(parser: Parser, *, untrained: bool = True) -> None:
-    """The arguments of :func:`ogreid.training.inference.network_for`: exactly one names the network."""
+def network_arguments(parser: Parser, *, untrained: bool = True) -> None:
+    """The arguments of :func:`ogreid.training.inference.load_network`: exactly one names the network."""
     which = parser.add_mutually_exclusive_group(required=True)
-    which.add_argument("--checkpoint", metavar="RUN", help="a run folder (its best checkpoint) or a .ckpt file")
+    which.add_argument("--checkpoint", metavar="RUN", help="a run folder (its result), or a .ckpt file of any Trainer")
     which.add_argument("--published", metavar="FOLDER", help="a released folder: opts.yaml and its weights")
     if untrained:
         which.add_argument("--model", metavar="NAME", help="a network without training, for example histogram")
@@ -44,17 +45,38 @@ def show(page: Path, *, browse: bool) -> None:
         webbrowser.open(page.resolve().as_uri())
 
 
-def run(main: Callable[[Sequence[str]], int]) -> NoReturn:
-    """Call a door with the command line and leave with its status.
+def quiet() -> None:
+    """Silence messages of our dependencies that a user of a command can do nothing about."""
+    # Lightning 2.6 asks torch 2.13 for its deprecated LeafSpec (Lightning-AI/pytorch-lightning, utilities/_pytree.py).
+    warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=FutureWarning)
+    # More loader workers are data.num_workers' business; a step takes far longer than its batch.
+    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    # A resumed run writes to the folder that it is resumed from; a new run never finds one that exists.
+    warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")
+    # Our loader starts at the batch where a run was stopped (data/module.py); Lightning knows its own only.
+    warnings.filterwarnings("ignore", message="You're resuming from a checkpoint that ended before the epoch ended")
+    # On a login node of SLURM Lightning recommends srun to everybody (lightning/fabric/plugins/environments/slurm.py).
+    warnings.filterwarnings("ignore", message="The `srun` command is available on your system but is not used")
+    # Which accelerators are absent, and tips for other products of Lightning's makers.
+    for name in ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.rank_zero"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    # One line for each process that joins, said twice.
+    logging.getLogger("lightning.fabric.utilities.distributed").setLevel(logging.WARNING)
+    # Lightning has a handler of its own; with the commands' it would say everything twice.
+    logging.getLogger("lightning.pytorch").propagate = False
 
-    A :class:`InputError` becomes one line on standard error and status 2; an interruption becomes status 130.
+
+def run(main: Callable[[Sequence[str]], int], arguments: Sequence[str] | None = None) -> NoReturn:
+    """Call a command with its arguments and leave with its status.
+
+    An :class:`InputError` becomes one line on standard error and status 2; an interruption becomes status 130.
     Everything else is a fault of ours and keeps its traceback.
     """
     logging.basicConfig(format="%(message)s")
     logging.getLogger().handlers[0].setLevel(logging.INFO)
     logging.getLogger("ogreid").setLevel(logging.INFO)
     try:
-        status = main(sys.argv[1:])
+        status = main(sys.argv[1:] if arguments is None else arguments)
     except InputError as error:
         sys.stderr.write(f"error: {error}\n")
         status = 2

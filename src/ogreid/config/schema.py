@@ -158,13 +158,13 @@ class Data:
     """
 
     root: str | None = setting(None, resume="free")
-    train: list[str] = setting(["market"], nonempty=True, resume="fixed")
-    test: list[str] = setting(["market"], nonempty=True)
+    train: list[str] = setting(["market"], resume="fixed")
+    test: list[str] = setting(["market"])
     transfer: list[str] = setting([])
     transfer_every: int = setting(1, low=1)
     num_points: int = setting(4096, low=1)
     density: float | None = setting(None, low=0, high=1, exclusive=True)
-    batch_size: int = setting(36, low=1)
+    batch_size: int = setting(36, low=2)
     eval_batch_size: int = setting(64, low=1)
     sampler: str = setting("random", choices=SAMPLERS)
     num_instances: int = setting(4, low=1)
@@ -304,6 +304,8 @@ class Runs:
         root: folder of all runs.
         pictures: with false, no picture of a person and no colored cloud goes into the run folder, its report or W&B:
             the right choice for real benchmarks on shared servers. Numbers, curves and the map of embeddings stay.
+        save_best: also keep ``best.ckpt``, of the highest ``val/mAP``. Where the test sets are evaluated while training,
+            that network was chosen on the test set; the result of a run is its last network.
         save_every_n_steps: steps between two checkpoints inside an epoch, beside the one at its end; 0 for none.
         skip_bad_steps: steps with a loss or a gradient that is not finite that are skipped, with a warning, before
             training stops.
@@ -311,6 +313,7 @@ class Runs:
 
     root: str = setting("runs", resume="free")
     pictures: bool = setting(True, resume="free")
+    save_best: bool = setting(False, resume="free")
     save_every_n_steps: int = setting(200, low=0, resume="free")
     skip_bad_steps: int = setting(0, low=0, resume="free")
 

@@ -1,4 +1,4 @@
-"""The one record that travels from the loader to the loss and to the judges."""
+"""The one record that travels from the loader to the loss and to evaluation."""
 
 from typing import NamedTuple
 
@@ -16,13 +16,15 @@ class CloudBatch(NamedTuple):
     Attributes:
         xyz: (B, N, 3) meters; x right, y down, z away from the camera; centered once on the device.
         rgb: (B, N, 3) uint8 as stored; on the device float32 in [-0.5, 0.5].
-        identity: (B,) int64; 0 to identities - 1 in training, the benchmark's own number when judged.
+        identity: (B,) int64; 0 to ``num_identities - 1`` in training, the benchmark's own number in evaluation.
         camera: (B,) int64.
-        index: (B,) int64; the row in the set it came from, so that a judge can tell missing and doubled rows.
+        index: (B,) int64; the row in the set it came from, so that evaluation notices missing and repeated rows.
+        source: of each cloud, the crop's path in its benchmark; given for prediction only.
     """
 
     xyz: Tensor
     rgb: Tensor
     identity: Tensor
     camera: Tensor
-    index: Tensor  # type: ignore[assignment]  # hides tuple.index, which nobody asks of a batch
+    index: Tensor  # type: ignore[assignment]  # hides tuple.index, which nobody calls on a batch
+    source: tuple[str, ...] = ()

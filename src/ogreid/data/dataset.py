@@ -8,9 +8,10 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from ogreid.data.batch import CloudBatch
+from ogreid.data.datasets.sources import CloudSource
 from ogreid.data.store.reading import Store
 
-__all__ = ["CloudDataset", "ResidentClouds"]
+__all__ = ["CloudDataset", "CropDataset", "ResidentClouds"]
 
 
 class CloudDataset(Dataset[CloudBatch]):
@@ -20,15 +21,23 @@ class CloudDataset(Dataset[CloudBatch]):
         stores: opened stores.
         store: (R,) which store each row is in.
         row: (R,) its row there.
-        identity: (R,) what to call it.
+        identity: (R,) its label.
+        sources: whether batches carry the crops' names.
     """
 
-    def __init__(self, stores: Sequence[Store], store: np.ndarray, row: np.ndarray, identity: np.ndarray) -> None:
-        self.stores, self.store, self.row, self.identity = list(stores), store, row, identity
+    def __init__(
+        self, stores: Sequence[Store], store: np.ndarray, row: np.ndarray, identity: np.ndarray, *, sources: bool = False
+    ) -> None:
+        self.stores, self.store, self.row, self.identity, self.sources = list(stores), store, row, identity, sources
         self.camera = np.empty(len(row), dtype=np.int64)
         for number, opened in enumerate(self.stores):
-            mine = store == number
-            self.camera[mine] = opened.rows["camera"][row[mine]]
+            inside = store == number
+            self.camera[inside] = opened.rows["camera"][row[inside]]
+
+    @classmethod
+    def of(cls, store: Store, rows: np.ndarray, *, sources: bool = False) -> "CloudDataset":
+        """Rows of one store, with the identities of the benchmark."""
+        return cls([store], np.zeros(len(rows), np.int64), rows, store.rows["identity"][rows], sources=sources)
 
     def __len__(self) -> int:
         """Number of rows."""
@@ -39,7 +48,7 @@ class CloudDataset(Dataset[CloudBatch]):
         return self.__getitems__([index])
 
     def __getitems__(self, indices: list[int]) -> CloudBatch:
-        """A whole batch in one go: the store's memory map is read once per batch, in file order."""
+        """A whole batch at once: the store's memory map is read once per batch, in file order."""
         wanted = np.asarray(indices)
         parts = []
         for number in np.unique(self.store[wanted]):
@@ -50,18 +59,23 @@ class CloudDataset(Dataset[CloudBatch]):
 
     def batch(self, indices: list[int], xyz: Tensor, rgb: Tensor) -> CloudBatch:
         """The rows ``indices`` with their clouds."""
-        wanted = np.asarray(indices)
-        return CloudBatch(
-            xyz,
-            rgb,
-            torch.from_numpy(self.identity[wanted].astype(np.int64)),
-            torch.from_numpy(self.camera[wanted]),
-            torch.from_numpy(wanted.astype(np.int64)),
-        )
+        rows = np.asarray(indices)
+        identity = torch.from_numpy(self.identity[rows].astype(np.int64))
+        source = tuple(map(self.source, indices)) if self.sources else ()
+        index = torch.from_numpy(rows.astype(np.int64))
+        return CloudBatch(xyz, rgb, identity, torch.from_numpy(self.camera[rows]), index, source)
+
+    def source(self, index: int) -> str:
+        """The crop that a row was lifted from, as its benchmark names it."""
+        return str(self.stores[self.store[index]].rows["source"][self.row[index]])
+
+    def describe(self, index: int) -> str:
+        """``store row N (source)``, for messages."""
+        return f"{self.stores[self.store[index]].path.name} row {self.row[index]} ({self.source(index)})"
 
 
 class ResidentClouds(Dataset[CloudBatch]):
-    """A whole set in the memory of a device, as stored, copied there when the first batch is asked for.
+    """A whole set in the memory of a device, as stored, copied there when the first batch is read.
 
     No batch is read or copied afterwards, so a loader needs no workers. Batches have the same bits.
 
@@ -72,7 +86,7 @@ class ResidentClouds(Dataset[CloudBatch]):
 
     def __init__(self, clouds: CloudDataset, device: torch.device) -> None:
         self.clouds, self.device = clouds, device
-        self.held: tuple[Tensor, Tensor] | None = None
+        self._resident: tuple[Tensor, Tensor] | None = None
 
     def __len__(self) -> int:
         """Number of rows."""
@@ -84,20 +98,47 @@ class ResidentClouds(Dataset[CloudBatch]):
 
     def __getitems__(self, indices: list[int]) -> CloudBatch:
         """A whole batch, its clouds on the device."""
-        xyz, rgb = self.held = self.held or self._copied()
-        wanted = torch.tensor(indices, device=self.device)
-        return self.clouds.batch(indices, xyz[wanted], rgb[wanted])
+        xyz, rgb = self._resident = self._resident or self._copy()
+        rows = torch.tensor(indices, device=self.device)
+        return self.clouds.batch(indices, xyz[rows], rgb[rows])
 
-    def _copied(self, block: int = 256) -> tuple[Tensor, Tensor]:
+    def _copy(self, block: int = 256) -> tuple[Tensor, Tensor]:
         """Xyz (R, P, 3) and rgb (R, P, 3), so many clouds at a time that they need no second copy on the host."""
-        held: list[Tensor] = []
+        whole: list[Tensor] = []
         for start in range(0, len(self), block):
             stop = min(start + block, len(self))
             parts = self.clouds.__getitems__(list(range(start, stop)))[:2]
-            held = held or [part.new_empty(len(self), *part.shape[1:], device=self.device) for part in parts]
-            for whole, part in zip(held, parts, strict=True):
-                whole[start:stop].copy_(part)
-        return held[0], held[1]
+            whole = whole or [part.new_empty(len(self), *part.shape[1:], device=self.device) for part in parts]
+            for target, part in zip(whole, parts, strict=True):
+                target[start:stop].copy_(part)
+        return whole[0], whole[1]
+
+
+class CropDataset(Dataset[CloudBatch]):
+    """Crops that are lifted when they are read; their identity and camera are not known, and -1.
+
+    Args:
+        crops: for each crop what makes its cloud, and the crop's name there.
+    """
+
+    def __init__(self, crops: Sequence[tuple[CloudSource, str]]) -> None:
+        self.crops = list(crops)
+
+    def __len__(self) -> int:
+        """Number of crops."""
+        return len(self.crops)
+
+    def __getitem__(self, index: int) -> CloudBatch:
+        """One crop, as a batch of one."""
+        return self.__getitems__([index])
+
+    def __getitems__(self, indices: list[int]) -> CloudBatch:
+        """A whole batch."""
+        clouds = [self.crops[index][0].arrays([self.crops[index][1]]) for index in indices]
+        unknown = torch.full((len(indices),), -1, dtype=torch.int64)
+        xyz, rgb = (torch.from_numpy(np.concatenate([cloud[name] for cloud in clouds])) for name in ("xyz", "rgb"))
+        sources = tuple(self.crops[index][1] for index in indices)
+        return CloudBatch(xyz, rgb, unknown, unknown, torch.tensor(indices), sources)
 
 
 def _in_order(parts: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:

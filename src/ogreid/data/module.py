@@ -1,151 +1,239 @@
 """Packed clouds as Lightning wants them: loaders, stage and device are its business and nobody else's."""
 
-import os
 import signal
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import lightning as L
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
+from ogreid.config import Augmentation, Data, check, data_root
+from ogreid.config.workers import available_cores
 from ogreid.data.batch import CloudBatch
-from ogreid.config import Augmentation, Data
-from ogreid.data.datasets.catalogue import store_path
 from ogreid.data.dataset import CloudDataset, ResidentClouds
-from ogreid.data.samplers import ORDERS, EvaluationSampler, TrainingSampler
-from ogreid.data.store.reading import Store, scattered
+from ogreid.data.datasets.catalogue import store_path
 from ogreid.data.datasets.synthetic_stores import ensure_synthetic, parse_synthetic
+from ogreid.data.samplers import EvaluationSampler, TrainingSampler
+from ogreid.data.store.reading import Store, scattered
 from ogreid.data.transforms import Draws, draws_for, to_crops, to_network
 from ogreid.errors import InputError
+from ogreid.registry import SAMPLERS, resolve
 
-__all__ = ["ReIDDataModule", "RetrievalSet"]
+__all__ = ["EvaluationSet", "ReIDDataModule"]
 
 Progress = Callable[[str, int, int], None]
 """(what is being made, done, total)"""
 
+if TYPE_CHECKING:
+    SamplerName = str
+else:
+    SamplerName = Literal[tuple(SAMPLERS)]
+
 
 @dataclass(frozen=True)
-class RetrievalSet:
-    """One named set to be judged: query rows first, then gallery rows.
+class EvaluationSet:
+    """One named set to be evaluated: query rows first, then gallery rows.
 
     Attributes:
         name: of the store.
         store: opened.
         rows: (Q + G,) rows of the store; a batch's ``index`` counts in this order.
-        queries: Q.
-        transfer: judged as a transfer set.
+        num_queries: Q.
+        transfer: whether it is a transfer set.
     """
 
     name: str
     store: Store
     rows: np.ndarray
-    queries: int
+    num_queries: int
     transfer: bool = False
 
     @property
-    def gallery(self) -> int:
+    def num_gallery(self) -> int:
         """G."""
-        return len(self.rows) - self.queries
+        return len(self.rows) - self.num_queries
 
 
 class ReIDDataModule(L.LightningDataModule):
-    """Training clouds of one or several stores and the sets on which retrieval is judged.
+    """Training clouds of one or several stores, and the sets on which retrieval is evaluated.
+
+    ``validate`` and ``test`` go through the test sets, then the transfer sets; ``predict`` through the same, or through
+    :attr:`predict_datasets` where they are set. Synthetic stores that are missing are made (``plaza-160``).
 
     Args:
-        data: see :class:`ogreid.config.load.Data`.
-        seed: of the run.
-        transfer_every: validations between two looks at the transfer sets.
-        progress: told how far the making of a synthetic store has come.
+        root: folder of the packed stores; where it is not given, ``OGREID_DATA``, else ``data``.
+        train: stores whose training identities are learned; identities of different stores stay apart.
+        test: stores evaluated at validation and test; the first one's mAP is ``val/mAP``.
+        transfer: stores evaluated without having been trained on.
+        transfer_every: validations between two evaluations of the transfer sets; the last one always has them.
+        num_points: points per cloud that the network gets.
+        density: the same as a fraction in (0, 1] of the stored points; wins over ``num_points``.
+        batch_size: clouds per training step and process.
+        eval_batch_size: clouds per evaluation step and process.
+        sampler: ``random``, ``balanced``, ``class_balanced`` or ``pk`` (P identities x ``num_instances``).
+        num_instances: clouds per identity for ``class_balanced`` and ``pk``.
+        inputs: ``scene`` (the cloud), ``image`` (the cloud with z = 0) or ``crop`` (all pixels row by row, for networks
+            that read images).
+        num_workers: loader processes.
+        resident: hold whole stores in the device's memory (9 bytes a point); no workers.
+        augmentation: of training clouds; the published one where it is not given.
+        seed: of sampling and augmentation.
+
+    Attributes:
+        num_identities: classes of the classifier; known after ``setup("fit")``.
+        evaluation_sets: what ``validate`` and ``test`` go through, in the order of their loaders.
+        predict_datasets: what ``predict`` goes through; the evaluation sets where it is empty.
+        progress: called with (what, done, total) while a synthetic store is made.
+
+    Raises:
+        InputError: a value out of its range; a store that is missing, with the command that packs it.
+
+    Example:
+        >>> ReIDDataModule("data", train="market", test="market", batch_size=36).config.train
+        ['market']
     """
 
-    def __init__(self, data: Data, seed: int = 0, transfer_every: int = 1, progress: Progress | None = None) -> None:
+    def __init__(
+        self,
+        root: str | Path | None = None,
+        *,
+        train: str | Sequence[str] = "market",
+        test: str | Sequence[str] = "market",
+        transfer: str | Sequence[str] = (),
+        transfer_every: int = 1,
+        num_points: int = 4096,
+        density: float | None = None,
+        batch_size: int = 36,
+        eval_batch_size: int = 64,
+        sampler: SamplerName = "random",
+        num_instances: int = 4,
+        inputs: Literal["scene", "image", "crop"] = "scene",
+        num_workers: int = 2,
+        resident: bool = False,
+        augmentation: Augmentation | dict[str, Any] | None = None,
+        seed: int = 0,
+    ) -> None:
         super().__init__()
-        self.data, self.seed, self.transfer_every, self.progress = data, seed, transfer_every, progress
-        self.identities = 0
+        if not isinstance(augmentation, Augmentation):
+            augmentation = Augmentation(**augmentation or {})
+        self.config = check(
+            Data(
+                root=None if root is None else str(root),
+                train=_names(train),
+                test=_names(test),
+                transfer=_names(transfer),
+                transfer_every=transfer_every,
+                num_points=num_points,
+                density=density,
+                batch_size=batch_size,
+                eval_batch_size=eval_batch_size,
+                sampler=sampler,
+                num_instances=num_instances,
+                inputs=inputs,
+                num_workers=num_workers,
+                resident=resident,
+                augmentation=augmentation,
+            )
+        )
+        self.root, self.seed = data_root(root), seed
+        self.save_hyperparameters({**asdict(self.config), "seed": seed})
+        self.progress: Progress | None = None
         self.train_set: CloudDataset | None = None
-        self.retrieval_sets: list[RetrievalSet] = []
+        self.evaluation_sets: list[EvaluationSet] = []
+        self.predict_datasets: list[Dataset[CloudBatch]] = []
+        self.num_identities = 0
+        self._pixels: Tensor | None = None
+
+    @property
+    def source_name(self) -> str:
+        """The training stores, joined: where a transfer comes from."""
+        return "+".join(self.config.train)
 
     def prepare_data(self) -> None:
         """Make the synthetic stores that are missing. Lightning calls this on one process per node."""
-        cores = os.cpu_count() or 1
-        for name in dict.fromkeys((*self.data.train, *self.data.test, *self.data.transfer)):
+        for name in dict.fromkeys((*self.config.train, *self.config.test, *self.config.transfer)):
             if parse_synthetic(name) is not None:
-                ensure_synthetic(name, Path(self.data.root), workers=cores, progress=self.progress)
-
-    def is_packed(self) -> bool:
-        """Whether every store can be opened; waits are built on this where another process is packing."""
-        names = (*self.data.train, *self.data.test, *self.data.transfer)
-        return all((Path(self.data.root) / name / "manifest.json").is_file() or Path(name).is_dir() for name in names)
+                ensure_synthetic(name, self.root, workers=available_cores(), progress=self.progress)
 
     def setup(self, stage: str) -> None:
-        """Open the stores; ``fit`` needs training rows, every stage the retrieval sets."""
-        if self.retrieval_sets and (self.train_set is not None or stage != "fit"):
-            return
-        if stage == "fit":
-            self.train_set, self.identities = self._training_set()
-        judged = [(name, False) for name in self.data.test] + [(name, True) for name in self.data.transfer]
-        self.retrieval_sets = [self._retrieval_set(name, transfer) for name, transfer in judged]
+        """Open the stores: for ``fit`` those of training, too; for ``predict`` none where datasets are given."""
+        if stage == "fit" and self.train_set is None:
+            self.train_set, self.num_identities = self._training_set()
+        if not self.evaluation_sets and not (stage == "predict" and self.predict_datasets):
+            names = [(name, False) for name in self.config.test] + [(name, True) for name in self.config.transfer]
+            self.evaluation_sets = [self._evaluation_set(name, transfer) for name, transfer in names]
 
-    @property
-    def points(self) -> int:
-        """Points per cloud that the network sees."""
-        stored = self.retrieval_sets[0].store.points
-        wanted = round(self.data.density * stored) if self.data.density is not None else self.data.num_points
-        if not 0 < wanted <= stored:
-            raise InputError(
-                f"{self.retrieval_sets[0].name}: {wanted} points asked, each cloud has {stored}; set data.num_points or "
-                f"data.density lower"
-            )
-        return wanted
+    def num_points(self, stored: int) -> int:
+        """Points per cloud that the network gets, of as many as are stored.
+
+        Raises:
+            InputError: more than are stored.
+        """
+        density = self.config.density
+        count = self.config.num_points if density is None else max(1, round(density * stored))
+        if count > stored:
+            raise InputError(f"data.num_points: expected at most {stored}, the points of a stored cloud, got {count}")
+        return count
 
     def train_dataloader(self) -> DataLoader[CloudBatch]:
-        """Whole batches only; the next epoch differs from the last. A resumed run goes on where its checkpoint was."""
-        return self.training_loader(*self._place())
+        """Whole batches only, another order each epoch. A resumed run starts where its checkpoint was written."""
+        return self.training_loader(*self._position())
 
     def training_loader(self, epoch: int, done: int = 0) -> DataLoader[CloudBatch]:
-        """The batches of one epoch, without the first ``done``."""
+        """The batches of one epoch, without the first ``done``.
+
+        Raises:
+            InputError: fewer clouds than one batch of all processes.
+        """
         assert self.train_set is not None
-        data = self.data
-        if len(self.train_set) < data.batch_size * self._world:
+        config = self.config
+        if len(self.train_set) < config.batch_size * self._world:
             raise InputError(
-                f"{' + '.join(data.train)}: {len(self.train_set)} training clouds do not fill one batch of "
-                f"{data.batch_size} on {self._world} process(es); set data.batch_size lower"
+                f"{' + '.join(config.train)}: expected clouds for at least one batch of {config.batch_size} on "
+                f"{self._world} process(es), got {len(self.train_set)}; set data.batch_size lower"
             )
         sampler = TrainingSampler(
             self.train_set.identity,
-            ORDERS[data.sampler],
-            per_identity=data.num_instances,
-            batch=data.batch_size,
+            resolve("sampler", SAMPLERS, config.sampler),
+            num_instances=config.num_instances,
+            batch_size=config.batch_size,
             seed=self.seed,
             rank=self._rank,
             world=self._world,
             epoch=epoch,
             done=done,
         )
-        return self._loader(self.train_set, data.batch_size, sampler, drop_last=True)
+        return self._loader(self.train_set, config.batch_size, sampler, drop_last=True)
 
     def val_dataloader(self) -> list[DataLoader[CloudBatch]]:
-        """One loader per retrieval set, then one per transfer set."""
-        loaders = []
-        for wanted in self.retrieval_sets:
-            identity = wanted.store.rows["identity"][wanted.rows]
-            clouds = CloudDataset([wanted.store], np.zeros(len(wanted.rows), np.int64), wanted.rows, identity)
-            due = self.transfer_due if wanted.transfer else None
-            sampler = EvaluationSampler(len(clouds), self.data.eval_batch_size, self._rank, self._world, due)
-            loaders.append(self._loader(clouds, self.data.eval_batch_size, sampler))
-        return loaders
+        """One loader per evaluation set, in their order."""
+        return [
+            self._evaluation_loader(CloudDataset.of(one.store, one.rows), self.transfer_due if one.transfer else None)
+            for one in self.evaluation_sets
+        ]
+
+    def test_dataloader(self) -> list[DataLoader[CloudBatch]]:
+        """The same sets."""
+        return self.val_dataloader()
+
+    def predict_dataloader(self) -> list[DataLoader[CloudBatch]]:
+        """One loader per set of :attr:`predict_datasets`, else per evaluation set, with the crops' names."""
+        sets = self.predict_datasets or [
+            CloudDataset.of(one.store, one.rows, sources=True) for one in self.evaluation_sets
+        ]
+        return [self._evaluation_loader(one) for one in sets]
 
     def transfer_due(self) -> bool:
-        """Whether the validation that runs now looks at the transfer sets."""
+        """Whether the validation that runs now includes the transfer sets."""
         trainer = self.trainer
         if trainer is None or not trainer.training or trainer.sanity_checking:
             return True
-        every = self.transfer_every * (trainer.check_val_every_n_epoch or 1)
+        every = self.config.transfer_every * (trainer.check_val_every_n_epoch or 1)
         last = trainer.max_epochs is not None and trainer.current_epoch + 1 >= trainer.max_epochs
         return last or (trainer.current_epoch + 1) % every == 0
 
@@ -157,25 +245,26 @@ class ReIDDataModule(L.LightningDataModule):
         return self._prepared(batch, None, None)
 
     def augmented(self, batch: CloudBatch, epoch: int, step: int) -> CloudBatch:
-        """A batch on the device as a training step gets it; what is drawn depends on the seed and these numbers."""
+        """A batch on the device as a training step gets it; random numbers depend on the seed and these numbers."""
         draws = draws_for(batch.xyz.device, self.seed, epoch, step).part(self._rank, self._world)
-        return self._prepared(batch, self.data.augmentation, draws)
+        return self._prepared(batch, self.config.augmentation, draws)
 
-    def _prepared(self, batch: CloudBatch, how: Augmentation | None, draws: Draws | None) -> CloudBatch:
-        if self.data.inputs == "crop":
-            pixels, width = self._pixels()
-            return to_crops(batch, pixels.to(batch.xyz.device), width, how.mirror if how else 0.0, draws)
-        return to_network(batch, self.points, how, draws, flat=self.data.inputs == "image")
+    def _prepared(self, batch: CloudBatch, augmentation: Augmentation | None, draws: Draws | None) -> CloudBatch:
+        stored = batch.xyz.shape[1]
+        if self.config.inputs != "crop":
+            flat = self.config.inputs == "image"
+            return to_network(batch, self.num_points(stored), augmentation, draws, flat=flat)
+        if self._pixels is None or len(self._pixels) != stored:
+            self._pixels = torch.from_numpy(np.argsort(scattered(stored)))
+        mirror = augmentation.mirror if augmentation else 0.0
+        return to_crops(batch, self._pixels.to(batch.xyz.device), self._crop_width(stored), mirror, draws)
 
-    def _pixels(self) -> tuple[Tensor, int]:
-        """Which stored point each pixel is, row by row, and the width of a crop."""
-        store = self.retrieval_sets[0].store
-        if store.manifest.order != "scattered":
-            raise InputError(f"{store.path}: published clouds hold no crops; pack the crops: python -m ogreid.pack NAME")
-        return torch.from_numpy(np.argsort(scattered(store.points))), store.manifest.width
+    def _crop_width(self, stored: int) -> int:
+        widths = {one.store.manifest.width for one in self.evaluation_sets if one.store.points == stored}
+        return widths.pop() if len(widths) == 1 else round((stored / 2) ** 0.5)  # twice as high as wide
 
-    def _place(self) -> tuple[int, int]:
-        """Epoch, and steps done in it, from which Lightning's loops go on.
+    def _position(self) -> tuple[int, int]:
+        """Epoch, and steps done in it, from which Lightning's loops continue.
 
         Not left to ``set_epoch``: Lightning calls that after the loader's workers have begun to fetch.
         """
@@ -186,47 +275,67 @@ class ReIDDataModule(L.LightningDataModule):
         # Lightning declares the counter without the epochs that were processed.
         return loop.epoch_progress.current.processed, done  # type: ignore[attr-defined]
 
+    def _open(self, name: str) -> Store:
+        store = Store.open(store_path(name, self.root))
+        if self.config.inputs == "crop" and store.manifest.order != "scattered":
+            raise InputError(f"{store.path}: published clouds hold no crops; pack the crops: python -m ogreid.pack NAME")
+        return store
+
     def _training_set(self) -> tuple[CloudDataset, int]:
-        stores = [Store.open(store_path(name, Path(self.data.root))) for name in self.data.train]
+        if not self.config.train:
+            raise InputError("data.train: the list is empty; name at least one store")
+        stores = [self._open(name) for name in self.config.train]
         number, row, identity = [], [], []
-        known = 0
+        count = 0
         for i, store in enumerate(stores):
             rows = np.sort(np.concatenate([store.split("train"), store.split("val")]))
             if not len(rows):
-                raise InputError(f"{self.data.train[i]}: has no training split; judge it (data.test), or pack one")
+                raise InputError(
+                    f"{self.config.train[i]}: has no training split; evaluate on it (data.test), or pack one"
+                )
             names, own = np.unique(store.rows["identity"][rows], return_inverse=True)
             number.append(np.full(len(rows), i, np.int64))
             row.append(rows)
-            identity.append(own + known)
-            known += len(names)
+            identity.append(own + count)
+            count += len(names)
         merged = [np.concatenate(parts) for parts in (number, row, identity)]
-        return CloudDataset(stores, *merged), known
+        return CloudDataset(stores, *merged), count
 
-    def _retrieval_set(self, name: str, transfer: bool) -> RetrievalSet:
-        store = Store.open(store_path(name, Path(self.data.root)))
+    def _evaluation_set(self, name: str, transfer: bool) -> EvaluationSet:
+        store = self._open(name)
+        self.num_points(store.points)
         query, gallery = store.split("query"), store.split("gallery")
         gallery = gallery[store.rows["identity"][gallery] != -1]  # junk takes part in no ranking
         if not len(query) or not len(gallery):
-            raise InputError(f"{name}: {len(query)} query and {len(gallery)} gallery clouds; judging needs both")
-        return RetrievalSet(name, store, np.concatenate([query, gallery]), len(query), transfer)
+            raise InputError(
+                f"{name}: expected query and gallery clouds, got {len(query)} and {len(gallery)}; evaluation needs both"
+            )
+        return EvaluationSet(name, store, np.concatenate([query, gallery]), len(query), transfer)
+
+    def _evaluation_loader(
+        self, dataset: Dataset[CloudBatch], due: Callable[[], bool] | None = None
+    ) -> DataLoader[CloudBatch]:
+        batch_size = self.config.eval_batch_size
+        sampler = EvaluationSampler(len(dataset), batch_size, self._rank, self._world, due)  # type: ignore[arg-type]
+        return self._loader(dataset, batch_size, sampler)
 
     def _loader(
         self,
-        clouds: CloudDataset,
-        batch: int,
+        dataset: Dataset[CloudBatch],
+        batch_size: int,
         sampler: TrainingSampler | EvaluationSampler,
         drop_last: bool = False,
     ) -> DataLoader[CloudBatch]:
-        resident = self.data.resident
-        workers = 0 if resident else self.data.num_workers
+        resident = self.config.resident and isinstance(dataset, CloudDataset)
+        workers = 0 if resident else self.config.num_workers
         return DataLoader(
-            ResidentClouds(clouds, self._device) if resident else clouds,
-            batch_size=batch,
+            ResidentClouds(dataset, self._device) if resident and isinstance(dataset, CloudDataset) else dataset,
+            batch_size=batch_size,
             sampler=sampler,
             drop_last=drop_last,
             num_workers=workers,
             collate_fn=_as_read,
-            worker_init_fn=_leave_signals_to_the_parent,
+            worker_init_fn=_ignore_signals,
             pin_memory=torch.cuda.is_available() and not resident,
             persistent_workers=workers > 0,
         )
@@ -244,15 +353,21 @@ class ReIDDataModule(L.LightningDataModule):
         return self.trainer.world_size if self.trainer is not None else 1
 
 
+def _names(given: str | Sequence[str]) -> list[str]:
+    return [given] if isinstance(given, str) else list(given)
+
+
 def _as_read(batch: Any) -> Any:  # noqa: ANN401 - torch types a batch as a list of samples
-    """The dataset hands over whole batches; there is nothing to collate."""
+    """The dataset gives whole batches; there is nothing to collate."""
     return batch
 
 
-def _leave_signals_to_the_parent(worker: int) -> None:
-    """A terminal's Ctrl-C and SLURM's SIGTERM reach every process, and the parent still needs batches to finish a step.
+def _ignore_signals(worker: int) -> None:
+    """A terminal's Ctrl-C and SLURM's signals reach every process, and the parent still needs batches to finish a step.
 
-    torch ends its workers by a message through their queue, and they leave by themselves where the parent is gone.
+    A worker that is forked inherits the parent's handlers: Lightning's would save a checkpoint of the moment of the
+    fork. torch ends its workers by a message through their queue, and they leave by themselves where the parent is gone.
     """
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
+    for number in ("SIGINT", "SIGTERM", "SIGUSR1", "SIGUSR2"):
+        if hasattr(signal, number):
+            signal.signal(getattr(signal, number), signal.SIG_IGN)

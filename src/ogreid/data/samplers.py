@@ -1,50 +1,53 @@
-"""Which rows make the next batch: reproducible from (seed, epoch), and disjoint over processes."""
+"""Which rows make the next batch: reproducible from (seed, epoch), and disjoint over processes.
+
+Both samplers are distributed samplers, so Lightning leaves them alone whatever ``use_distributed_sampler`` says.
+"""
 
 from collections.abc import Callable, Iterator
 from itertools import chain
 
 import numpy as np
-from torch.utils.data import Sampler
+from torch.utils.data import DistributedSampler
 
-__all__ = ["ORDERS", "EvaluationSampler", "TrainingSampler", "balanced", "identity", "per_class", "shuffle"]
+__all__ = ["EvaluationSampler", "TrainingSampler", "balanced", "class_balanced", "pk", "random_order"]
 
 Order = Callable[[np.ndarray, int, np.random.Generator], np.ndarray]
-"""(identity (R,), per identity, generator) -> row numbers of one epoch."""
+"""(identity (R,), num_instances, generator) -> row numbers of one epoch."""
 
 
-def shuffle(identity: np.ndarray, per_identity: int, generator: np.random.Generator) -> np.ndarray:
+def random_order(identity: np.ndarray, num_instances: int, generator: np.random.Generator) -> np.ndarray:
     """Every row once."""
     return generator.permutation(len(identity))
 
 
-def balanced(identity: np.ndarray, per_identity: int, generator: np.random.Generator) -> np.ndarray:
+def balanced(identity: np.ndarray, num_instances: int, generator: np.random.Generator) -> np.ndarray:
     """R draws with replacement, each row weighted by 1 / rows of its identity (released code)."""
     weight = 1.0 / np.bincount(identity)[identity]
     return generator.choice(len(identity), size=len(identity), p=weight / weight.sum())
 
 
-def per_class(identity: np.ndarray, per_identity: int, generator: np.random.Generator) -> np.ndarray:
-    """Passes of ``per_identity`` random rows of every identity, until R rows are reached (released code)."""
+def class_balanced(identity: np.ndarray, num_instances: int, generator: np.random.Generator) -> np.ndarray:
+    """Passes of ``num_instances`` random rows of every identity, until R rows are reached (released code)."""
     rows = _rows_of(identity)
     drawn: list[np.ndarray] = []
     total = 0
     while total < len(identity):
-        chosen = [generator.choice(r, size=per_identity, replace=len(r) < per_identity) for r in rows]
+        chosen = [generator.choice(r, size=num_instances, replace=len(r) < num_instances) for r in rows]
         drawn.append(generator.permutation(np.concatenate(chosen)))
         total += len(drawn[-1])
     return np.concatenate(drawn)[: len(identity)]
 
 
-def identity(identity: np.ndarray, per_identity: int, generator: np.random.Generator) -> np.ndarray:
-    """Groups of ``per_identity`` rows of one identity, so that a batch holds P identities x K rows.
+def pk(identity: np.ndarray, num_instances: int, generator: np.random.Generator) -> np.ndarray:
+    """Groups of ``num_instances`` rows of one identity, so that a batch holds P identities x K rows.
 
     Identities come in random order, pass after pass, until R rows are reached.
     """
     rows = _rows_of(identity)
     drawn: list[np.ndarray] = []
-    while len(drawn) * per_identity < len(identity):
+    while len(drawn) * num_instances < len(identity):
         for i in generator.permutation(len(rows)):
-            drawn.append(generator.choice(rows[i], size=per_identity, replace=len(rows[i]) < per_identity))
+            drawn.append(generator.choice(rows[i], size=num_instances, replace=len(rows[i]) < num_instances))
     return np.concatenate(drawn)[: len(identity)]
 
 
@@ -54,26 +57,17 @@ def _rows_of(identity: np.ndarray) -> list[np.ndarray]:
     return np.split(order, np.flatnonzero(np.diff(identity[order])) + 1)
 
 
-ORDERS: dict[str, Order] = {
-    "shuffle": shuffle,
-    "balanced": balanced,
-    "per_class": per_class,
-    "identity": identity,
-}
-"""``data.sampler`` by name."""
-
-
-class TrainingSampler(Sampler[int]):
+class TrainingSampler(DistributedSampler[int]):
     """One epoch of whole batches, the same global order whatever the world size.
 
-    Step t of an epoch takes ``world x batch`` consecutive rows of the global order, and process r the r-th share of
+    Step t of an epoch takes ``world x batch_size`` consecutive rows of the global order, and process r the r-th share of
     them. The rest that fills no global batch is dropped, as in the released code.
 
     Args:
         identity: (R,) contiguous training identities.
-        order: a member of :data:`ORDERS`.
-        per_identity: rows per identity for ``per_class`` and ``identity``.
-        batch: rows per process and step.
+        order: one of :data:`ogreid.registry.SAMPLERS`.
+        num_instances: rows per identity for ``class_balanced`` and ``pk``.
+        batch_size: rows per process and step.
         seed: of the run.
         rank: this process.
         world: number of processes.
@@ -86,16 +80,17 @@ class TrainingSampler(Sampler[int]):
         identity: np.ndarray,
         order: Order,
         *,
-        per_identity: int,
-        batch: int,
+        num_instances: int,
+        batch_size: int,
         seed: int,
         rank: int = 0,
         world: int = 1,
         epoch: int = 0,
         done: int = 0,
     ) -> None:
-        self.identity, self.order, self.per_identity = identity, order, per_identity
-        self.batch, self.seed, self.rank, self.world = batch, seed, rank, world
+        super().__init__(range(len(identity)), num_replicas=world, rank=rank)  # type: ignore[arg-type]  # Sized is enough
+        self.identity, self.order, self.num_instances = identity, order, num_instances
+        self.batch_size, self.seed, self.world = batch_size, seed, world
         self.epoch, self.done = epoch, done
 
     def set_epoch(self, epoch: int) -> None:
@@ -104,19 +99,19 @@ class TrainingSampler(Sampler[int]):
 
     def __len__(self) -> int:
         """Rows of this process in a whole epoch."""
-        return len(self.identity) // (self.batch * self.world) * self.batch
+        return len(self.identity) // (self.batch_size * self.world) * self.batch_size
 
     def __iter__(self) -> Iterator[int]:
         """Row numbers of this process."""
         generator = np.random.default_rng([self.seed, self.epoch])
-        rows = self.order(self.identity, self.per_identity, generator)
-        steps = len(self) // self.batch
-        share = rows[: steps * self.world * self.batch].reshape(steps, self.world, self.batch)[:, self.rank]
+        rows = self.order(self.identity, self.num_instances, generator)
+        steps = len(self) // self.batch_size
+        share = rows[: steps * self.world * self.batch_size].reshape(steps, self.world, self.batch_size)[:, self.rank]
         done, self.done = self.done, 0
         return iter(share[done:].ravel().tolist())
 
 
-class EvaluationSampler(Sampler[int]):
+class EvaluationSampler(DistributedSampler[int]):
     """Each row exactly once over all processes, no padding: process r takes batches r, r + world, ...
 
     Whole batches are dealt out, not rows, so that a row has the same neighbors in its batch whatever the number of
@@ -124,16 +119,17 @@ class EvaluationSampler(Sampler[int]):
 
     Args:
         rows: R.
-        batch: rows per batch.
+        batch_size: rows per batch.
         rank: this process.
         world: number of processes.
-        due: asked at the start of each pass; where it says no, the pass is empty (transfer sets between two looks).
+        due: called at the start of each pass; where it is false, the pass is empty (a transfer set between two evaluations).
     """
 
     def __init__(
-        self, rows: int, batch: int, rank: int = 0, world: int = 1, due: Callable[[], bool] | None = None
+        self, rows: int, batch_size: int, rank: int = 0, world: int = 1, due: Callable[[], bool] | None = None
     ) -> None:
-        self.rows, self.batch, self.rank, self.world, self.due = rows, batch, rank, world, due
+        super().__init__(range(rows), num_replicas=world, rank=rank)  # type: ignore[arg-type]  # Sized is enough
+        self.rows, self.batch_size, self.world, self.due = rows, batch_size, world, due
 
     def __len__(self) -> int:
         """Rows of the first process, which has most, when it is due.
@@ -148,5 +144,5 @@ class EvaluationSampler(Sampler[int]):
         return chain.from_iterable(self._batches(self.rank) if due else ())
 
     def _batches(self, rank: int) -> list[range]:
-        starts = range(rank * self.batch, self.rows, self.world * self.batch)
-        return [range(start, min(start + self.batch, self.rows)) for start in starts]
+        starts = range(rank * self.batch_size, self.rows, self.world * self.batch_size)
+        return [range(start, min(start + self.batch_size, self.rows)) for start in starts]

@@ -67,9 +67,9 @@ def to_network(
     Args:
         batch: as stored: xyz (B, P, 3) of any float type, rgb (B, P, 3) uint8, or float in [0, 1].
         points: N, how many of the P points are kept, in their order.
-        augmentation: what to change in training; None when judging.
+        augmentation: what to change in training; None in evaluation.
         draws: on the batch's device; needed with ``augmentation``.
-        flat: put every point at depth 0, so that the cloud is the picture (x, y, 0) of the paper's Table I.
+        flat: put every point at depth 0, so that the cloud is the image (x, y, 0) of the paper's Table I.
 
     Returns:
         xyz (B, N, 3) float32, centered by the mean of all P points; rgb (B, N, 3) float32 in [-0.5, 0.5].
@@ -95,7 +95,7 @@ def to_network(
 def to_crops(
     batch: CloudBatch, pixels: Tensor, width: int, mirror: float = 0.0, draws: Draws | None = None
 ) -> CloudBatch:
-    """The crops that the clouds were lifted from, for networks that read pictures.
+    """The crops that the clouds were lifted from, for networks that read images.
 
     Args:
         batch: as stored, points in the store's scattered order.
@@ -111,13 +111,13 @@ def to_crops(
     if mirror:
         mirrored = pixels.view(-1, width).flip(1).flatten()
         assert draws is not None
-        turned = draws.uniform(len(order), 1) < mirror
-        order = torch.where(turned, mirrored, pixels)
+        mirrored_here = draws.uniform(len(order), 1) < mirror
+        order = torch.where(mirrored_here, mirrored, pixels)
     return batch._replace(xyz=_take(batch.xyz.float(), order), rgb=_take(batch.rgb.float(), order) / 255 - 0.5)
 
 
 def select_evenly(blank: Tensor, points: int) -> Tensor:
-    """Evenly spaced choice among the points that are not blank, as the released code chooses when judging.
+    """Evenly spaced choice among the points that are not blank, as the released code chooses in evaluation.
 
     Args:
         blank: (B, P) bool.
@@ -143,36 +143,36 @@ def select_randomly(blank: Tensor, points: int, draws: Draws) -> Tensor:
     return keys.topk(points, dim=1, largest=False, sorted=False).indices.sort(dim=1).values
 
 
-def augment(xyz: Tensor, rgb: Tensor, how: Augmentation, draws: Draws) -> tuple[Tensor, Tensor]:
-    """Mirror, scale, turn, jitter, erase and relight each cloud by itself.
+def augment(xyz: Tensor, rgb: Tensor, augmentation: Augmentation, draws: Draws) -> tuple[Tensor, Tensor]:
+    """Mirror, scale, rotate, jitter, drop and jitter the colors of each cloud by itself.
 
     Args:
         xyz: (B, N, 3) centered, meters.
         rgb: (B, N, 3) in [-0.5, 0.5].
-        how: probabilities and ranges.
+        augmentation: probabilities and ranges.
         draws: on the clouds' device.
     """
     clouds, points, _ = xyz.shape
     uniform = draws.uniform
     factor = torch.ones(clouds, 1, 3, device=xyz.device)
-    if how.scale:
-        low, high = how.scale
+    if augmentation.scale:
+        low, high = augmentation.scale
         factor = low + (high - low) * uniform(clouds, 1, 3)
-    factor[:, 0, 0] *= torch.where(uniform(clouds) < how.mirror, -1.0, 1.0)
+    factor[:, 0, 0] *= torch.where(uniform(clouds) < augmentation.mirror, -1.0, 1.0)
     xyz = xyz * factor
-    if how.rotation:
-        xyz = _turn(xyz, (uniform(clouds) * 2 - 1) * math.radians(how.rotation))
-    if how.jitter:
+    if augmentation.rotation:
+        xyz = _rotate(xyz, (uniform(clouds) * 2 - 1) * math.radians(augmentation.rotation))
+    if augmentation.jitter:
         noise = draws.normal(*xyz.shape)
-        xyz = xyz + (how.jitter * noise).clamp(-how.jitter, how.jitter)
-    if how.erase:
+        xyz = xyz + (augmentation.jitter * noise).clamp(-augmentation.jitter, augmentation.jitter)
+    if augmentation.color_drop:
         start, length = uniform(clouds, 1) * points, uniform(clouds, 1) * points / 4
         place = torch.arange(points, device=xyz.device)
-        gone = (place >= start) & (place < start + length) & (uniform(clouds, 1) < how.erase)
-        rgb = rgb.masked_fill(gone[..., None], 0.0)
-    if how.light:
-        gain = (how.light * (uniform(clouds, 1, 1) * 2 - 1) + how.light / 2 * (uniform(clouds, 1, 3) * 2 - 1)).exp()
-        gamma = (how.light * (uniform(clouds, 1, 1) * 2 - 1)).exp()
+        dropped = (place >= start) & (place < start + length) & (uniform(clouds, 1) < augmentation.color_drop)
+        rgb = rgb.masked_fill(dropped[..., None], 0.0)
+    if augmentation.color_jitter:
+        gain = (augmentation.color_jitter * (uniform(clouds, 1, 1) * 2 - 1) + augmentation.color_jitter / 2 * (uniform(clouds, 1, 3) * 2 - 1)).exp()
+        gamma = (augmentation.color_jitter * (uniform(clouds, 1, 1) * 2 - 1)).exp()
         rgb = ((rgb + 0.5).clamp(1e-4, 1).pow(gamma) * gain).clamp(0, 1) - 0.5
     return xyz, rgb
 
@@ -192,7 +192,7 @@ def _take(values: Tensor, chosen: Tensor) -> Tensor:
     return values.gather(1, chosen[..., None].expand(-1, -1, values.shape[2]))
 
 
-def _turn(xyz: Tensor, angle: Tensor) -> Tensor:
+def _rotate(xyz: Tensor, angle: Tensor) -> Tensor:
     """About the vertical (y) axis; ``angle`` (B,) in radians."""
     sine, cosine = angle.sin()[:, None], angle.cos()[:, None]
     x, y, z = xyz.unbind(dim=2)

@@ -1,7 +1,7 @@
 """The folder of one run.
 
 ``runs/<experiment>/<stamp>-<seed>/`` holds ``experiment.yaml``, ``metrics.csv``, ``summary.json``,
-``checkpoints/{best,last}.ckpt``, ``wandb/``, ``pictures/``, ``report.html`` and ``log.txt``.
+``checkpoints/last.ckpt``, ``wandb/``, ``pictures/``, ``report.html`` and ``log.txt``.
 """
 
 import hashlib
@@ -111,7 +111,7 @@ class Run:
 
     @property
     def checkpoints(self) -> Path:
-        """Folder of ``best.ckpt`` and ``last.ckpt``."""
+        """Folder of ``last.ckpt`` and, where the experiment asks for them, ``average.ckpt`` and ``best.ckpt``."""
         return self.folder / "checkpoints"
 
     @property
@@ -125,10 +125,9 @@ class Run:
         return self.checkpoints / "average.ckpt"
 
     @property
-    def best(self) -> Path:
-        """The averaged weights, else the checkpoint with the highest ``val/mAP``, else the last one."""
-        candidates = (self.average, self.checkpoints / "best.ckpt", self.last)
-        return next((path for path in candidates if path.is_file()), self.last)
+    def result(self) -> Path:
+        """The network that the run is evaluated by: the averaged weights where it averages, else the last ones."""
+        return self.average if self.average.is_file() else self.last
 
     @property
     def pictures(self) -> Path:

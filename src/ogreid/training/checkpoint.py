@@ -1,139 +1,125 @@
-"""Reading our own checkpoints back, strictly, without running anything that is in them."""
+"""Reading checkpoints back, strictly and without running anything in them: of a run, or of any Trainer."""
 
+import inspect
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ogreid import config, files, runs
+from ogreid import config, files
 from ogreid.config import Experiment
-from ogreid.errors import InputError
-from ogreid.losses import build_loss
-from ogreid.training.memory import free_memory, readable_size
-from ogreid.models import build_model
+from ogreid.errors import InputError, MissingFileError
+from ogreid.runs import Run
 from ogreid.training.module import ReIDModule
 
-__all__ = ["Restored", "build_module", "check_classifier", "read", "restore"]
+__all__ = ["LoadedCheckpoint", "load_checkpoint", "read_checkpoint"]
 
 
 @dataclass(frozen=True)
-class Restored:
-    """A trained module and the experiment that made it."""
+class LoadedCheckpoint:
+    """A trained module and how it was trained.
+
+    Attributes:
+        module: in evaluation mode, on the CPU.
+        data: arguments of the ``ReIDDataModule`` it was trained with; empty where another module gave the data.
+        path: of the file.
+        experiment: of the run; None where a plain Trainer wrote the checkpoint.
+    """
 
     module: ReIDModule
-    experiment: Experiment
     path: Path
+    data: dict[str, Any] = field(default_factory=dict)
+    experiment: Experiment | None = None
 
 
-def build_module(experiment: Experiment, identities: int, *, training: bool = True) -> ReIDModule:
-    """The untrained network and its loss, as the experiment says.
-
-    Args:
-        experiment: resolved.
-        identities: classes of the classifier; 0 for a network that is only judged.
-        training: whether there must be memory for a gradient and the optimizer's states, too.
-
-    Raises:
-        InputError: a name that is unknown, or a classifier that does not fit into memory.
-    """
-    backend = {} if experiment.ops.backend == "auto" else {"backend": experiment.ops.backend}
-    network = build_model(experiment.model.name, **experiment.model.overrides(), **backend)
-    loss = None
-    if identities:
-        width = int(network.width)  # type: ignore[arg-type]  # nn.Module types every attribute as Tensor | Module
-        check_classifier(width, identities, _device(experiment), copies=5 if training else 1)
-        loss = build_loss(experiment.loss.name, width, identities, **experiment.loss.options())
-    return ReIDModule(network, loss, experiment.optimizer, experiment.evaluation.scales)
-
-
-def check_classifier(width: int, identities: int, device: str, copies: int = 5) -> None:
-    """Refuse a classifier that does not fit, before anything is allocated.
+def load_checkpoint(path: str | Path) -> LoadedCheckpoint:
+    """The module in a checkpoint.
 
     Args:
-        width: of the embedding.
-        identities: classes.
-        device: ``cpu`` or ``cuda``.
-        copies: of its weights; in training there are the gradient and Adam's three states (with amsgrad) beside them.
+        path: a run folder (its result is taken) or a ``.ckpt`` file.
 
     Raises:
-        InputError: with its size and what is free.
+        InputError: nothing there, unreadable, not of a ``ReIDModule``, or of another network than it names.
     """
-    needed, free = copies * 4 * (width + 1) * identities, free_memory(device)
-    if free is not None and needed > free:
+    file = Path(path) if str(path).endswith(".ckpt") else Run.open(path).result
+    content = read_checkpoint(file)
+    arguments = _arguments(content["hyper_parameters"], ReIDModule, file)
+    if arguments.get("model") is None or arguments.get("loss") is None:
         raise InputError(
-            f"a classifier of {identities} identities x {width} takes {readable_size(needed)} (its weights"
-            f"{', gradient and Adam states' * (copies > 1)}), and {readable_size(free)} are free ({device}); set "
-            f"model.embedding lower, or train on fewer identities"
+            f"{file}: was trained with a network or loss of your own, which only your program can build: "
+            "ReIDModule.load_from_checkpoint(path, model=..., loss=...)"
         )
-
-
-def restore(path: str | Path) -> Restored:
-    """The module in a checkpoint of ours.
-
-    Args:
-        path: a run folder (its best checkpoint is taken) or a ``.ckpt`` file.
-
-    Raises:
-        InputError: nothing there, unreadable, not ours, or of another network.
-    """
-    file = Path(path) if str(path).endswith(".ckpt") else runs.open_run(path).best
-    content = read(file)
-    experiment, identities = _told(content["ogreid"], file)
     # It may name a network of any size. Memory is taken only after the weights, which are there, turned out to fit it.
     with torch.device("meta"):
-        wanted = build_module(experiment, identities, training=False).state_dict()
-    _check_fit(wanted, content["state_dict"], f"{file}: does not fit the network it names ({experiment.model.name})")
-    module = build_module(experiment, identities, training=False)
+        expected = ReIDModule(**arguments).state_dict()
+    _check_fit(expected, content["state_dict"], f"{file}: does not fit the network it names ({arguments['model']})")
+    module = ReIDModule(**arguments)
     module.load_state_dict(content["state_dict"])
-    return Restored(module.eval(), experiment, file)
+    recorded = content.get("ogreid")
+    experiment = None
+    if recorded is not None:
+        if not isinstance(recorded, dict) or not isinstance(recorded.get("experiment"), dict):
+            raise InputError(f"{file}: names no experiment; copy it again")
+        experiment = config.from_dict(recorded["experiment"], where=str(file))
+    return LoadedCheckpoint(module.eval(), file, _data_arguments(content, file), experiment)
 
 
-def _told(told: object, file: Path) -> tuple[Experiment, int]:
-    """The experiment and the number of identities, where they are what :func:`restore` needs."""
-    experiment, identities = (
-        (told.get("experiment"), told.get("identities")) if isinstance(told, dict) else (None, None)
-    )
-    if not isinstance(experiment, dict) or not isinstance(identities, int) or identities < 0:
-        raise InputError(f"{file}: names no experiment, or no number of identities; copy it again")
-    return config.from_dict(experiment, where=str(file)), identities
-
-
-def _check_fit(wanted: Mapping[str, Tensor], state: object, what: str) -> None:
-    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise InputError(f"{what}: its state_dict is none")
-    for name in sorted({*wanted, *map(str, state)}):
-        if name not in state or name not in wanted:
-            raise InputError(f"{what}: {name} is {'missing' if name in wanted else 'not part of it'}")
-        ours, theirs = wanted[name], state[name]
-        if ours.shape != theirs.shape or ours.dtype.is_floating_point != theirs.dtype.is_floating_point:
-            raise InputError(
-                f"{what}: {name} is {tuple(theirs.shape)} {theirs.dtype}, not {tuple(ours.shape)} {ours.dtype}"
-            )
-
-
-def _device(experiment: Experiment) -> str:
-    """Where the classifier will be trained."""
-    on_gpu = experiment.trainer.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
-    return "cuda" if on_gpu else "cpu"
-
-
-def read(path: str | Path) -> dict[str, Any]:
-    """The content of a checkpoint of ours: plain tensors, numbers and text.
+def read_checkpoint(path: str | Path) -> dict[str, Any]:
+    """The content of a Lightning checkpoint of a ``ReIDModule``: plain tensors, numbers and text.
 
     Raises:
-        InputError: nothing there, unreadable, or not ours.
+        InputError: nothing there, unreadable, or not such a checkpoint.
     """
     file = Path(path)
     if not file.is_file():
-        raise InputError(f"{file}: no checkpoint there; give a run folder or a .ckpt file")
+        raise MissingFileError(f"{file}: no checkpoint there; give a run folder or a .ckpt file")
     try:
         content = files.read_tensors(file)
     except (OSError, ValueError) as error:
-        why = " ".join(str(error).split())[:120]
-        raise InputError(f"{file}: not readable as a checkpoint: {why}; copy it again, or take another one") from error
-    if not isinstance(content, dict) or "ogreid" not in content or "state_dict" not in content:
+        reason = " ".join(str(error).split())[:120]
+        raise InputError(f"{file}: not readable as a checkpoint: {reason}; copy it again, or take another one") from error
+    wanted = ("state_dict", "hyper_parameters")
+    if not isinstance(content, dict) or not all(isinstance(content.get(name), dict) for name in wanted):
         raise InputError(f"{file}: not a checkpoint of ogreid; released ones are read by --published FOLDER")
     return content
+
+
+def _arguments(hyper_parameters: Mapping[str, Any], kind: type, file: Path) -> dict[str, Any]:
+    """Arguments of a class as a checkpoint holds them; Lightning's own entries begin with ``_``."""
+    arguments = {str(key): value for key, value in hyper_parameters.items() if not str(key).startswith("_")}
+    try:
+        files.check_plain(arguments)
+        inspect.signature(kind).bind(**arguments)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{file}: its hyperparameters are not those of {kind.__name__} ({error})") from error
+    return arguments
+
+
+def _data_arguments(content: Mapping[str, Any], file: Path) -> dict[str, Any]:
+    from ogreid.data.module import ReIDDataModule
+
+    arguments = content.get("datamodule_hyper_parameters")
+    if not isinstance(arguments, dict) or not {"num_points", "inputs"} <= arguments.keys():
+        return {}  # another data module's
+    arguments = _arguments(arguments, ReIDDataModule, file)
+    try:
+        ReIDDataModule(**arguments)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{file}: its data settings are not usable ({error})") from error
+    return arguments
+
+
+def _check_fit(expected: Mapping[str, Tensor], state: Mapping[str, Any], problem: str) -> None:
+    for name in sorted({*expected, *map(str, state)}):
+        if name not in state or name not in expected:
+            raise InputError(f"{problem}: {name} is {'missing' if name in expected else 'not part of it'}")
+        ours, theirs = expected[name], state[name]
+        if not isinstance(theirs, Tensor):
+            raise InputError(f"{problem}: {name} is not a tensor")
+        if ours.shape != theirs.shape or ours.dtype.is_floating_point != theirs.dtype.is_floating_point:
+            raise InputError(
+                f"{problem}: {name} is {tuple(theirs.shape)} {theirs.dtype}, not {tuple(ours.shape)} {ours.dtype}"
+            )

@@ -1,24 +1,28 @@
-"""Other forms of a finished network: a released one as a run of ours, any one as a program."""
+"""Other forms of a finished network: a released one as a run, any one as a program."""
 
 import logging
 import shutil
 import warnings
+from dataclasses import asdict
 from pathlib import Path
 
+import lightning as L
 import torch
 
-from ogreid import config, runs
-from ogreid.training.checkpoint import build_module
-from ogreid.training.inference import network_for
+from ogreid import config, files
+from ogreid.config.schema import Data, Experiment, Loss, Model
 from ogreid.models.published import load_published, published_overrides
-from ogreid.config.schema import Experiment, Loss, Model
+from ogreid.runs import Run, provenance
+from ogreid.training.inference import Network
+from ogreid.training.train import build_module
 
 __all__ = ["published_to_run", "write_program"]
 
 log = logging.getLogger(__name__)
+CROP_PIXELS = 128 * 64
 
 
-def published_to_run(folder: Path, target: Path, weights: str = "model_last.pth") -> runs.Run:
+def published_to_run(folder: Path, target: Path, weights: str = "model_last.pth") -> Run:
     """A run folder with the released weights under our names; ``--checkpoint`` then takes it like any other.
 
     Args:
@@ -30,53 +34,57 @@ def published_to_run(folder: Path, target: Path, weights: str = "model_last.pth"
         InputError: whatever ``load_published`` refuses.
     """
     network, head = load_published(folder, weights)
-    identities = head.classifier.out_features
     experiment = Experiment(
         name=target.name,
         description=f"released weights {folder.name}/{weights}",
         model=Model(**published_overrides(folder)),
         loss=Loss(name="ce", dropout=head.dropout.p),
     )
-    module = build_module(experiment, identities)
-    assert module.loss is not None
+    module = build_module(experiment)
     module.network.load_state_dict(network.state_dict())
-    module.loss.head.load_state_dict(head.state_dict())
-    record = {"experiment": config.to_dict(experiment), "identities": identities, "provenance": runs.provenance()}
+    module.add_head(head.classifier.out_features)
+    assert module.head is not None
+    module.head.load_state_dict(head.state_dict())
+    content = {
+        "state_dict": module.state_dict(),
+        "hyper_parameters": dict(module.hparams),
+        "datamodule_hyper_parameters": {**asdict(Data()), "seed": experiment.seed},
+        "ogreid": {"experiment": config.to_dict(experiment), "provenance": provenance()},
+        "pytorch-lightning_version": L.__version__,
+    }
     part = target.with_name(f"{target.name}.part")
     shutil.rmtree(part, ignore_errors=True)
-    made = runs.Run(part)
-    made.checkpoints.mkdir(parents=True)
-    torch.save({"state_dict": module.state_dict(), "ogreid": record}, made.last)
+    run = Run(part)
+    run.checkpoints.mkdir(parents=True)
+    torch.save(content, run.last)
     files.write_text(part / "experiment.yaml", config.to_yaml(experiment))
     part.rename(target)
-    log.info("%s: %s, %d identities", target, experiment.description, identities)
-    return runs.Run(target)
+    log.info("%s: %s, %d identities", target, experiment.description, head.classifier.out_features)
+    return Run(target)
 
 
-def write_program(run: str | None, published: str | None, weights: str, target: Path, clouds: int = 1) -> None:
+def write_program(network: Network, target: Path, clouds: int = 1) -> None:
     """``torch.export``'s program of an embedding network: (B, N, 3) xyz and rgb to (B, D).
 
     The plain operations are exported, so that the file needs nothing but torch. B and N are fixed: the sampling
     loop and the offsets of the clouds in a batch specialize both.
 
     Args:
-        run: a run or checkpoint of ours, or None.
-        published: a released folder, or None.
-        weights: file in the released folder.
+        network: see :func:`ogreid.training.inference.load_network`.
         target: written beside, then renamed.
-        clouds: B; N is what the network was trained with.
+        clouds: B; N is what the network was trained with, or all pixels of a crop.
     """
-    judged = network_for(run, published, None, weights)
-    network = judged.module.network.eval()
-    for part in network.modules():
+    backbone = network.module.network.eval()
+    for part in backbone.modules():
         if hasattr(part, "backend"):
             part.backend = "plain"  # type: ignore[assignment]  # a name, where nn.Module expects tensors and modules
+    data = network.data_module().config
+    points = CROP_PIXELS if data.inputs == "crop" else data.num_points
     # Two tensors on purpose: one given twice would be exported as one input.
-    xyz, rgb = torch.randn(2, clouds, judged.data.num_points, 3, generator=torch.Generator().manual_seed(0))
+    xyz, rgb = torch.randn(2, clouds, points, 3, generator=torch.Generator().manual_seed(0))
     with torch.no_grad(), warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # torch's own, inside torch.export (pytorch/pytorch#150994)
-        program = torch.export.export(network, (xyz, rgb))
-    part_file = target.with_name(f"{target.name}.part")
-    torch.export.save(program, part_file)
-    part_file.rename(target)
-    log.info("%s: program for batches of %d clouds of %d points", target, clouds, judged.data.num_points)
+        warnings.simplefilter("ignore")  # deprecations inside torch.export itself (pytorch/pytorch#150994)
+        program = torch.export.export(backbone, (xyz, rgb))
+        with files.atomic_write(target) as file:
+            torch.export.save(program, file)
+    log.info("%s: program for batches of %d clouds of %d points", target, clouds, points)

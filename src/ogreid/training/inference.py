@@ -1,98 +1,238 @@
-"""Judging a finished network on packed stores, through Lightning's own validation loop."""
+"""Evaluating and embedding with a trained network, through Lightning's own ``test`` and ``predict``."""
 
-import dataclasses
-from collections.abc import Sequence
-from dataclasses import dataclass
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import lightning as L
-from ogreid.training.train import checkpoint
-from ogreid.training.callbacks.progress import Making, ReidProgress
-from ogreid.training.callbacks.evaluation import RetrievalEvaluation
-from ogreid.config import Data
-from ogreid.data.module import ReIDDataModule
-from ogreid.errors import InputError, nearest_names
-from ogreid.models import build_model
-from ogreid.models.published import load_published
-from ogreid.training.module import ReIDModule
-from ogreid.reporting.terminal import summaries
-from ogreid.retrieval.variants import VARIANTS
-from ogreid.training.quiet import silence
+import numpy as np
+import torch
+from torch.utils.data import Dataset
 
-__all__ = ["Judged", "judge_stores", "network_for"]
+from ogreid.config.progress import ProgressBars
+from ogreid.data.batch import CloudBatch
+from ogreid.data.dataset import CloudDataset
+from ogreid.data.module import ReIDDataModule
+from ogreid.data.store.reading import Store
+from ogreid.errors import InputError, nearest_names
+from ogreid.models.published import load_published
+from ogreid.ops.collectives import everyone
+from ogreid.retrieval.embeddings import Embeddings
+from ogreid.retrieval.variants import VARIANTS
+from ogreid.training.callbacks.evaluation import RetrievalEvaluation
+from ogreid.training.callbacks.progress import TrainingProgress
+from ogreid.training.checkpoint import load_checkpoint
+from ogreid.training.module import EmbeddingBatch, ReIDModule
+from ogreid.training.trainer import evaluation_trainer
+
+__all__ = ["DENSITIES", "Network", "embed", "embed_store", "evaluate", "evaluate_densities", "load_network"]
+
+DENSITIES = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+"""Shares of the points that are tested where none are named."""
 
 
 @dataclass(frozen=True)
-class Judged:
-    """A network ready to be judged.
+class Network:
+    """A network ready to be used.
 
     Attributes:
-        name: for the table.
+        name: for tables.
         module: embeds.
-        data: how its clouds are prepared.
-        people: whether what is made with it may show people (``runs.pictures``).
+        data: arguments of ``ReIDDataModule`` that say how its clouds are prepared.
+        pictures: whether what is made with it may show people (``runs.pictures``).
     """
 
     name: str
     module: ReIDModule
-    data: Data
-    people: bool = True
+    data: dict[str, Any] = field(default_factory=dict)
+    pictures: bool = True
+
+    def data_module(self, root: str | Path | None = None, **changes: Any) -> ReIDDataModule:  # noqa: ANN401
+        """A data module that prepares clouds as in training, of other sets."""
+        kept = ("num_points", "density", "inputs", "eval_batch_size", "num_workers", "resident")
+        arguments = {name: self.data[name] for name in kept if name in self.data}
+        if not self.data and getattr(self.module.network, "inputs", None) == "crop":
+            arguments["inputs"] = "crop"
+        data = ReIDDataModule(**{"root": root, "train": (), "test": ()} | arguments | changes)
+        data.progress = ProgressBars()
+        return data
 
 
-def network_for(run: str | None, published: str | None, model: str | None, weights: str = "model_last.pth") -> Judged:
-    """Exactly one of a run or checkpoint of ours, a released folder, or the name of a model."""
-    if run is not None:
-        restored = checkpoint.restore(run)
-        experiment = restored.experiment
-        return Judged(experiment.name, restored.module, experiment.data, experiment.runs.pictures)
+def load_network(
+    checkpoint: str | None = None,
+    *,
+    published: str | None = None,
+    model: str | None = None,
+    weights: str = "model_last.pth",
+) -> Network:
+    """Exactly one of a checkpoint, a released folder, or an untrained network.
+
+    Args:
+        checkpoint: a run folder, or a ``.ckpt`` file of a run or of any Trainer.
+        published: a released folder: ``opts.yaml`` and its weights.
+        model: a name of ``ogreid.registry.MODELS``, for example ``histogram``.
+        weights: file in the released folder.
+
+    Raises:
+        InputError: nothing there, or not readable.
+    """
+    if checkpoint is not None:
+        loaded = load_checkpoint(checkpoint)
+        experiment = loaded.experiment
+        name = experiment.name if experiment else str(loaded.module.hparams["model"])
+        return Network(name, loaded.module, loaded.data, experiment is None or experiment.runs.pictures)
     if published is not None:
         network, _ = load_published(published, weights)
-        return Judged("published", ReIDModule(network.eval()), Data())
+        return Network("published", ReIDModule(network.eval(), loss="ce"))
     assert model is not None
-    views = (1.0,) if model == "histogram" else (1.0, 1.1)
-    return Judged(model, ReIDModule(build_model(model).eval(), views=views), Data())
+    scales = (1.0,) if model == "histogram" else (1.0, 1.1)
+    return Network(model, ReIDModule(model, loss="ce", scales=scales).eval())
 
 
-def judge_stores(
-    judged: Judged,
+def evaluate(
+    network: Network,
     stores: Sequence[str],
-    root: str,
-    points: int | None = None,
+    root: str | Path | None = None,
+    *,
     also: Sequence[str] = (),
     devices: int = 1,
+    **changes: Any,  # noqa: ANN401 - of ReIDDataModule
 ) -> dict[str, Any]:
     """The numbers of ``summary.json`` for each store, percentages as 0..100.
 
     Args:
-        judged: the network.
+        network: see :func:`load_network`.
         stores: names under ``root``, or paths.
         root: data root.
-        points: per cloud; as trained where it is not given.
         also: keys of :data:`ogreid.retrieval.variants.VARIANTS`; their numbers come as ``<store>, <variant>``.
         devices: processes that share the work; each returns the same numbers, to the bit, whatever their number.
+        **changes: arguments of ``ReIDDataModule``, for example ``num_points``.
+
+    Raises:
+        InputError: an unknown variant or store; a set that cannot be evaluated.
     """
-    silence()
     for name in also:
         if name not in VARIANTS:
             raise InputError(f"--also {name}: {nearest_names(name, VARIANTS)}")
-    how = dataclasses.replace(judged.data, root=root, train=[], retrieval=list(stores), transfer=[])
-    if points is not None:
-        how = dataclasses.replace(how, points=points, density=None)
-    data = ReIDDataModule(how, progress=Making())
-    judge = RetrievalEvaluation()
-    trainer = L.Trainer(
-        devices=devices,
-        logger=False,
-        callbacks=[judge, ReidProgress(leave=False)],
-        enable_model_summary=False,
-        enable_checkpointing=False,
-        use_distributed_sampler=False,
-    )
-    trainer.validate(judged.module, datamodule=data, verbose=False)
-    found = dict(judge.judgments)
-    for number, metric in judge.metrics.items() if also else ():
-        assert metric.collected is not None
-        sides = metric.collected.sides(metric.queries)
-        name = data.retrieval_sets[number].name
-        found |= {f"{name}, {variant}": VARIANTS[variant](*sides) for variant in also}
-    return summaries(found)
+    data = network.data_module(root, test=list(stores), **changes)
+    evaluation = RetrievalEvaluation()
+    trainer = evaluation_trainer([evaluation, TrainingProgress(leave=False)], devices=devices)
+    trainer.test(network.module, datamodule=data, verbose=False)
+    results = dict(evaluation.results)
+    for position, metric in evaluation.metrics.items() if also else ():
+        assert metric.samples is not None
+        sides = metric.samples.sides(metric.num_queries)
+        name = data.evaluation_sets[position].name
+        results |= {f"{name}, {variant}": VARIANTS[variant](*sides) for variant in also}
+    return {name: result.summary() for name, result in results.items()}
+
+
+def evaluate_densities(
+    network: Network,
+    stores: Sequence[str],
+    root: str | Path | None = None,
+    densities: Sequence[float] = (),
+    devices: int = 1,
+) -> list[dict[str, Any]]:
+    """The numbers of ``summary.json`` at each density, without retraining (the paper's Figure 8).
+
+    Args:
+        network: see :func:`load_network`.
+        stores: names under ``root``, or paths.
+        root: data root.
+        densities: shares of the stored points in (0, 1]; :data:`DENSITIES` where none are named.
+        devices: processes that share the work.
+
+    Returns:
+        For each density ``density`` and ``retrieval``: store -> numbers.
+
+    Raises:
+        InputError: a density outside (0, 1]; one so low that a network cannot find its neighbors.
+    """
+    wanted = sorted(set(densities or DENSITIES))
+    for density in wanted:
+        if not 0 < density <= 1:
+            raise InputError(f"--density: expected shares of the points, above 0 and up to 1, got {density:g}")
+    return [
+        {"density": density, "retrieval": evaluate(network, stores, root, devices=devices, density=density)}
+        for density in wanted
+    ]
+
+
+def embed(
+    network: Network,
+    dataset: Dataset[CloudBatch],
+    *,
+    data: ReIDDataModule | None = None,
+    devices: int = 1,
+    progress: Callable[[int, int], None] | None = None,
+) -> Embeddings:
+    """Embed every cloud of a data set.
+
+    Args:
+        network: see :func:`load_network`.
+        dataset: of clouds as they are stored.
+        data: prepares them; as in training where it is not given.
+        devices: processes that share the work.
+        progress: called with (done, total) after each batch.
+
+    Returns:
+        The embeddings in the order of the data set, on every process.
+    """
+    data = data or network.data_module()
+    data.predict_datasets = [dataset]
+    callbacks = [_Report(progress, len(dataset))] if progress else []  # type: ignore[arg-type]  # our data sets are sized
+    trainer = evaluation_trainer([*callbacks], devices=devices, enable_progress_bar=False)
+    batches: Any = trainer.predict(network.module, datamodule=data)
+    parts = [EmbeddingBatch(*part) for rank in everyone([tuple(one) for one in batches]) for part in rank]
+    index = torch.cat([part.index for part in parts])
+    order = torch.argsort(index)
+    columns = (torch.cat([part[i] for part in parts])[order].numpy() for i in range(4))  # type: ignore[misc]
+    sources = np.array([source for part in parts for source in part.source])
+    return Embeddings(*columns, source=sources[order.numpy()])
+
+
+def embed_store(
+    network: Network, store: Store, *, devices: int = 1, progress: Callable[[int, int], None] | None = None
+) -> Embeddings:
+    """Embed every crop of a store once: those that are not for training, or all where there are no others.
+
+    ``index`` are the rows of the store.
+    """
+    rows = np.flatnonzero(~np.isin(store.rows["split"], ("train", "val")))
+    rows = rows if len(rows) else np.arange(len(store))
+    _, first = np.unique(store.rows["source"][rows], return_index=True)  # query crops may be in the gallery, too
+    rows = rows[np.sort(first)]
+    embeddings = embed(network, CloudDataset.of(store, rows, sources=True), devices=devices, progress=progress)
+    split = store.rows["split"][rows].astype(str)
+    return embeddings.replace(index=rows, split=split, fingerprint=fingerprint(network, store))
+
+
+def fingerprint(network: Network, store: Store) -> str:
+    """Of everything that a store's embeddings depend on: network, preparation, clouds."""
+    digest = hashlib.sha256(store.digest.encode())
+    relevant = {name: network.data.get(name) for name in ("num_points", "density", "inputs")}
+    digest.update(repr((network.module.scales, relevant)).encode())
+    for name, weights in network.module.network.state_dict().items():
+        digest.update(name.encode() + weights.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+class _Report(L.Callback):
+    """Says after each batch how many clouds of all processes are done."""
+
+    def __init__(self, progress: Callable[[int, int], None], total: int) -> None:
+        self.progress, self.total, self.done = progress, total, 0
+
+    def on_predict_batch_end(self, trainer: L.Trainer, *details: Any) -> None:  # noqa: ANN401
+        """Called by Lightning with module, outputs, batch and positions."""
+        self.done = min(self.total, self.done + len(details[1].index) * trainer.world_size)
+        if trainer.is_global_zero:
+            self.progress(self.done, self.total)
+
+    def on_predict_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """The last shares of the processes may differ."""
+        if trainer.is_global_zero and self.done < self.total:
+            self.progress(self.total, self.total)

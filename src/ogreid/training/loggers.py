@@ -23,12 +23,12 @@ from ogreid.config import Experiment
 from ogreid.files import write_text
 from ogreid.runs import Run
 
-__all__ = ["KeepPlace", "ProjectWandbLogger", "RunCSVLogger", "keep_files", "loggers_for", "tracked", "wandb_mode"]
+__all__ = ["TrackPosition", "ProjectWandbLogger", "RunCSVLogger", "log_files", "loggers_for", "tracked", "wandb_mode"]
 
 _STAGED = "WANDB_DATA_DIR"
 
 
-class _GoingOn(ExperimentWriter):
+class _Continued(ExperimentWriter):
     """Appends to a ``metrics.csv`` that is there; Lightning's own writer deletes it, and a resumed run its history."""
 
     rows: int
@@ -70,16 +70,19 @@ class _GoingOn(ExperimentWriter):
 class RunCSVLogger(CSVLogger):
     """``metrics.csv`` in the run folder itself, continued when the run is."""
 
+    def log_hyperparams(self, params: object = None) -> None:  # type: ignore[override]
+        """Nothing: ``experiment.yaml`` has them."""
+
     @property
     @rank_zero_experiment
     def experiment(self) -> ExperimentWriter:
         """The writer, made at its first use."""
         if self._experiment is None:
-            self._experiment = _GoingOn(log_dir=self.log_dir)
+            self._experiment = _Continued(log_dir=self.log_dir)
         return self._experiment  # type: ignore[return-value]  # Lightning declares its private parent
 
 
-class KeepPlace(L.Callback):
+class TrackPosition(L.Callback):
     """Every checkpoint says how long ``metrics.csv`` was, and a resumed run cuts it to that: no row is lost or doubled.
 
     Args:
@@ -93,12 +96,12 @@ class KeepPlace(L.Callback):
         """Called by Lightning for each checkpoint; what was logged before it is on the disk before it."""
         self.logger.save()
         writer = self.logger.experiment
-        return {"rows": writer.rows if isinstance(writer, _GoingOn) else 0}  # not the first process: no writer
+        return {"rows": writer.rows if isinstance(writer, _Continued) else 0}  # not the first process: no writer
 
     def load_state_dict(self, state_dict: dict[str, int]) -> None:
         """Called by Lightning when a run goes on."""
         writer = self.logger.experiment
-        if isinstance(writer, _GoingOn):
+        if isinstance(writer, _Continued):
             writer.cut(state_dict["rows"])
 
 
@@ -128,16 +131,19 @@ class ProjectWandbLogger(WandbLogger):
                 run.define_metric(name, step_metric="epoch", summary="max" if name in self.best else None)
         return self._experiment
 
-    def keep(self, path: Path, name: str, kind: str, told: dict[str, Any]) -> None:
+    def log_hyperparams(self, params: object = None) -> None:  # type: ignore[override]
+        """Nothing: the whole experiment is the run's config from the start."""
+
+    def log_file(self, path: Path, name: str, kind: str, metadata: dict[str, Any]) -> None:
         """Log a file as an artifact; it is read where it lies when the run is synchronized, not copied before.
 
         Args:
             path: the file.
             name: of the artifact, whose versions are the runs.
             kind: type of the artifact.
-            told: metadata.
+            metadata: of the artifact.
         """
-        artifact = wandb.Artifact(re.sub(r"[^\w.-]", "-", name), type=kind, metadata=told)
+        artifact = wandb.Artifact(re.sub(r"[^\w.-]", "-", name), type=kind, metadata=metadata)
         artifact.add_file(str(path.resolve()), policy="immutable")
         self.experiment.log_artifact(artifact)
 
@@ -163,54 +169,54 @@ def tracked(experiment: Experiment, run: Run) -> Iterator[list[Logger]]:
     """
     loggers = loggers_for(experiment, run)
     ours = [logger for logger in loggers if isinstance(logger, ProjectWandbLogger)]
-    chosen = os.environ.setdefault(_STAGED, str((run.folder / "wandb" / "staged").resolve()))
+    staged = os.environ.setdefault(_STAGED, str((run.folder / "wandb" / "staged").resolve()))
     status, preempted = 1, False
     try:
         yield loggers
         status = 0
-    except Stopped as asked:
-        status, preempted = (1, True) if asked.code == 0 else (255, False)  # what W&B itself makes of Ctrl-C
+    except Stopped as stop:
+        status, preempted = (1, True) if stop.code == 0 else (255, False)  # what W&B itself makes of Ctrl-C
         raise
     finally:
         for logger in ours:
             logger.end(status, preempted=preempted)
-        if chosen.startswith(str(run.folder.resolve())):
+        if staged.startswith(str(run.folder.resolve())):
             del os.environ[_STAGED]
 
 
 def loggers_for(experiment: Experiment, run: Run) -> list[Logger]:
     """The CSV file of the run folder, and W&B beside it."""
-    made: list[Logger] = [RunCSVLogger(save_dir=run.folder, name="", version="", flush_logs_every_n_steps=50)]
+    chosen: list[Logger] = [RunCSVLogger(save_dir=run.folder, name="", version="", flush_logs_every_n_steps=50)]
     mode = wandb_mode(experiment.wandb.mode)
     if mode != "disabled":
-        made.append(_wandb(experiment, run, mode))
-    return made
+        chosen.append(_wandb(experiment, run, mode))
+    return chosen
 
 
-def keep_files(loggers: Iterable[Logger], experiment: Experiment, run: Run, told: Mapping[str, Any]) -> None:
-    """Hand the best checkpoint and the report to W&B, where it tracks the run.
+def log_files(loggers: Iterable[Logger], experiment: Experiment, run: Run, summary: Mapping[str, Any]) -> None:
+    """Hand the resulting checkpoint and the report to W&B, where it tracks the run.
 
     Args:
         loggers: of the trainer.
         experiment: whose name the artifacts have.
         run: whose files.
-        told: the summary; its numbers go with the checkpoint.
+        summary: its numbers go with the checkpoint.
     """
-    numbers = {key: told[key] for key in ("retrieval", "transfer", "parameters", "provenance")}
+    numbers = {key: summary[key] for key in ("retrieval", "transfer", "parameters", "provenance")}
     for logger in loggers:
         if isinstance(logger, ProjectWandbLogger):
             for path, name, kind in (
-                (run.best, experiment.name, "model"),
+                (run.result, experiment.name, "model"),
                 (run.folder / "report.html", f"{experiment.name}-report", "report"),
             ):
                 if path.is_file():
-                    logger.keep(path, name, kind, {"run": str(run.folder), **numbers})
+                    logger.log_file(path, name, kind, {"run": str(run.folder), **numbers})
 
 
-def wandb_mode(asked: str) -> str:
+def wandb_mode(mode: str) -> str:
     """``auto`` becomes ``online`` where a key is known (environment or netrc), else ``offline``: it never asks."""
-    if asked != "auto":
-        return asked
+    if mode != "auto":
+        return mode
     if os.environ.get("WANDB_MODE") in {"online", "offline", "disabled"}:
         return os.environ["WANDB_MODE"]
     return "online" if os.environ.get("WANDB_API_KEY") or _netrc_has_key() else "offline"
@@ -226,23 +232,23 @@ def _netrc_has_key() -> bool:
 
 
 def _wandb(experiment: Experiment, run: Run, mode: str) -> ProjectWandbLogger:
-    how = experiment.wandb
+    config_ = experiment.wandb
     in_repository = any((folder / ".git").exists() for folder in (Path.cwd(), *Path.cwd().parents))
-    judged = [f"val/{on}" for on in experiment.data.test]
+    tested = [f"val/{on}" for on in experiment.data.test]
     source = "+".join(experiment.data.train)
     moved = [f"transfer/{source}->{on}" for on in experiment.data.transfer]
     return ProjectWandbLogger(
-        by_epoch=["val/mAP", *(f"{label}/{number}" for label in (*judged, *moved) for number in LOGGED)],
-        best=[f"{label}/mAP" for label in judged],
-        project=how.project,
-        entity=how.entity,
+        by_epoch=["val/mAP", *(f"{label}/{number}" for label in (*tested, *moved) for number in LOGGED)],
+        best=[f"{label}/mAP" for label in tested],
+        project=config_.project,
+        entity=config_.entity,
         name=f"{experiment.name}-{run.folder.name}",
         id=run.tracking_id,
         # Absolute: W&B's service may have been started by an earlier run, in another working directory.
         save_dir=run.folder.resolve(),
         resume="allow" if mode == "online" else None,  # offline runs are joined by their id when they are synchronized
-        group=how.group or experiment.name,
-        tags=[experiment.name, experiment.model.name, experiment.loss.name, *how.tags],
+        group=config_.group or experiment.name,
+        tags=[experiment.name, experiment.model.name, experiment.loss.name, *config_.tags],
         config=config.to_dict(experiment),
         # Not Lightning's ``offline``, which sets WANDB_MODE for everything that comes later in this process.
         settings=wandb.Settings(mode=mode, disable_git=not in_repository, silent=True, console="off"),

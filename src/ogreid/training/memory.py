@@ -4,7 +4,9 @@ from pathlib import Path
 
 import torch
 
-__all__ = ["free_memory", "readable_size"]
+from ogreid.errors import InputError
+
+__all__ = ["check_classifier", "free_memory", "readable_size"]
 
 
 def free_memory(device: str = "cpu") -> int | None:
@@ -43,3 +45,23 @@ def _left_in_container(group: Path) -> int | None:
         return None  # no container, or one of the first version
     # Pages of files that were read count as used, and are given back when they are needed.
     return None if most == "max" else int(most) - int(used) + int(files.get("inactive_file", 0))
+
+
+def check_classifier(width: int, identities: int, device: str) -> None:
+    """Refuse a classifier whose training does not fit into memory, before anything is allocated.
+
+    Args:
+        width: of the embedding.
+        identities: classes.
+        device: ``cpu`` or ``cuda``.
+
+    Raises:
+        InputError: with its size (weights, gradient and Adam's three states with amsgrad) and what is free.
+    """
+    needed, free = 5 * 4 * (width + 1) * identities, free_memory(device)
+    if free is not None and needed > free:
+        raise InputError(
+            f"a classifier of {identities} identities x {width} takes {readable_size(needed)} (weights, gradient and "
+            f"Adam states), and {readable_size(free)} are free ({device}); set model.embedding lower, or train on fewer "
+            "identities"
+        )

@@ -1,112 +1,302 @@
-"""A network and its loss as Lightning trains them. Knows no metric and draws no picture."""
+"""A network and its losses as Lightning trains them. Knows no metric and draws no picture."""
 
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import lightning as L
 import torch
+from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 
+from ogreid.config import Evaluation, Loss, Optimizer, check
 from ogreid.data.batch import CloudBatch
-from ogreid.config import Optimizer
-from ogreid.errors import collect_refusals
-from ogreid.losses import ReidLoss
+from ogreid.errors import InputError, collect_refusals, nearest_names
+from ogreid.losses import IdentityHead
+from ogreid.models import build_model, describe
 from ogreid.ops.collectives import connected
+from ogreid.registry import LOSSES, MODELS, resolve
+from ogreid.training.memory import check_classifier
 
-__all__ = ["ReIDModule", "embed_views"]
+__all__ = ["EmbeddingBatch", "ReIDModule", "embed_scales"]
 
 log = logging.getLogger(__name__)
 
+if TYPE_CHECKING:
+    LossName = ModelName = str
+else:
+    ModelName, LossName = Literal[tuple(MODELS)], Literal[tuple(LOSSES)]
+
+
+class EmbeddingBatch(NamedTuple):
+    """What ``Trainer.predict`` gives for each batch.
+
+    Attributes:
+        embedding: (B, D) float32, normalized.
+        identity: (B,) int64; -1 where it is not known.
+        camera: (B,) int64; -1 where it is not known.
+        index: (B,) int64, the row in its set.
+        source: the crops' names.
+    """
+
+    embedding: Tensor
+    identity: Tensor
+    camera: Tensor
+    index: Tensor  # type: ignore[assignment]  # hides tuple.index, which nobody calls on a batch
+    source: tuple[str, ...] = ()
+
 
 class ReIDModule(L.LightningModule):
-    """Backbone and loss head.
+    """Backbone, identity classifier and pair loss.
+
+    The classifier is made when training starts, as wide as the data module's ``num_identities``. A checkpoint holds
+    the arguments below, so that ``load_from_checkpoint`` rebuilds network and classifier.
 
     Args:
-        network: (xyz, rgb) -> (B, D) embedding.
-        loss: the head; None where nothing is trained (judging a network that has no classifier).
-        optimizer: see :class:`ogreid.config.load.Optimizer`.
-        views: scales at which a cloud is embedded when judged.
+        model: a name of ``ogreid.registry.MODELS``, or any module ``(xyz, rgb) -> (B, D)`` with xyz (B, N, 3) meters
+            and rgb (B, N, 3) in [-0.5, 0.5].
+        model_options: arguments of the named network, for example ``{"k": 8}``.
+        loss: added to the cross-entropy of the classifier: ``ce`` (nothing), ``circle``, ``triplet``, or any module
+            ``(embedding, identity) -> scalar``.
+        loss_options: arguments of the named loss, for example ``{"margin": 0.3}``.
+        dropout: before the classifier.
+        label_smoothing: of the cross-entropy.
+        lr: initial learning rate of Adam.
+        weight_decay: L2 term.
+        amsgrad: keep the largest second moment.
+        min_lr_ratio: last learning rate of the cosine, as a fraction of ``lr``.
+        loss_warmup: epochs over which the *loss* is multiplied by a ramp from 0.1 to 1, as in the released code.
+        scales: at which a cloud is embedded in evaluation; the embeddings are summed and normalized.
+        compile: compile the network with torch.
+        num_identities: classes; the data module's where it is not given.
+
+    Raises:
+        InputError: an unknown name or option, with the nearest ones; a value out of its range.
+
+    Example:
+        >>> ReIDModule("ognet", loss="circle", lr=8e-4).hparams["model"]
+        'ognet'
     """
 
     def __init__(
         self,
-        network: nn.Module,
-        loss: ReidLoss | None = None,
-        optimizer: Optimizer | None = None,
-        views: Sequence[float] = (1.0, 1.1),
+        model: ModelName | nn.Module = "ognet",
+        *,
+        model_options: dict[str, Any] | None = None,
+        loss: LossName | nn.Module = "circle",
+        loss_options: dict[str, Any] | None = None,
+        dropout: float = 0.7,
+        label_smoothing: float = 0.0,
+        lr: float = 1e-3,
+        weight_decay: float = 5e-4,
+        amsgrad: bool = True,
+        min_lr_ratio: float = 0.01,
+        loss_warmup: int = 10,
+        scales: Sequence[float] = (1.0, 1.1),
+        compile: bool = False,  # noqa: A002 - torch's own word
+        num_identities: int | None = None,
     ) -> None:
         super().__init__()
-        self.network = network
-        self.loss = loss
-        self.optimizer = optimizer if optimizer is not None else Optimizer()
-        self.views = tuple(views)
+        self.optimizer_config = check(Optimizer(lr, weight_decay, amsgrad, min_lr_ratio, loss_warmup, compile=compile))
+        check(Loss(dropout=dropout, label_smoothing=label_smoothing))
+        self.scales = tuple(check(Evaluation(scales=list(scales))).scales)
+        if model is None or loss is None:  # in the checkpoint of a run with modules of the user's own
+            own = "model" if model is None else "loss"
+            raise InputError(f"the {own} was a module of your own: give load_from_checkpoint(path, {own}=...) one, too")
+        self.network = build_model(model, **model_options or {}) if isinstance(model, str) else model
+        self.pair_loss = _build_loss(loss, loss_options or {}) if isinstance(loss, str) else loss
+        name, options = describe(self.network) or (None, {})
+        self.save_hyperparameters(
+            {
+                "model": name,
+                "model_options": options,
+                "loss": loss if isinstance(loss, str) else None,
+                "loss_options": dict(loss_options or {}),
+                "dropout": dropout,
+                "label_smoothing": label_smoothing,
+                "lr": lr,
+                "weight_decay": weight_decay,
+                "amsgrad": amsgrad,
+                "min_lr_ratio": min_lr_ratio,
+                "loss_warmup": loss_warmup,
+                "scales": list(self.scales),
+                "compile": compile,
+                "num_identities": num_identities,
+            }
+        )
+        self.head: IdentityHead | None = None
+        if num_identities is not None and (width := _width(self.network)) is not None:
+            self.add_head(num_identities, width)
 
     def forward(self, xyz: Tensor, rgb: Tensor) -> Tensor:
-        """Embedding (B, D) of one view, not normalized."""
+        """Embedding (B, D) at one scale, not normalized."""
         return self.network(xyz, rgb)  # type: ignore[no-any-return]
 
+    def setup(self, stage: str) -> None:
+        """Compare the network's inputs with the data module's before anything is computed.
+
+        Raises:
+            InputError: a network on crops gets clouds, or one on points gets crops.
+        """
+        wants, gets = getattr(self.network, "inputs", None), getattr(self._data_config, "inputs", None)
+        if wants is not None and gets is not None and (wants == "crop") != (gets == "crop"):
+            raise InputError(
+                f"{type(self.network).__name__} reads {wants}s, got data.inputs={gets}; set data.inputs="
+                f"{'crop' if wants == 'crop' else 'scene'}"
+            )
+
+    def configure_model(self) -> None:
+        """Build the classifier when training starts, and compile the network where that is asked for.
+
+        Raises:
+            InputError: the number of identities is not known, or the classifier does not fit into memory.
+        """
+        trainer = self._trainer
+        if trainer is None or trainer.state.fn != TrainerFn.FITTING:
+            return
+        count = self.hparams["num_identities"] or getattr(self._data, "num_identities", None)
+        if not count:
+            raise InputError("the data module says no num_identities; give ReIDModule(num_identities=...)")
+        if self.head is None:
+            width = _width(self.network) or self._probe_width()
+            check_classifier(width, count, trainer.strategy.root_device.type)
+            self.add_head(count, width)
+        if self.optimizer_config.compile and self.network._compiled_call_impl is None:
+            self.network.compile()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Build the classifier of the checkpoint where there is none yet."""
+        weight = checkpoint["state_dict"].get("head.classifier.weight")
+        if self.head is None and weight is not None:
+            self.add_head(*weight.shape)
+
     def training_step(self, batch: CloudBatch, batch_idx: int) -> Tensor:
-        """The loss terms, summed and ramped."""
-        assert self.loss is not None
+        """Cross-entropy plus pair loss, multiplied by the ramp."""
         with collect_refusals([]) as refused:
-            terms = self.loss(self(batch.xyz, batch.rgb), batch.identity)
+            terms = self.losses(batch)
         total = torch.stack(list(terms.values())).sum() * (torch.nan if refused else 1)
         logged = {"train/loss": total} | {f"train/{name}": value for name, value in terms.items()}
-        # sync_dist: the mean over all processes, not what the first one saw.
+        # sync_dist: the mean over all processes, not the value of the first one.
         self.log_dict(logged, on_step=True, on_epoch=False, sync_dist=True, batch_size=len(batch.index))
         return total * self._ramp()
 
-    def validation_step(self, batch: CloudBatch, batch_idx: int, dataloader_idx: int = 0) -> Tensor:
-        """Normalized embedding (B, D) over all views; the callbacks judge it.
+    def losses(self, batch: CloudBatch) -> dict[str, Tensor]:
+        """The terms that are summed: ``cross_entropy``, and the pair loss under its name."""
+        assert self.head is not None
+        embedding = self(batch.xyz, batch.rgb)
+        terms = {"cross_entropy": self.head.cross_entropy(embedding, batch.identity)}
+        if self.hparams["loss"] != "ce":
+            terms[self.hparams["loss"] or "pair"] = self.pair_loss(embedding, batch.identity)
+        return terms
 
-        Where there are other processes, clouds that are refused become NaN, which the judge refuses on all of them.
+    def validation_step(self, batch: CloudBatch, batch_idx: int, dataloader_idx: int = 0) -> Tensor:
+        """Normalized embedding (B, D), for the evaluation callbacks.
+
+        Where there are other processes, clouds that are refused become NaN, which the metric refuses on all of them.
         """
         alone: AbstractContextManager[list[str]] = nullcontext([])
         with collect_refusals([]) if connected() else alone as refused:
-            embedding = embed_views(self.network, batch.xyz, batch.rgb, self.views)
+            embedding = embed_scales(self.network, batch.xyz, batch.rgb, self.scales)
         if refused:
             log.warning(refused[0])
             embedding = torch.full_like(embedding, torch.nan)
         return embedding
 
+    def test_step(self, batch: CloudBatch, batch_idx: int, dataloader_idx: int = 0) -> Tensor:
+        """The same as in validation."""
+        return self.validation_step(batch, batch_idx, dataloader_idx)
+
+    def predict_step(self, batch: CloudBatch, batch_idx: int, dataloader_idx: int = 0) -> EmbeddingBatch:
+        """Normalized embeddings with identities, cameras and sources, on the CPU."""
+        embedding = self.validation_step(batch, batch_idx, dataloader_idx)
+        return EmbeddingBatch(*(part.cpu() for part in (embedding, *batch[2:5])), source=batch.source)
+
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """Adam and a cosine per epoch, as published."""
-        how = self.optimizer
+        config = self.optimizer_config
         adam = torch.optim.Adam(
-            self.parameters(), lr=how.lr, weight_decay=how.weight_decay, amsgrad=how.amsgrad, foreach=True
+            self.parameters(), lr=config.lr, weight_decay=config.weight_decay, amsgrad=config.amsgrad, foreach=True
         )
         epochs = max(self.trainer.max_epochs or 1, 1)
 
         def cosine(epoch: int) -> float:
             part = min(epoch / epochs, 1.0)
-            return how.final + (1 - how.final) * (1 + math.cos(math.pi * part)) / 2
+            return config.min_lr_ratio + (1 - config.min_lr_ratio) * (1 + math.cos(math.pi * part)) / 2
 
         schedule = torch.optim.lr_scheduler.LambdaLR(adam, cosine)
         return {"optimizer": adam, "lr_scheduler": {"scheduler": schedule, "interval": "epoch", "name": "lr"}}
 
+    @property
+    def _data(self) -> object:
+        """The trainer's data module: ours, or another one that says ``num_identities``."""
+        return getattr(self._trainer, "datamodule", None)
+
+    @property
+    def _data_config(self) -> object:
+        return getattr(self._data, "config", None)
+
+    def add_head(self, num_identities: int, width: int | None = None) -> None:
+        """A new classifier; training does this by itself.
+
+        Args:
+            num_identities: classes.
+            width: D; the network's own ``width`` where it is not given.
+        """
+        width = width or _width(self.network) or self._probe_width()
+        options = {name: self.hparams[name] for name in ("dropout", "label_smoothing")}
+        self.head = IdentityHead(width, num_identities, **options).to(self.device)
+        self.hparams["num_identities"] = num_identities
+
+    def _probe_width(self) -> int:
+        """D of a network that does not say it: one forward of two clouds of noise."""
+        points = getattr(self._data_config, "num_points", 1024)
+        training, parameter = self.network.training, next(self.network.parameters(), torch.zeros(()))
+        xyz, rgb = torch.rand(2, 2, points, 3, device=parameter.device) - 0.5
+        with torch.no_grad():
+            width = int(self.network.eval()(xyz, rgb).shape[1])
+        self.network.train(training)
+        return width
+
     def _ramp(self) -> float:
         """0.1 -> 1 over the first epochs, on the *loss* as in the released code; under Adam nearly nothing."""
-        whole = self.optimizer.loss_warmup * self.trainer.num_training_batches
+        whole = self.optimizer_config.loss_warmup * self.trainer.num_training_batches
         return min(1.0, 0.1 + 0.9 * self.trainer.global_step / whole) if whole else 1.0
 
 
-def embed_views(network: nn.Module, xyz: Tensor, rgb: Tensor, views: Sequence[float] = (1.0, 1.1)) -> Tensor:
+def embed_scales(network: nn.Module, xyz: Tensor, rgb: Tensor, scales: Sequence[float] = (1.0, 1.1)) -> Tensor:
     """The released test protocol: the sum of the embeddings of the scaled clouds, normalized.
 
     Args:
         network: in evaluation mode.
         xyz: (B, N, 3).
         rgb: (B, N, 3).
-        views: scale factors of ``xyz``.
+        scales: factors of ``xyz``.
 
     Returns:
         (B, D), of length 1 up to the published 1e-6 in the norm.
     """
-    total: Any = sum(network(scale * xyz, rgb) for scale in views)
+    total: Any = sum(network(scale * xyz, rgb) for scale in scales)
     embedding: Tensor = total.float()
     unit: Tensor = embedding / (embedding.norm(dim=1, keepdim=True) + 1e-6)
     return unit
+
+
+def _build_loss(name: str, options: Mapping[str, Any]) -> nn.Module:
+    import inspect
+
+    make = resolve("loss", LOSSES, name)
+    known = inspect.signature(make).parameters
+    for key in options:
+        if key not in known:
+            raise InputError(f"loss {name}: has no option {key!r}; {nearest_names(key, known)}")
+    check(Loss(name, **{key: value for key, value in options.items() if key in Loss.__dataclass_fields__}))
+    built: nn.Module = make(**options)
+    return built
+
+
+def _width(network: nn.Module) -> int | None:
+    width = getattr(network, "width", None)
+    return width if isinstance(width, int) else None

@@ -1,6 +1,6 @@
-"""Lightning's Trainer from an experiment, checked early."""
+"""Lightning's Trainer from an experiment, checked before any data is made."""
 
-import contextlib
+import inspect
 import io
 import os
 import warnings
@@ -12,16 +12,29 @@ import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.loggers import Logger
 
-from ogreid.errors import InputError
+from ogreid.config import Experiment
+from ogreid.errors import InputError, nearest_names
+from ogreid.files import atomic_write
 from ogreid.training.distributed import SharedNorms
-from ogreid.config.schema import Experiment
 
-__all__ = ["WholeFiles", "check_trainer", "make_trainer"]
+__all__ = ["AtomicCheckpoints", "build_trainer", "check_trainer", "evaluation_trainer"]
+
+OURS = ("callbacks", "default_root_dir", "enable_checkpointing", "enable_model_summary", "logger", "plugins")
+"""Arguments of the Trainer that a run sets itself."""
+REFUSED = {
+    "barebones": "a run needs its callbacks and loggers",
+    "overfit_batches": "use trainer.limit_train_batches",
+    "reload_dataloaders_every_n_epochs": "loaders draw another order each epoch by themselves",
+    "use_distributed_sampler": "the samplers are distributed already",
+    "val_check_interval": "use trainer.check_val_every_n_epoch",
+}
+PRECISIONS = ("32-true", "32", "16-mixed", "bf16-mixed")
 
 
-class WholeFiles(TorchCheckpointIO):
-    """Checkpoints that are written beside, then renamed: there is the old one or the new one, never half of one.
+class AtomicCheckpoints(TorchCheckpointIO):
+    """Checkpoints that are written beside, synchronized and renamed: there is the old one or the new one.
 
     Lightning's own writes to the system's temporary folder and moves the file, which is a copy wherever that folder is
     on another disk.
@@ -38,77 +51,98 @@ class WholeFiles(TorchCheckpointIO):
         Raises:
             InputError: the file cannot be written; what was there stays as it was.
         """
-        whole = Path(path)
-        part = whole.with_name(f"{whole.name}.part")
+        target = Path(path)
         content = io.BytesIO()
         torch.save(checkpoint, content)
         try:
-            whole.parent.mkdir(parents=True, exist_ok=True)
-            with part.open("wb") as file:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with atomic_write(target) as file:
                 file.write(content.getbuffer())
-                file.flush()
-                os.fsync(file.fileno())  # else a machine that goes down may have renamed a file without its content
-            part.replace(whole)
         except OSError as error:
-            _forget(part)
-            stays = "the one before it stays" if whole.is_file() else "there is none before it"
+            stays = "the one before it stays" if target.is_file() else "there is none before it"
             size = f"{content.tell() / 2**20:.1f} MiB"
             raise InputError(
-                f"{whole}: the checkpoint cannot be written ({error.strerror}, {size}); {stays}; make room, then go on "
-                f"with python -m ogreid.fit --resume {whole.parent.parent}"
+                f"{target}: the checkpoint cannot be written ({error.strerror}, {size}); {stays}; make room, then "
+                f"resume with python -m ogreid.fit --resume {target.parent.parent}"
             ) from error
 
 
-def _forget(part: Path) -> None:
-    with contextlib.suppress(OSError):  # the disk that did not take it may not answer either
-        part.unlink(missing_ok=True)
-
-
-def make_trainer(experiment: Experiment, callbacks: list[Callback], **more: Any) -> L.Trainer:  # noqa: ANN401
+def build_trainer(
+    experiment: Experiment, callbacks: list[Callback], *, logger: list[Logger] | bool = False, root: Path | None = None
+) -> L.Trainer:
     """Lightning's Trainer as the experiment says.
+
+    Under torchrun, processes and nodes come from its environment where the experiment does not say them.
 
     Args:
         experiment: resolved.
-        callbacks: whatever takes part.
-        **more: handed on to the Trainer: logger, default_root_dir.
+        callbacks: all of them.
+        logger: loggers, or False for none.
+        root: Lightning's ``default_root_dir``.
 
     Raises:
-        InputError: a precision, strategy or device that is not to be had here.
+        InputError: an argument that is not Lightning's or that a run cannot serve; a precision, strategy or device that
+            is not available here.
     """
-    how = experiment.trainer
-    settings: dict[str, Any] = dict(
-        max_epochs=how.max_epochs,
-        max_time=how.max_time,
-        accelerator=how.accelerator,
-        devices=int(how.devices) if how.devices.lstrip("-").isdigit() else how.devices,
-        strategy=how.strategy,
-        num_nodes=how.num_nodes,
-        precision=how.precision,
-        gradient_clip_val=how.gradient_clip_val,
-        accumulate_grad_batches=how.accumulate_grad_batches,
-        sync_batchnorm=how.sync_batchnorm,
-        deterministic=how.deterministic,
-        fast_dev_run=how.fast_dev_run,
-        limit_train_batches=how.limit_train_batches,
-        limit_val_batches=how.limit_val_batches,
-        num_sanity_val_steps=how.num_sanity_val_steps,
-        log_every_n_steps=how.log_every_n_steps,
-        check_val_every_n_epoch=min(experiment.trainer.check_val_every_n_epoch, how.max_epochs),
-        enable_progress_bar=how.enable_progress_bar,
-        enable_model_summary=False,
-        callbacks=callbacks,
-        plugins=[WholeFiles(), *([SharedNorms()] if how.sync_batchnorm else [])],
-        use_distributed_sampler=False,
-    )
+    arguments = _launched() | experiment.trainer
+    _check_arguments(arguments)
+    arguments.pop("max_steps", None)  # see preemption.StopAfter
+    every = arguments.get("check_val_every_n_epoch")
+    if every and (arguments.get("max_epochs") or -1) > 0:
+        arguments["check_val_every_n_epoch"] = min(every, arguments["max_epochs"])
+    plugins = [AtomicCheckpoints(), *([SharedNorms()] if arguments.get("sync_batchnorm") else [])]
     try:
-        return L.Trainer(**settings, **more)
+        return L.Trainer(
+            **arguments,
+            callbacks=callbacks,
+            logger=logger,
+            default_root_dir=root,
+            plugins=plugins,
+            enable_model_summary=False,
+            enable_checkpointing=any(getattr(one, "is_checkpoint", False) for one in callbacks),
+        )
     except (ValueError, TypeError, RuntimeError, MisconfigurationException) as error:
-        why = " ".join(str(error).split())
-        raise InputError(f"trainer settings are refused by Lightning: {why[:240]}; --print-config shows them") from error
+        reason = " ".join(str(error).split())
+        raise InputError(f"trainer: refused by Lightning: {reason[:240]}; --print-config shows the settings") from error
 
 
 def check_trainer(experiment: Experiment) -> None:
     """Fail before any data is made, where Lightning would refuse the settings later."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the real Trainer says it again
-        make_trainer(experiment, [], logger=False, enable_checkpointing=False)
+        build_trainer(experiment, [])
+
+
+def evaluation_trainer(callbacks: list[Callback], **arguments: Any) -> L.Trainer:  # noqa: ANN401
+    """A Trainer for ``validate`` and ``predict`` alone: no logger, no checkpoint.
+
+    Args:
+        callbacks: all of them.
+        **arguments: of Lightning's Trainer.
+    """
+    return L.Trainer(
+        **arguments,
+        callbacks=callbacks,
+        logger=False,
+        enable_checkpointing=False,
+        enable_model_summary=False,
+    )
+
+
+def _launched() -> dict[str, Any]:
+    """Processes and nodes as torchrun started them; nothing elsewhere."""
+    if "TORCHELASTIC_RUN_ID" not in os.environ:
+        return {}
+    local, world = int(os.environ["LOCAL_WORLD_SIZE"]), int(os.environ["WORLD_SIZE"])
+    return {"devices": local, "num_nodes": max(1, world // local)} if world > 1 else {}
+
+
+def _check_arguments(arguments: dict[str, Any]) -> None:
+    known = [name for name in inspect.signature(L.Trainer.__init__).parameters if name not in ("self", *OURS)]
+    for name, value in arguments.items():
+        if name in REFUSED:
+            raise InputError(f"trainer.{name}: not supported in a run; {REFUSED[name]}")
+        if name not in known:
+            raise InputError(f"unknown key 'trainer.{name}'; {nearest_names(name, known)}")
+        if name == "precision" and value is not None and str(value) not in PRECISIONS:
+            raise InputError(f"trainer.precision: expected {', '.join(PRECISIONS)}, got {value}")

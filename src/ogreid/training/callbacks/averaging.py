@@ -48,7 +48,7 @@ class TailAveraging(WeightAveraging):
         """Nothing was swapped."""
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """The last weights are still to be judged; and a run that is resumed after its last step never comes here."""
+        """The last weights are still to be evaluated; and a run that is resumed after its last step never comes here."""
 
     def take_over(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """The average takes the place of the weights, with statistics of its own; after ``trainer.fit``."""
@@ -91,5 +91,5 @@ def _batches(data: ReIDDataModule, epoch: int, device: torch.device) -> Iterator
     its last step and resumed.
     """
     for step, batch in enumerate(data.training_loader(epoch)):
-        moved = CloudBatch(*(part.to(device, non_blocking=True) for part in batch))
+        moved = CloudBatch(*(part.to(device, non_blocking=True) for part in batch[:5]))
         yield [data.augmented(moved, epoch, step)]

@@ -1,4 +1,4 @@
-"""Checkpoints between two steps, so that a run that was killed anywhere goes on to the same bits."""
+"""Checkpoints between two steps, so that a run that was killed anywhere resumes to the same bits."""
 
 from pathlib import Path
 from typing import Any
@@ -7,13 +7,16 @@ import lightning as L
 from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
 from lightning.pytorch.trainer.states import TrainerFn
 
+from ogreid import config
+from ogreid.config import Experiment
 from ogreid.data.batch import CloudBatch
 from ogreid.errors import InputError
+from ogreid.runs import provenance
 
-__all__ = ["KeepBest", "KeepLast"]
+__all__ = ["BestCheckpoint", "LastCheckpoint"]
 
 
-class KeepLast(Checkpoint):
+class LastCheckpoint(Checkpoint):
     """Writes one file at the end of each epoch, every so many steps, and before the last step ahead of a validation.
 
     Inside an epoch it is written when the *next* batch is there and its step has not begun: the step before is complete
@@ -21,18 +24,24 @@ class KeepLast(Checkpoint):
     between the last step of an epoch and its validation, because Lightning cannot repeat a validation on resume; the
     one before that step stands for it.
 
+    Each file says what made it: ``checkpoint["ogreid"]`` holds the experiment and the provenance.
+
     Args:
         path: of the file.
         every: steps between two files of one epoch; 0 for ends of epochs only.
+        experiment: recorded in every checkpoint.
     """
 
-    def __init__(self, path: Path, every: int) -> None:
+    is_checkpoint = True
+
+    def __init__(self, path: Path, every: int, experiment: Experiment) -> None:
         self.path, self.every = path, every
+        self.record = {"experiment": config.to_dict(experiment), "provenance": provenance()}
         self.inside = self.cut = False
         self.steps_per_epoch: int | None = None
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """A run that goes on inside an epoch must have batches of the same size.
+        """A run that is resumed inside an epoch must have batches of the same size.
 
         Raises:
             InputError: it has not.
@@ -41,7 +50,7 @@ class KeepLast(Checkpoint):
         if trainer.fit_loop.restarting and before is not None and before != now:
             raise InputError(
                 f"{self.path}: was written inside an epoch of {before} steps, and with these settings an epoch has "
-                f"{now}; go on with the data.batch_size and the number of processes that the run was started with"
+                f"{now}; resume with the data.batch_size and the number of processes that the run was started with"
             )
         self.steps_per_epoch = now
 
@@ -49,7 +58,7 @@ class KeepLast(Checkpoint):
         self, trainer: L.Trainer, pl_module: L.LightningModule, batch: CloudBatch, batch_idx: int
     ) -> None:
         """Between two steps of an epoch."""
-        last = batch_idx + 1 == trainer.num_training_batches and _is_judged(trainer)
+        last = batch_idx + 1 == trainer.num_training_batches and _is_evaluated(trainer)
         if last or (self.every and batch_idx % self.every == 0):
             self.save_inside(trainer, batch_idx)
 
@@ -79,6 +88,7 @@ class KeepLast(Checkpoint):
 
         Lightning has counted the batch whose step has not begun as fetched, and an epoch that is cut short as done.
         """
+        checkpoint["ogreid"] = self.record
         loops = checkpoint["loops"]["fit_loop"]
         if self.inside or self.cut:
             batches = loops["epoch_loop.batch_progress"]
@@ -98,7 +108,7 @@ class KeepLast(Checkpoint):
         self.steps_per_epoch = state_dict["steps_per_epoch"]
 
 
-class KeepBest(ModelCheckpoint):
+class BestCheckpoint(ModelCheckpoint):
     """``best.ckpt``: written at the end of an epoch whose validation gave a higher ``val/mAP`` than any before.
 
     Args:
@@ -114,17 +124,17 @@ class KeepBest(ModelCheckpoint):
             enable_version_counter=False,
             save_on_train_epoch_end=True,
         )
-        self.judged = False
+        self.evaluated = False
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """There is a new number."""
-        self.judged = trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking
+        self.evaluated = trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Epochs without a validation are passed over: their number would be an old one, or none after a resume."""
-        if self.judged:
+        if self.evaluated:
             super().on_train_epoch_end(trainer, pl_module)
-        self.judged = False
+        self.evaluated = False
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """The best so far is known again even where the run folder was moved."""
@@ -135,7 +145,7 @@ class KeepBest(ModelCheckpoint):
         super().load_state_dict(state_dict | moved | {"last_model_path": ""})
 
 
-def _is_judged(trainer: L.Trainer) -> bool:
+def _is_evaluated(trainer: L.Trainer) -> bool:
     """Whether the epoch that runs now ends with a validation."""
     every = trainer.check_val_every_n_epoch or 1
     return bool(trainer.enable_validation) and (trainer.current_epoch + 1) % every == 0

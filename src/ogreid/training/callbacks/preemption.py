@@ -1,4 +1,4 @@
-"""Signals: a run that is asked to stop finishes its step, saves and leaves; a handler only notes what was asked."""
+"""Signals: a run that is requested stop finishes its step, saves and leaves; a handler only notes what was asked."""
 
 import os
 import signal
@@ -11,26 +11,26 @@ from typing import Any
 import lightning as L
 
 from ogreid.data.batch import CloudBatch
-from ogreid.training.callbacks.checkpointing import KeepLast
+from ogreid.training.callbacks.checkpointing import LastCheckpoint
 from ogreid.ops.collectives import largest
 
-__all__ = ["StopAfter", "StopWhenAsked", "Stopped"]
+__all__ = ["StopAfter", "StopOnSignal", "Stopped"]
 
 _NOTHING, _REQUEUE, _INTERRUPT, _TERMINATE = range(4)
 """What was asked; of several things the largest is done."""
 
-_WISH = {signal.SIGUSR1: _REQUEUE, signal.SIGINT: _INTERRUPT, signal.SIGTERM: _TERMINATE}
+_REQUESTS = {signal.SIGUSR1: _REQUEUE, signal.SIGINT: _INTERRUPT, signal.SIGTERM: _TERMINATE}
 
 
 class Stopped(SystemExit):
-    """Training stopped because it was asked to.
+    """Training stopped because it was requested.
 
     Its status is 0 after SIGTERM, because whoever preempts a job wants to see it leave well, and 130 after Ctrl-C, so
     that a script does not go on with its next command.
     """
 
     def __init__(self, asked: int) -> None:
-        super().__init__(0 if asked == _TERMINATE else 130)
+        super().__init__(0 if request == _TERMINATE else 130)
 
 
 class StopAfter(L.Callback):
@@ -59,7 +59,7 @@ class StopAfter(L.Callback):
             trainer.should_stop = True
 
 
-class StopWhenAsked(L.Callback):
+class StopOnSignal(L.Callback):
     """SIGTERM and the first Ctrl-C stop between two steps, with a checkpoint; the second Ctrl-C leaves at once.
 
     Lightning's own handler of SIGTERM talks to the other processes from inside the handler, in the middle of whatever
@@ -73,7 +73,7 @@ class StopWhenAsked(L.Callback):
         keep: what saves.
     """
 
-    def __init__(self, keep: KeepLast) -> None:
+    def __init__(self, keep: LastCheckpoint) -> None:
         self.keep = keep
         self.noted, self.owner = _NOTHING, 0
         self.requeue: Any = None
@@ -97,14 +97,14 @@ class StopWhenAsked(L.Callback):
         """Between two steps.
 
         Raises:
-            Stopped: when asked to.
+            Stopped: when requested.
         """
-        asked = largest(self.noted, pl_module.device)
-        if asked == _NOTHING or batch_idx % trainer.accumulate_grad_batches:
+        request = largest(self.noted, pl_module.device)
+        if request == _NOTHING or batch_idx % trainer.accumulate_grad_batches:
             return
         self.keep.save_inside(trainer, batch_idx)
-        if asked != _REQUEUE:
-            raise Stopped(asked)
+        if request != _REQUEUE:
+            raise Stopped(request)
         self.noted = _NOTHING
         self.requeue(signal.SIGUSR1, None)
         for superseded in Path(trainer.default_root_dir).glob("hpc_ckpt_*.ckpt") if trainer.is_global_zero else ():
@@ -114,7 +114,7 @@ class StopWhenAsked(L.Callback):
         """A validation may be long.
 
         Raises:
-            Stopped: when asked to.
+            Stopped: when requested.
         """
         if trainer.world_size == 1 and self.noted > _REQUEUE:
             raise Stopped(self.noted)
@@ -122,9 +122,9 @@ class StopWhenAsked(L.Callback):
     def _note(self, number: int, frame: FrameType | None) -> None:
         if os.getpid() != self.owner:
             return  # inherited by a process that was forked from this one
-        self.noted = max(self.noted, _WISH[signal.Signals(number)])
+        self.noted = max(self.noted, _REQUESTS[signal.Signals(number)])
         if number == signal.SIGINT:
             signal.signal(signal.SIGINT, signal.SIG_DFL)
             cursor = "\x1b[?25h" if sys.stderr.isatty() else ""  # a progress bar hides it
-            told = f"{cursor}\nstopping at the end of this step; Ctrl-C again leaves at once\n"
-            os.write(2, told.encode() if int(os.environ.get("LOCAL_RANK", 0)) == 0 else b"")
+            message = f"{cursor}\nstopping at the end of this step; Ctrl-C again leaves at once\n"
+            os.write(2, message.encode() if int(os.environ.get("LOCAL_RANK", 0)) == 0 else b"")

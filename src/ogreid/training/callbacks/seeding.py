@@ -16,7 +16,7 @@ class SeedEachStep(L.Callback):
     """Seeds torch's generators by (seed, epoch, step, process) before each training step.
 
     So nothing about them has to be kept in a checkpoint, and nothing that draws from them in between (a loader that
-    starts its workers, a validation, a judged baseline) can change what a resumed run learns.
+    starts its workers, a validation, an evaluated baseline) can change what a resumed run learns.
 
     Args:
         seed: of the run.
