@@ -20,7 +20,7 @@ def seconds_per_crop(domain: str, identities: int, workers: int) -> tuple[float,
             Path(folder) / domain,
             identities=identities,
             workers=workers,
-            progress=lambda done, total: marks.append((time.perf_counter(), time.process_time(), done)),
+            progress=lambda what, done, total: marks.append((time.perf_counter(), time.process_time(), done)),
         )
     # The first results wait for compiled code and for the cameras' pictures; later ones show the rate.
     start = marks[min(len(marks) - 1, 8 * workers)]

@@ -219,7 +219,7 @@ class StandIn:
     def make_domain(self, domain, root, *, identities, seed=0, workers=1, progress=None):
         trees.market(root, identities // 2)
         self.made.append((domain, identities, seed))
-        progress(1, 1)
+        progress(f"{root.name}: crops", 1, 1)
 
     def read_estimates(self, root):
         return {path.relative_to(root).as_posix(): upright_template() for path in root.rglob("*.jpg")}
@@ -232,7 +232,7 @@ def test_a_missing_synthetic_store_is_made_and_packed_once(tmp_path, monkeypatch
         path = ensure_synthetic("plaza-4-s7", tmp_path, progress=lambda *step: told.append(step))
     assert path == tmp_path / "plaza-4-s7"
     assert people.made == [("plaza", 4, 7)]
-    assert told[0] == ("plaza-4-s7: pictures", 1, 1) and told[-1] == ("plaza-4-s7: clouds", 14, 14)
+    assert told[0] == ("plaza-4-s7: crops", 1, 1) and told[-1] == ("plaza-4-s7: clouds", 14, 14)
     assert (tmp_path / "synthetic/plaza-4-s7/query").is_dir()
     assert Store.open(path).manifest.creation == {"domain": "plaza", "identities": 4, "seed": 7, "appearance": 1}
     people.APPEARANCE = 2

@@ -1,15 +1,18 @@
-"""Who somebody is: body shape, skin, hair, garments with their colors and patterns, shoes, things carried."""
+"""Attributes of a person: body shape, skin, hair, garments with their colors and patterns, shoes, props, gait."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
 from ogreid.synthetic.body import Array, Body
-from ogreid.synthetic.gait import Manner, draw_manner
-from ogreid.synthetic.paint import CLOTHS, NUMBERS, PATTERNS, Cloth
+from ogreid.synthetic.paint import Cloth, Pattern, Trait
+from ogreid.synthetic.walking import Gait, draw_gait
 
-__all__ = ["STYLES", "Style", "Wardrobe", "draw_wardrobe", "linear"]
+__all__ = ["STYLES", "PersonAttributes", "Style", "draw_attributes", "linear"]
+
+T = TypeVar("T")
 
 # Everyday colors of cloth, sRGB; the first eight are what most people wear in winter.
 COLORS = (
@@ -19,36 +22,30 @@ COLORS = (
     "b0559f", "e59ab8", "8e2f55", "5e6d7a",
 )  # fmt: skip
 DARK = 8
-SKINS = ("f1c9ab", "e6b592", "d9a27a", "c08457", "a06a43", "7a4a2e", "5a3524")
-HAIRS = ("15120f", "2a1d15", "3f2a1c", "5c3d26", "83603a", "b08d57", "8f8b86", "c9c5be", "6e2a18")
 LEATHERS = ("15151a", "2a2320", "4b3324", "7a5a3a", "e9e7e2", "8d8f94", "a32a2e", "2b5fb3", "2f7d4b")
+# With how often each occurs:
+SKINS = {"f1c9ab": 3, "e6b592": 4, "d9a27a": 4, "c08457": 3, "a06a43": 2, "7a4a2e": 2, "5a3524": 1}
+HAIRS = {
+    "15120f": 6, "2a1d15": 5, "3f2a1c": 4, "5c3d26": 3, "83603a": 2, "b08d57": 1.5, "8f8b86": 1, "c9c5be": 1,
+    "6e2a18": 1,
+}  # fmt: skip
 
 SHORTEST, TALLEST = 1.45, 2.0
 
 
 @dataclass(frozen=True)
 class Style:
-    """How the people of a place dress: shares in [0, 1] of those who do.
+    """How the people of a place dress: shares in [0, 1] of those who do."""
 
-    Attributes:
-        dark: garments in one of the dark colors.
-        outer: a jacket or coat over the top.
-        long: sleeves and trousers of full length.
-        pattern: garments with a pattern.
-        skirt: skirts and dresses.
-        hat: something on the head.
-        pack: a backpack; ``bag`` a bag on one shoulder; ``carried`` something in a hand.
-    """
-
-    dark: float
-    outer: float
-    long: float
-    pattern: float
-    skirt: float
-    hat: float
-    pack: float
-    bag: float
-    carried: float
+    dark: float  # garments in one of the dark colors
+    outer: float  # a jacket or coat over the top
+    long: float  # sleeves and trousers of full length
+    pattern: float  # garments with a pattern
+    skirt: float  # skirts and dresses
+    hat: float  # something on the head
+    backpack: float
+    bag: float  # on one shoulder
+    carried: float  # something in a hand
 
 
 STYLES = {
@@ -60,30 +57,18 @@ STYLES = {
 
 
 @dataclass(frozen=True)
-class Wardrobe:
-    """One person as dressed on one day.
+class PersonAttributes:
+    """One person as dressed on one day."""
 
-    Attributes:
-        shape: (S,) scores of the body.
-        cloths: (CLOTHS, 10) table for the painter, colors in linear light.
-        numbers: the painter's ``NUMBERS``.
-        hair: "shaved", "short", "crop", "bob", "long", "tail" or "bun".
-        headgear: "", "beanie", "cap", "hood" or "scarf".
-        skirt_hem: how far down the skirt or coat surface reaches, in rest coordinates; 0 for none.
-        loose: thickness in meters of cloth over (torso, arms, thighs, shins).
-        things: kinds of things carried, in the order of their cloths.
-        manner: the way of walking.
-    """
-
-    shape: Array
-    cloths: Array
-    numbers: Array
-    hair: str
-    headgear: str
-    skirt_hem: float
-    loose: tuple[float, float, float, float]
-    things: tuple[str, ...]
-    manner: Manner
+    shape: Array  # (S,) scores of the body
+    cloths: Array  # (len(Cloth), 10) table for ``paint``, colors in linear light
+    traits: Array  # (len(Trait),) for ``paint``
+    hair: str  # "shaved", "short", "crop", "bob", "long", "tail" or "bun"
+    headgear: str  # "", "beanie", "cap", "hood" or "scarf"
+    skirt_hem: float  # how far down the skirt or coat surface reaches, in rest coordinates; 0 for none
+    loose: tuple[float, float, float, float]  # thickness of cloth over torso, arms, thighs and shins, meters
+    props: tuple[str, ...]  # kinds of props, in the order of their cloths
+    gait: Gait
 
 
 def linear(color: str | Array) -> Array:
@@ -94,9 +79,10 @@ def linear(color: str | Array) -> Array:
     return np.asarray(np.where(np.asarray(color) <= 0.04045, np.asarray(color) / 12.92, bent), dtype=np.float32)
 
 
-def _pick(rng: np.random.Generator, choices: Sequence[str], shares: Sequence[float] | None = None) -> str:
-    weights = None if shares is None else np.asarray(shares) / np.sum(shares)
-    return str(choices[int(rng.choice(len(choices), p=weights))])
+def _pick(rng: np.random.Generator, choices: Collection[T]) -> T:
+    """One of the choices; those of a mapping are as likely as their values say."""
+    shares = np.asarray(list(choices.values())) if isinstance(choices, Mapping) else None
+    return list(choices)[int(rng.choice(len(choices), p=None if shares is None else shares / np.sum(shares)))]
 
 
 def _dye(rng: np.random.Generator, color: str, spread: float = 0.16) -> Array:
@@ -106,8 +92,7 @@ def _dye(rng: np.random.Generator, color: str, spread: float = 0.16) -> Array:
 
 
 def _garment_color(rng: np.random.Generator, dark: float) -> Array:
-    pool = COLORS[:DARK] if rng.uniform() < dark else COLORS[DARK - 3 :]
-    return _dye(rng, _pick(rng, pool))
+    return _dye(rng, _pick(rng, COLORS[:DARK] if rng.uniform() < dark else COLORS[DARK - 3 :]))
 
 
 def _contrast(rng: np.random.Generator, first: Array) -> Array:
@@ -116,92 +101,91 @@ def _contrast(rng: np.random.Generator, first: Array) -> Array:
     return max(others, key=lambda other: float(np.abs(np.cbrt(other) - np.cbrt(first)).sum()))
 
 
-# How a pattern is scaled and placed: low and high period, low and high phase.
+# How a pattern is scaled and placed: low and high period, low and high phase, meters.
 _PLACING = {
-    "plain": (0.1, 0.1, 0, 1),
-    "stripes": (0.07, 0.16, 0, 0.2),
-    "pinstripes": (0.07, 0.14, 0, 0.2),
-    "check": (0.08, 0.17, 0, 0.2),
-    "dots": (0.09, 0.14, 0, 0.2),
-    "block": (0.1, 0.1, -0.32, -0.08),
-    "band": (0.06, 0.12, -0.32, -0.15),
-    "print": (0.05, 0.09, -0.31, -0.2),
-    "side": (0.1, 0.1, 0, 1),
-    "sleeves": (0.1, 0.1, 0, 1),
-    "camouflage": (0.1, 0.1, 0, 1),
-    "halves": (0.1, 0.1, 0, 1),
-    "yoke": (0.1, 0.1, 0, 1),
+    Pattern.STRIPES: (0.07, 0.16, 0, 0.2),
+    Pattern.PINSTRIPES: (0.07, 0.14, 0, 0.2),
+    Pattern.CHECK: (0.08, 0.17, 0, 0.2),
+    Pattern.DOTS: (0.09, 0.14, 0, 0.2),
+    Pattern.BLOCK: (0.1, 0.1, -0.32, -0.08),
+    Pattern.BAND: (0.06, 0.12, -0.32, -0.15),
+    Pattern.PRINT: (0.05, 0.09, -0.31, -0.2),
 }
-_ON_TOPS = ("stripes", "pinstripes", "check", "dots", "block", "band", "print", "sleeves", "yoke", "halves")
-_ON_TOPS_SHARES = (5, 2, 4, 2, 3, 3, 4, 3, 2, 0.6)
-_ON_OUTERS = ("check", "block", "band", "print", "side", "sleeves", "yoke", "camouflage")
-_ON_BOTTOMS = ("side", "check", "pinstripes", "camouflage", "stripes", "dots")
-_ON_BOTTOMS_SHARES = (5, 2, 1, 1, 1, 1)
+_TOPS = {
+    Pattern.STRIPES: 5, Pattern.PINSTRIPES: 2, Pattern.CHECK: 4, Pattern.DOTS: 2, Pattern.BLOCK: 3, Pattern.BAND: 3,
+    Pattern.PRINT: 4, Pattern.SLEEVES: 3, Pattern.YOKE: 2, Pattern.HALVES: 0.6,
+}  # fmt: skip
+_OUTERS = (
+    Pattern.CHECK, Pattern.BLOCK, Pattern.BAND, Pattern.PRINT, Pattern.SIDE, Pattern.SLEEVES, Pattern.YOKE,
+    Pattern.CAMOUFLAGE,
+)  # fmt: skip
+_BOTTOMS = {
+    Pattern.SIDE: 5, Pattern.CHECK: 2, Pattern.PINSTRIPES: 1, Pattern.CAMOUFLAGE: 1, Pattern.STRIPES: 1,
+    Pattern.DOTS: 1,
+}  # fmt: skip
 
 
-def _cloth(rng: np.random.Generator, color: Array, pattern: str) -> Array:
+def _cloth(rng: np.random.Generator, color: Array, pattern: Pattern = Pattern.PLAIN) -> Array:
     """One row of the table of cloths."""
-    low, high, start, end = _PLACING[pattern]
-    placing = (PATTERNS.index(pattern), rng.uniform(low, high), rng.uniform(start, end), rng.uniform(0.8, 1.0))
+    low, high, start, end = _PLACING.get(pattern, (0.1, 0.1, 0, 1))
+    placing = (pattern, rng.uniform(low, high), rng.uniform(start, end), rng.uniform(0.8, 1.0))
     return np.concatenate([color, _contrast(rng, color), placing]).astype(np.float32)
 
 
-def _patterned(
-    rng: np.random.Generator, share: float, kinds: Sequence[str], shares: Sequence[float] | None = None
-) -> str:
-    return _pick(rng, kinds, shares) if rng.uniform() < share else "plain"
+def _pattern(rng: np.random.Generator, share: float, patterns: Collection[Pattern]) -> Pattern:
+    return _pick(rng, patterns) if rng.uniform() < share else Pattern.PLAIN
 
 
 def _draw_shape(body: Body, rng: np.random.Generator) -> Array:
     """Near one of the example adults; drawn again outside ordinary heights."""
     while True:
         example = body.example_scores[rng.integers(len(body.example_scores))]
-        shape = example + rng.normal(0, 0.2, body.shape_count).astype(np.float32)
+        shape = example + rng.normal(0, 0.2, len(body.components)).astype(np.float32)
         if SHORTEST <= body.height(shape) <= TALLEST:
             return np.asarray(shape)
 
 
-def _draw_hair(rng: np.random.Generator, feminine: bool, numbers: Array) -> str:
+def _draw_hair(rng: np.random.Generator, feminine: bool, traits: Array) -> str:
     """Style of the hair; writes hairline, cut and beard."""
     if feminine:
-        hair = _pick(rng, ("short", "bob", "long", "tail", "bun"), (1, 3, 4, 3, 1.5))
+        hair = _pick(rng, {"short": 1, "bob": 3, "long": 4, "tail": 3, "bun": 1.5})
     else:
-        hair = _pick(rng, ("shaved", "crop", "short", "bob", "tail"), (1.2, 4, 4, 0.6, 0.4))
-        numbers[NUMBERS["beard"]] = rng.choice([0, 0, 0, 0.5, 0.9])
-    numbers[NUMBERS["hairline"]] = rng.uniform(-0.765, -0.74) if hair != "shaved" else -0.775
-    numbers[NUMBERS["hair_cut"]] = {"bob": rng.uniform(-0.62, -0.55), "long": rng.uniform(-0.48, -0.28)}.get(hair, 0)
+        hair = _pick(rng, {"shaved": 1.2, "crop": 4, "short": 4, "bob": 0.6, "tail": 0.4})
+        traits[Trait.BEARD] = rng.choice([0, 0, 0, 0.5, 0.9])
+    traits[Trait.HAIRLINE] = rng.uniform(-0.765, -0.74) if hair != "shaved" else -0.775
+    traits[Trait.HAIR_CUT] = {"bob": rng.uniform(-0.62, -0.55), "long": rng.uniform(-0.48, -0.28)}.get(hair, 0)
     return hair
 
 
-def _draw_things(rng: np.random.Generator, style: Style, numbers: Array) -> tuple[tuple[str, ...], int]:
-    """Things carried and the arm they load; writes the straps."""
-    things, load = [], 0
-    if rng.uniform() < style.pack:
-        things.append("pack")
-        numbers[NUMBERS["strap"]] = 1
-    elif rng.uniform() < style.bag / (1 - style.pack):
-        side = _pick(rng, ("L", "R"))
-        things.append(f"{_pick(rng, ('satchel', 'tote'))}.{side}")
-        numbers[NUMBERS["strap"]] = 2 if side == "L" else 3
+def _draw_props(rng: np.random.Generator, style: Style, traits: Array) -> tuple[tuple[str, ...], int]:
+    """Props and the arm that they load (1 left, -1 right); writes the straps."""
+    props, load = [], 0
+    if rng.uniform() < style.backpack:
+        props.append("backpack")
+        traits[Trait.STRAP] = 1
+    elif rng.uniform() < style.bag / (1 - style.backpack):
+        side = _pick(rng, "LR")
+        props.append(f"{_pick(rng, ('satchel', 'tote'))}.{side}")
+        traits[Trait.STRAP] = 2 if side == "L" else 3
     if rng.uniform() < style.carried:
-        side = _pick(rng, ("L", "R"))
-        things.append(f"{_pick(rng, ('shopper', 'case', 'handbag'))}.{side}")
+        side = _pick(rng, "LR")
+        props.append(f"{_pick(rng, ('shopper', 'case', 'handbag'))}.{side}")
         load = 1 if side == "L" else -1
-    return tuple(things), load
+    return tuple(props), load
 
 
-def draw_wardrobe(body: Body, style: Style, rng: np.random.Generator) -> Wardrobe:
+def draw_attributes(body: Body, style: Style, rng: np.random.Generator) -> PersonAttributes:
     """A random person in the style of a place."""
-    numbers = np.zeros(len(NUMBERS), dtype=np.float32)
+    traits = np.zeros(len(Trait), dtype=np.float32)
     feminine = bool(rng.uniform() < 0.5)
-    hair = _draw_hair(rng, feminine, numbers)
-    things, load = _draw_things(rng, style, numbers)
+    hair = _draw_hair(rng, feminine, traits)
+    props, load = _draw_props(rng, style, traits)
     headgear = ""
     if rng.uniform() < style.hat:
-        headgear = _pick(rng, ("beanie", "cap", "hood", "scarf"), (3, 3, 2, 1 if feminine else 0))
+        headgear = _pick(rng, {"beanie": 3, "cap": 3, "hood": 2, "scarf": 1 if feminine else 0})
     outer = bool(rng.uniform() < style.outer)
-    hem = _draw_cut(rng, style, numbers, feminine=feminine, outer=outer)
-    cloths = _draw_cloths(rng, style, headgear=bool(headgear), skirt=hem > 0 and not outer, loaded=bool(things))
+    hem = _draw_lengths(rng, style, traits, feminine=feminine, outer=outer)
+    cloths = _draw_cloths(rng, style, headgear=bool(headgear), skirt=hem > 0 and not outer, loaded=bool(props))
     loose = (
         rng.uniform(0.004, 0.014) + (rng.uniform(0.006, 0.02) if outer else 0),
         rng.uniform(0.004, 0.014) + (rng.uniform(0.004, 0.012) if outer else 0),
@@ -209,61 +193,58 @@ def draw_wardrobe(body: Body, style: Style, rng: np.random.Generator) -> Wardrob
         rng.uniform(0.004, 0.04),
     )
     shape = _draw_shape(body, rng)
-    return Wardrobe(shape, cloths, numbers, hair, headgear, hem, loose, things, draw_manner(rng, load))
+    return PersonAttributes(shape, cloths, traits, hair, headgear, hem, loose, props, draw_gait(rng, load))
 
 
 def _draw_cloths(rng: np.random.Generator, style: Style, *, headgear: bool, skirt: bool, loaded: bool) -> Array:
-    """The table of cloths (CLOTHS, 10)."""
-    cloths = np.zeros((CLOTHS, 10), dtype=np.float32)
-    cloths[Cloth.SKIN] = _cloth(rng, _dye(rng, _pick(rng, SKINS, (3, 4, 4, 3, 2, 2, 1)), 0.08), "plain")
-    hair = _dye(rng, _pick(rng, HAIRS, (6, 5, 4, 3, 2, 1.5, 1, 1, 1)), 0.1)
-    crown = _cloth(rng, _garment_color(rng, 0.4) if headgear else hair, "plain")
-    tops = _garment_color(rng, style.dark), _patterned(rng, style.pattern, _ON_TOPS, _ON_TOPS_SHARES)
-    cloths[Cloth.TOP] = _cloth(rng, *tops)
-    cloths[Cloth.OUTER] = _cloth(rng, _garment_color(rng, style.dark), _patterned(rng, style.pattern, _ON_OUTERS))
-    bottoms = _patterned(rng, 0.6 * style.pattern, _ON_BOTTOMS, _ON_BOTTOMS_SHARES)
+    """The table of cloths (len(Cloth), 10)."""
+    cloths = np.zeros((len(Cloth), 10), dtype=np.float32)
+    cloths[Cloth.SKIN] = _cloth(rng, _dye(rng, _pick(rng, SKINS), 0.08))
+    hair = _dye(rng, _pick(rng, HAIRS), 0.1)
+    crown = _cloth(rng, _garment_color(rng, 0.4) if headgear else hair)
+    cloths[Cloth.TOP] = _cloth(rng, _garment_color(rng, style.dark), _pattern(rng, style.pattern, _TOPS))
+    cloths[Cloth.OUTER] = _cloth(rng, _garment_color(rng, style.dark), _pattern(rng, style.pattern, _OUTERS))
+    bottoms = _pattern(rng, 0.6 * style.pattern, _BOTTOMS)
     cloths[Cloth.BOTTOM] = _cloth(rng, _garment_color(rng, 0.5 + 0.4 * style.dark), bottoms)
     if skirt and rng.uniform() < 0.4:  # a dress: one cloth above and below
         cloths[Cloth.BOTTOM] = cloths[Cloth.TOP]
-    for row in (Cloth.SHOES, Cloth.STRAP, *range(Cloth.THING, CLOTHS)):
-        cloths[row] = _cloth(rng, _dye(rng, _pick(rng, LEATHERS)), _patterned(rng, 0.3, ("stripes", "halves")))
-    for row in range(Cloth.THING, CLOTHS):
+    for row in (Cloth.SHOES, Cloth.STRAP, *range(Cloth.PROP, len(Cloth))):
+        cloths[row] = _cloth(
+            rng, _dye(rng, _pick(rng, LEATHERS)), _pattern(rng, 0.3, (Pattern.STRIPES, Pattern.HALVES))
+        )
+    for row in range(Cloth.PROP, len(Cloth)):
         if rng.uniform() < 0.5:
             cloths[row, :3] = _garment_color(rng, 0.3)
     cloths[Cloth.CROWN] = cloths[Cloth.HAIR] = crown
     cloths[Cloth.HAIR, :3] = hair
-    cloths[Cloth.STRAP, :3] = cloths[Cloth.THING, :3] * (0.7 if loaded else 1)
+    cloths[Cloth.STRAP, :3] = cloths[Cloth.PROP, :3] * (0.7 if loaded else 1)
     cloths[Cloth.LEGWEAR] = cloths[Cloth.SKIN]
     if rng.uniform() < (0.8 if style.long > 0.8 else 0.35):  # stockings
-        cloths[Cloth.LEGWEAR] = _cloth(rng, _dye(rng, _pick(rng, COLORS[:4])), "plain")
+        cloths[Cloth.LEGWEAR] = _cloth(rng, _dye(rng, _pick(rng, COLORS[:4])))
     return cloths
 
 
-def _draw_cut(rng: np.random.Generator, style: Style, numbers: Array, *, feminine: bool, outer: bool) -> float:
-    """Write the lengths of sleeves, hems and shoes; the hem of the skirt or coat surface comes back, 0 for none."""
-
-    def put(name: str, value: float) -> None:
-        numbers[NUMBERS[name]] = value
-
+def _draw_lengths(rng: np.random.Generator, style: Style, traits: Array, *, feminine: bool, outer: bool) -> float:
+    """Write the lengths of sleeves, hems and shoes; returns the hem of the skirt or coat surface, 0 for none."""
     full = rng.uniform() < style.long
-    put("sleeve", rng.uniform(0.93, 1.0) if full else rng.choice([0.12, 0.28, 0.36, 0.44]))
-    put("top_hem", rng.uniform(0.0, 0.12))
-    put("waist", -0.11)
-    put("neckline", rng.uniform(0.05, 0.085))
-    put("vee", rng.uniform(0.03, 0.1) if rng.uniform() < 0.4 else 0)
-    put("leg_hem", rng.uniform(0.80, 0.88) if rng.uniform() < style.long + 0.35 else rng.uniform(0.28, 0.6))
+    traits[Trait.SLEEVE] = rng.uniform(0.93, 1.0) if full else rng.choice([0.12, 0.28, 0.36, 0.44])
+    traits[Trait.TOP_HEM] = rng.uniform(0.0, 0.12)
+    traits[Trait.WAIST] = -0.11
+    traits[Trait.NECKLINE] = rng.uniform(0.05, 0.085)
+    traits[Trait.VEE] = rng.uniform(0.03, 0.1) if rng.uniform() < 0.4 else 0
+    traits[Trait.LEG_HEM] = rng.uniform(0.80, 0.88) if rng.uniform() < style.long + 0.35 else rng.uniform(0.28, 0.6)
     boots = rng.uniform() < 0.16 + 0.2 * (style.long > 0.8)
-    put("shoe_top", rng.uniform(0.58, 0.76) if boots and feminine else rng.uniform(0.80, 0.855))
-    put("fold", rng.uniform(0.08, 0.2))
+    traits[Trait.SHOE_TOP] = rng.uniform(0.58, 0.76) if boots and feminine else rng.uniform(0.80, 0.855)
+    traits[Trait.FOLD] = rng.uniform(0.08, 0.2)
     hem = 0.0
     if feminine and rng.uniform() < 2 * style.skirt:
         hem = rng.uniform(0.22, 0.7)
-        put("leg_hem", -1.0)
+        traits[Trait.LEG_HEM] = -1
     if outer:
-        put("outer", 1)
-        put("outer_sleeve", rng.uniform(0.95, 1.02) if rng.uniform() < 0.92 else 0.03)
-        put("opening", rng.choice([0, 0, 0.02, 0.045, 0.07]))
+        traits[Trait.OUTER] = 1
+        traits[Trait.OUTER_SLEEVE] = rng.uniform(0.95, 1.02) if rng.uniform() < 0.92 else 0.03
+        traits[Trait.OPENING] = rng.choice([0, 0, 0.02, 0.045, 0.07])
         coat = rng.uniform() < 0.35
-        put("outer_hem", rng.uniform(0.2, 0.45) if coat else rng.uniform(0.0, 0.13))
-        hem = max(hem, float(numbers[NUMBERS["outer_hem"]])) if coat else hem
+        traits[Trait.OUTER_HEM] = rng.uniform(0.2, 0.45) if coat else rng.uniform(0.0, 0.13)
+        hem = max(hem, float(traits[Trait.OUTER_HEM])) if coat else hem
     return hem

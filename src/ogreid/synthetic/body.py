@@ -7,64 +7,40 @@ body stands with its arms half lowered. The file and its license are described i
 from dataclasses import dataclass
 from functools import cache, cached_property
 from importlib.resources import files
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-__all__ = ["Body", "Posed", "load_body", "rotation", "rotation_vector"]
+__all__ = ["Body", "PosedBody", "load_body", "rotation", "rotation_vector"]
 
 Array = NDArray[np.floating[Any]]
 
 
 @dataclass(frozen=True)
-class Posed:
-    """A body in a pose.
+class PosedBody:
+    """A body in a pose."""
 
-    Attributes:
-        vertices: (V, 3) meters.
-        joints: (J, 3) meters.
-        transforms: (J, 3, 4) from the rest frame of a joint to the posed body.
-    """
-
-    vertices: Array
-    joints: Array
-    transforms: Array
+    vertices: Array  # (V, 3) meters
+    joints: Array  # (J, 3) meters
+    transforms: Array  # (J, 3, 4) from the rest frame of a joint to the posed body
 
 
 @dataclass(frozen=True)
 class Body:
-    """The body model; its vertices are those of the skin, then of the skirt, then of the hair surface.
+    """The body model; its vertices are those of the skin, then of the skirt, then of the hair surface."""
 
-    Attributes:
-        joint_names: J names, parents first.
-        parents: (J,) number of each joint's parent, -1 for the pelvis.
-        mean: (V, 3) mean rest vertices; they serve as coordinates on the surface too.
-        components: (S, V, 3) displacement for one standard deviation of each shape score.
-        joint_mean: (J, 3).
-        joint_components: (S, J, 3).
-        weight_joints: (V, 4) joints that move a vertex.
-        weights: (V, 4) their shares.
-        faces: (F, 3) triangles per surface.
-        example_scores: (E, S) scores of random adults.
-    """
-
-    joint_names: tuple[str, ...]
-    parents: tuple[int, ...]
-    mean: Array
-    components: Array
-    joint_mean: Array
-    joint_components: Array
-    weight_joints: NDArray[np.int64]
-    weights: Array
-    faces: dict[Literal["body", "skirt", "hair"], NDArray[np.int32]]
-    example_scores: Array
-
-    @property
-    def shape_count(self) -> int:
-        """Number of shape scores."""
-        return len(self.components)
+    joint_names: tuple[str, ...]  # J names, parents first
+    parents: tuple[int, ...]  # (J,) number of each joint's parent, -1 for the pelvis
+    mean: Array  # (V, 3) mean rest vertices; they serve as coordinates on the surface too
+    components: Array  # (S, V, 3) displacement for one standard deviation of each shape score
+    joint_mean: Array  # (J, 3)
+    joint_components: Array  # (S, J, 3)
+    weight_joints: NDArray[np.int64]  # (V, 4) joints that move a vertex
+    weights: Array  # (V, 4) their skinning weights, which sum to 1
+    faces: dict[str, NDArray[np.int32]]  # (F, 3) triangles of "body", "skirt" and "hair"
+    example_scores: Array  # (E, S) shape scores of random adults
 
     @cached_property
     def skin_count(self) -> int:
@@ -75,33 +51,24 @@ class Body:
         """Number of a joint."""
         return self.joint_names.index(name)
 
-    @cached_property
-    def dense_weights(self) -> Array:
-        """(V, J) skin weights."""
-        dense = np.zeros((len(self.mean), len(self.parents)), dtype=np.float32)
-        np.add.at(dense, (np.arange(len(self.mean))[:, None], self.weight_joints), self.weights)
-        return dense
-
     def rest(self, shape: Array) -> tuple[Array, Array]:
         """Vertices (V, 3) and joints (J, 3) of a shape (S,) at rest."""
         flat = self.components.reshape(len(shape), -1)
         # Plain einsum: the threads of a BLAS would neither help nor always add in the same order.
         vertices = self.mean + np.einsum("s,sv->v", shape, flat).reshape(self.mean.shape)
-        joints = self.joint_mean + np.einsum("s,sjc->jc", shape, self.joint_components)
-        return vertices, joints
+        return vertices, self.joint_mean + np.einsum("s,sjc->jc", shape, self.joint_components)
 
     def height(self, shape: Array) -> float:
         """Stature in meters, crown to sole."""
-        tall = self.rest(shape)[0][: self.skin_count, 1]
-        return float(tall.max() - tall.min())
+        return float(np.ptp(self.rest(shape)[0][: self.skin_count, 1]))
 
     def posed(self, shape: Array, pose: Array) -> Array:
-        """Vertices (V, 3) of the bare skin of a shape (S,) in a pose (J, 3); see ``bend`` for the pose."""
+        """Vertices (V, 3) of the bare skin of a shape (S,) in a pose (J, 3); see ``skin`` for the pose."""
         vertices, joints = self.rest(shape)
-        return self.bend(vertices[: self.skin_count], joints, pose).vertices
+        return self.skin(vertices[: self.skin_count], joints, pose).vertices
 
-    def bend(self, vertices: Array, joints: Array, pose: Array) -> Posed:
-        """Skin a rest body into a pose.
+    def skin(self, vertices: Array, joints: Array, pose: Array) -> PosedBody:
+        """Pose a rest body by linear blend skinning.
 
         Args:
             vertices: (V, 3) at rest, cloth included; the first vertices of the body, or all.
@@ -111,8 +78,7 @@ class Body:
         """
         transforms = _transforms(joints, rotation(pose), np.array(self.parents))
         moved = _skinned(vertices, self.weight_joints, self.weights, transforms)
-        places = np.einsum("nij,nj->ni", transforms[:, :, :3], joints) + transforms[:, :, 3]
-        return Posed(moved, places, transforms)
+        return PosedBody(moved, np.einsum("nij,nj->ni", transforms[:, :, :3], joints) + transforms[:, :, 3], transforms)
 
 
 @njit(cache=True)
@@ -161,8 +127,7 @@ def rotation(vectors: Array) -> Array:
     cross[..., 0, 1], cross[..., 0, 2] = -axis[..., 2], axis[..., 1]
     cross[..., 1, 0], cross[..., 1, 2] = axis[..., 2], -axis[..., 0]
     cross[..., 2, 0], cross[..., 2, 1] = -axis[..., 1], axis[..., 0]
-    turned = np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * (cross @ cross)
-    return np.asarray(turned, dtype=np.float32)
+    return np.asarray(np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * (cross @ cross), dtype=np.float32)
 
 
 def rotation_vector(matrix: Array) -> Array:
@@ -189,20 +154,15 @@ def rotation_vector(matrix: Array) -> Array:
 def load_body() -> Body:
     """The body that ships with the package."""
     with (files("ogreid.synthetic") / "body.npz").open("rb") as stream, np.load(stream) as stored:
-        unit = stored["component_unit"][:, None, None]
         return Body(
-            joint_names=tuple(str(name) for name in stored["joints"]),
-            parents=tuple(int(parent) for parent in stored["parents"]),
+            joint_names=tuple(stored["joints"].tolist()),
+            parents=tuple(stored["parents"].tolist()),
             mean=stored["mean"],
-            components=stored["components"].astype(np.float32) * unit,
+            components=stored["components"].astype(np.float32) * stored["component_unit"][:, None, None],
             joint_mean=stored["joint_mean"],
             joint_components=stored["joint_components"],
             weight_joints=stored["weight_joints"].astype(np.int64),
             weights=stored["weights"].astype(np.float32) / np.float32(255),
-            faces={
-                "body": stored["body_faces"].astype(np.int32),
-                "skirt": stored["skirt_faces"].astype(np.int32),
-                "hair": stored["hair_faces"].astype(np.int32),
-            },
+            faces={name: stored[f"{name}_faces"].astype(np.int32) for name in ("body", "skirt", "hair")},
             example_scores=stored["example_scores"].astype(np.float32),
         )

@@ -1,4 +1,4 @@
-"""A person in a pose as triangles: skin and cloth, skirt or coat, hair, things carried."""
+"""A dressed person as triangles: skin and cloth, skirt or coat, hair, props."""
 
 from dataclasses import dataclass
 from functools import cache
@@ -6,18 +6,83 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from ogreid.synthetic.body import Array, Body, load_body
-from ogreid.synthetic.paint import NUMBERS, Cloth, Part, Surface
-from ogreid.synthetic.render import Figure
-from ogreid.synthetic.things import Solid, solids_of
-from ogreid.synthetic.attributes import Wardrobe
+from ogreid.synthetic.attributes import PersonAttributes
+from ogreid.synthetic.body import Array, Body, PosedBody, load_body
+from ogreid.synthetic.paint import Cloth, Part, Surface, Trait
 
-__all__ = ["Dressed", "dress"]
+__all__ = ["Person", "Prop", "dress", "props_of"]
+
+AROUND, ALONG = 14, 9  # vertices of a prop
 
 _CODES = {
     "head": Part.HEAD, "shoulder": Part.ARM, "elbow": Part.ARM, "wrist": Part.HAND,
     "hip": Part.LEG, "knee": Part.LEG, "ankle": Part.FOOT, "toes": Part.FOOT,
 }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Prop:
+    """A rounded box fixed to a joint: something carried or worn on the head, or a hair style."""
+
+    joint: str
+    place: tuple[float, float, float]  # center in the rest body of a person, relative to the joint; meters
+    size: tuple[float, float, float]  # half extents
+    square: float = 0.35  # 1 an ellipsoid, towards 0 a box
+    hangs: bool = False  # it hangs straight down from the joint instead of turning with it
+
+    def local(self) -> Array:
+        """(V, 3) vertices, in meters from the center."""
+        return _superellipsoid(self.square)[0] * np.asarray(self.size, dtype=np.float32)
+
+    def vertices(self, posed: PosedBody, rest_joints: Array, facing: Array) -> Array:
+        """Its vertices (AROUND * ALONG, 3) on a posed body; ``facing`` (3, 3) turns what hangs."""
+        number = load_body().joint(self.joint)
+        local = self.local() + np.asarray(self.place)
+        if self.hangs:
+            return np.asarray(posed.joints[number] + local @ facing.T, dtype=np.float32)
+        moved = posed.transforms[number]
+        return np.asarray((local + rest_joints[number]) @ moved[:, :3].T + moved[:, 3], dtype=np.float32)
+
+
+@cache
+def _superellipsoid(square: float) -> tuple[Array, NDArray[np.int32]]:
+    """Vertices and triangles at half extent 1 (Barr, "Superquadrics and angle-preserving transformations", 1981)."""
+
+    def power(values: Array) -> Array:
+        return np.asarray(np.sign(values) * np.abs(values) ** square)
+
+    turn = np.linspace(0, 2 * np.pi, AROUND, endpoint=False)
+    tilt = np.linspace(-np.pi / 2, np.pi / 2, ALONG)[:, None]
+    x = power(np.cos(tilt)) * power(np.cos(turn))
+    z = power(np.cos(tilt)) * power(np.sin(turn))
+    points = np.stack([x, np.broadcast_to(power(np.sin(tilt)), x.shape), z], axis=-1).reshape(-1, 3)
+    ring, step = np.meshgrid(np.arange(ALONG - 1), np.arange(AROUND), indexing="ij")
+    a, b = ring * AROUND + step, ring * AROUND + (step + 1) % AROUND
+    triangles = np.stack([np.stack([a, b, a + AROUND], -1), np.stack([b, b + AROUND, a + AROUND], -1)])
+    return points.astype(np.float32), triangles.reshape(-1, 3).astype(np.int32)
+
+
+def props_of(name: str) -> list[Prop]:
+    """The solids of a prop, of headgear or of a hair style; none for what is only painted."""
+    kind, _, side = name.partition(".")
+    sign = 1.0 if side == "L" else -1.0
+    hand = f"wrist.{side or 'L'}"
+    return {
+        "backpack": [
+            Prop("chest", (0, -0.02, 0.175), (0.15, 0.21, 0.08)),
+            Prop("chest", (0, 0.06, 0.265), (0.11, 0.1, 0.03)),
+        ],
+        "satchel": [Prop("pelvis", (-sign * 0.235, 0.1, 0.02), (0.05, 0.11, 0.15), 0.25)],
+        "tote": [Prop("pelvis", (-sign * 0.25, 0.02, 0.02), (0.06, 0.17, 0.16), 0.4)],
+        "shopper": [Prop(hand, (0, 0.34, 0), (0.05, 0.19, 0.15), 0.3, hangs=True)],
+        "handbag": [Prop(hand, (0, 0.24, 0), (0.06, 0.1, 0.15), 0.45, hangs=True)],
+        "case": [Prop(hand, (0, 0.27, 0), (0.05, 0.15, 0.21), 0.15, hangs=True)],
+        "bun": [Prop("head", (0, -0.115, 0.135), (0.045, 0.045, 0.045), 1.0)],
+        "tail": [Prop("head", (0, -0.01, 0.15), (0.035, 0.13, 0.035), 0.8)],
+        "cap": [Prop("head", (0, -0.105, -0.135), (0.075, 0.008, 0.075), 0.9)],
+        "beanie": [Prop("head", (0, -0.18, 0.02), (0.045, 0.03, 0.045), 1.0)],
+        "hood": [Prop("neck", (0, -0.01, 0.1), (0.1, 0.075, 0.055), 0.9)],
+    }.get(kind, [])
 
 
 @cache
@@ -41,7 +106,7 @@ def surface_coordinates() -> Array:
         upper = (body.mean - start) @ (middle - start) / np.sum((middle - start) ** 2)
         lower = (body.mean - middle) @ (end - middle) / np.sum((end - middle) ** 2)
         way = 0.5 * np.clip(upper, 0, 1) + 0.5 * np.clip(lower, 0, 1.6)
-        share = body.dense_weights[:, chain].sum(axis=1)
+        share = np.where(np.isin(body.weight_joints, chain), body.weights, 0).sum(axis=1)
         along = np.maximum(along, np.where(share > 0.5, way, 0))
     return np.concatenate([body.mean, along[:, None]], axis=1).astype(np.float32)
 
@@ -53,137 +118,103 @@ def rest_normals() -> Array:
     normals = np.zeros_like(body.mean)
     for faces in body.faces.values():
         a, b, c = (body.mean[faces[:, corner]] for corner in range(3))
-        flat = np.cross(b - a, c - a)
         for corner in range(3):
-            np.add.at(normals, faces[:, corner], flat)
+            np.add.at(normals, faces[:, corner], np.cross(b - a, c - a))
     head = vertex_parts() == Part.HEAD
-    middle = body.mean[head].mean(axis=0)
-    if np.sum(normals[head] * (body.mean[head] - middle)) < 0:
+    if np.sum(normals[head] * (body.mean[head] - body.mean[head].mean(axis=0))) < 0:
         normals *= -1
     return np.asarray(normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12))
 
 
-def _cloth_offsets(body: Body, wardrobe: Wardrobe) -> Array:
+def _cloth_offsets(body: Body, attributes: PersonAttributes) -> Array:
     """(V, 3) how far cloth and hair stand off the skin at rest."""
-    numbers = wardrobe.numbers
+    traits = attributes.traits
     y, along, part = body.mean[:, 1], surface_coordinates()[:, 3], vertex_parts()
-    torso, arms, thighs, shins = wardrobe.loose
-    sleeve = numbers[NUMBERS["outer_sleeve"]] if numbers[NUMBERS["outer"]] else numbers[NUMBERS["sleeve"]]
+    torso, arms, thighs, shins = attributes.loose
+    sleeve = traits[Trait.OUTER_SLEEVE] if traits[Trait.OUTER] else traits[Trait.SLEEVE]
     thick = np.where(part == Part.TORSO, torso, 0.0)
     thick = np.where((part == Part.ARM) & (along < sleeve), arms, thick)
     lower = np.interp(y, [0.1, 0.45, 0.85], [thighs, thighs, shins])
-    thick = np.where((part == Part.LEG) & (y < numbers[NUMBERS["leg_hem"]]), lower, thick)
-    thick = np.where((part == Part.LEG) & (y > numbers[NUMBERS["shoe_top"]]), 0.012, thick)
+    thick = np.where((part == Part.LEG) & (y < traits[Trait.LEG_HEM]), lower, thick)
+    thick = np.where((part == Part.LEG) & (y > traits[Trait.SHOE_TOP]), 0.012, thick)
     thick = np.where(part == Part.FOOT, 0.006, thick)
-    scalp = np.minimum(numbers[NUMBERS["hairline"]] + 0.95 * (body.mean[:, 2] + 0.13), -0.595) - y
-    volume = {"shaved": 0.0, "crop": 0.006, "short": 0.018}.get(wardrobe.hair, 0.014)
-    volume = {"beanie": 0.022, "cap": 0.016, "hood": 0.03, "scarf": 0.02}.get(wardrobe.headgear, volume)
+    scalp = np.minimum(traits[Trait.HAIRLINE] + 0.95 * (body.mean[:, 2] + 0.13), -0.595) - y
+    volume = {"shaved": 0.0, "crop": 0.006, "short": 0.018}.get(attributes.hair, 0.014)
+    volume = {"beanie": 0.022, "cap": 0.016, "hood": 0.03, "scarf": 0.02}.get(attributes.headgear, volume)
     thick = np.where(part == Part.HEAD, volume * np.clip(scalp / 0.04, 0, 1), thick)
     thick[body.skin_count :] = 0
-    skirt = slice(body.skin_count, int(body.faces["skirt"].max()) + 1)
-    thick[skirt] = max(torso, thighs) * 0.8
+    thick[body.skin_count : int(body.faces["skirt"].max()) + 1] = max(torso, thighs) * 0.8
     return np.asarray(rest_normals() * thick[:, None], dtype=np.float32)
 
 
-def _cut(body: Body, name: str, cut: float, offsets: Array) -> NDArray[np.int32]:
+def _shortened(body: Body, faces: NDArray[np.int32], hem: float, offsets: Array) -> NDArray[np.int32]:
     """Triangles of a hanging surface above its hem; what reaches below is drawn up to the hem in ``offsets``."""
-    faces = body.faces["skirt" if name == "skirt" else "hair"]
     y = body.mean[:, 1]
-    kept = faces[(y[faces] < cut).any(axis=1)]
+    kept = faces[(y[faces] < hem).any(axis=1)]
     below = np.unique(kept)
-    below = below[y[below] > cut]
-    offsets[below, 1] += cut - y[below]
+    below = below[y[below] > hem]
+    offsets[below, 1] += hem - y[below]
     return kept
 
 
 @dataclass(frozen=True)
-class Dressed:
-    """A person with everything on, at rest: made once, posed for every sighting.
+class Person:
+    """A person with everything on, at rest: made once, posed for every crop."""
 
-    Attributes:
-        wardrobe: who.
-        rest: (V, 3) vertices of skin, skirt and hair, cloth included.
-        joints: (J, 3) at rest.
-        solids: things carried and worn on the head.
-        faces: (F, 3) over the vertices and those of the solids.
-        surface: (F,) ``Surface`` of each triangle.
-        part: (F,) ``Part`` of each triangle.
-        coordinates: (V, 4) surface coordinates.
-    """
+    attributes: PersonAttributes
+    rest: Array  # (V, 3) vertices of skin, skirt and hair, cloth included
+    joints: Array  # (J, 3) at rest
+    props: tuple[Prop, ...]  # carried and worn on the head
+    faces: NDArray[np.int32]  # (F, 3) over the vertices and those of the props
+    surface: NDArray[np.uint8]  # (F,) ``Surface`` of each triangle
+    part: NDArray[np.uint8]  # (F,) ``Part`` of each triangle
+    coordinates: Array  # (V, 4) surface coordinates
 
-    wardrobe: Wardrobe
-    rest: Array
-    joints: Array
-    solids: tuple[Solid, ...]
-    faces: NDArray[np.int32]
-    surface: NDArray[np.uint8]
-    part: NDArray[np.uint8]
-    coordinates: Array
-
-    def posed(self, pose: Array, facing: Array) -> Figure:
-        """The person in a pose.
+    def posed(self, pose: Array, facing: Array) -> Array:
+        """The vertices (V, 3) in a pose.
 
         Args:
             pose: (J, 3) rotations; the pelvis's turns the body into the axes of the camera.
             facing: (3, 3) the heading alone, in the axes of the camera: turns what hangs from a hand.
         """
-        body = load_body()
-        posed = body.bend(self.rest, self.joints, pose)
-        pieces = [posed.vertices]
-        pieces += [solid.vertices(body, posed, self.joints, facing) for solid in self.solids]
-        return Figure(
-            np.concatenate(pieces),
-            self.faces,
-            self.surface,
-            self.part,
-            self.coordinates,
-            self.wardrobe.cloths,
-            self.wardrobe.numbers,
-        )
+        posed = load_body().skin(self.rest, self.joints, pose)
+        return np.concatenate([posed.vertices, *(prop.vertices(posed, self.joints, facing) for prop in self.props)])
 
 
-def dress(wardrobe: Wardrobe) -> Dressed:
-    """Put everything on that a wardrobe says."""
-    body = load_body()
-    offsets = _cloth_offsets(body, wardrobe)
+def dress(attributes: PersonAttributes) -> Person:
+    """Put everything on that the attributes say."""
+    body, traits = load_body(), attributes.traits
+    offsets = _cloth_offsets(body, attributes)
     pieces = [(body.faces["body"], int(Surface.BODY))]
-    if wardrobe.skirt_hem > 0:
-        pieces.append((_cut(body, "skirt", wardrobe.skirt_hem, offsets), int(Surface.SKIRT)))
-    hair_cut = float(wardrobe.numbers[NUMBERS["hair_cut"]])
-    if hair_cut < 0 and wardrobe.headgear not in ("hood", "scarf"):
-        pieces.append((_open_face(body, _cut(body, "hair", hair_cut, offsets)), int(Surface.HAIR)))
-    vertices, joints = body.rest(wardrobe.shape)
-    worn = _solids(wardrobe)
+    if attributes.skirt_hem > 0:
+        pieces.append((_shortened(body, body.faces["skirt"], attributes.skirt_hem, offsets), int(Surface.SKIRT)))
+    if traits[Trait.HAIR_CUT] < 0 and attributes.headgear not in ("hood", "scarf"):
+        hair = _shortened(body, body.faces["hair"], float(traits[Trait.HAIR_CUT]), offsets)
+        center = body.mean[hair].mean(axis=1)  # none hangs before the face and the chest
+        pieces.append((hair[(center[:, 2] > -0.09) | (center[:, 1] < -0.75)], int(Surface.HAIR)))
+    vertices, joints = body.rest(attributes.shape)
+    worn = _props(attributes)
     coordinates, count = [surface_coordinates()], len(vertices)
-    for solid, surface in worn:
-        pieces.append((solid.faces() + np.int32(count), surface))
-        coordinates.append(solid.coordinates())
+    for prop, surface in worn:
+        pieces.append((_superellipsoid(prop.square)[1] + np.int32(count), surface))
+        coordinates.append(np.pad(prop.local(), ((0, 0), (0, 1))))
         count += len(coordinates[-1])
     faces = np.ascontiguousarray(np.concatenate([piece for piece, _ in pieces]), dtype=np.int32)
     parts = np.concatenate([vertex_parts(), np.zeros(count - len(vertices), dtype=np.uint8)])
-    return Dressed(
-        wardrobe,
-        np.asarray(vertices + offsets, dtype=np.float32),
-        np.asarray(joints, dtype=np.float32),
-        tuple(solid for solid, _ in worn),
-        faces,
-        np.concatenate([np.full(len(piece), code, dtype=np.uint8) for piece, code in pieces]),
-        parts[faces[:, 0]],
-        np.concatenate(coordinates).astype(np.float32),
+    return Person(
+        attributes,
+        rest=np.asarray(vertices + offsets, dtype=np.float32),
+        joints=np.asarray(joints, dtype=np.float32),
+        props=tuple(prop for prop, _ in worn),
+        faces=faces,
+        surface=np.concatenate([np.full(len(piece), code, dtype=np.uint8) for piece, code in pieces]),
+        part=parts[faces[:, 0]],
+        coordinates=np.concatenate(coordinates).astype(np.float32),
     )
 
 
-def _open_face(body: Body, hair: NDArray[np.int32]) -> NDArray[np.int32]:
-    """The triangles of hair that do not hang before the face and the chest."""
-    center = body.mean[hair].mean(axis=1)
-    return np.asarray(hair[(center[:, 2] > -0.09) | (center[:, 1] < -0.75)])
-
-
-def _solids(wardrobe: Wardrobe) -> list[tuple[Solid, int]]:
-    """Solids of what is carried and worn on the head, with the surface each is painted as."""
-    found = []
-    for number, thing in enumerate(wardrobe.things):
-        found += [(solid, int(Surface.THING) + number) for solid in solids_of(thing)]
-    crown = int(Surface.THING) + int(Cloth.CROWN) - int(Cloth.THING)
-    found += [(solid, crown) for solid in solids_of(wardrobe.headgear or wardrobe.hair)]
-    return found
+def _props(attributes: PersonAttributes) -> list[tuple[Prop, int]]:
+    """Props with the surface that each is painted as."""
+    surfaces = {name: int(Surface.PROP) + number for number, name in enumerate(attributes.props)}
+    surfaces[attributes.headgear or attributes.hair] = int(Surface.PROP) + int(Cloth.CROWN) - int(Cloth.PROP)
+    return [(prop, surface) for name, surface in surfaces.items() for prop in props_of(name)]

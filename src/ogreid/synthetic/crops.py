@@ -1,4 +1,4 @@
-"""One sighting: a person put before a camera, drawn, half hidden perhaps, and cut out as a detector would."""
+"""Crops: a person drawn before a camera, half hidden perhaps, and cut out as a detector would."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,144 +7,147 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
-from ogreid.synthetic.body import Array, load_body, rotation, rotation_vector
-from ogreid.synthetic.clothing import Dressed
-from ogreid.synthetic.gait import draw_pose
-from ogreid.synthetic.photograph import photograph
-from ogreid.synthetic.render import Figure, Light, render_figure
-from ogreid.synthetic.scene import window
-from ogreid.synthetic.cameras import Station
 from ogreid.synthetic.attributes import linear
+from ogreid.synthetic.body import Array, load_body, rotation, rotation_vector
+from ogreid.synthetic.cameras import Camera, apply_effects
+from ogreid.synthetic.clothing import Person
+from ogreid.synthetic.render import Light, render_person
+from ogreid.synthetic.scene import window
+from ogreid.synthetic.walking import draw_pose
 
-__all__ = ["HEIGHT", "WIDTH", "Sighting", "see", "see_nobody"]
+__all__ = ["HEIGHT", "WIDTH", "Detection", "detect", "detect_background"]
 
 HEIGHT, WIDTH = 128, 64
-Mapped = Callable[[Array], Array]
+ToCrop = Callable[[Array], Array]  # places in the scene's image to places in the crop
+_OCCLUDER_COLORS = ("6f7276", "2f5a3c", "8c1f24", "3b4a60", "b5b9bd", "4b3b2e", "d9a521")
 
 
 @dataclass(frozen=True)
-class Sighting:
-    """A crop and the truth about the person in it.
+class Detection:
+    """A crop and the truth about the person in it."""
 
-    Attributes:
-        crop: (H, W, 3) uint8.
-        pose: (J, 3) joint rotations; the pelvis's is in the axes of the camera.
-        pixels: (V, 2) where the vertices of the dressed skin lie in the crop.
-        cover: (H, W) share of each pixel that the person covers, had nothing stood in front.
-    """
-
-    crop: NDArray[np.uint8]
-    pose: Array
-    pixels: Array
-    cover: Array
+    crop: NDArray[np.uint8]  # (H, W, 3)
+    pose: Array  # (J, 3) joint rotations; the pelvis's is in the axes of the camera
+    pixels: Array  # (V, 2) where the vertices of the dressed skin lie in the crop
+    cover: Array  # (H, W) share of each pixel that the person covers, had nothing stood in front
 
 
 @dataclass(frozen=True)
 class _Standing:
-    """Somebody at a spot: what to draw, and where its vertices lie in the picture of the scene."""
+    """A person at a spot: vertices (V, 3), where they lie in the scene's image (V, 2), and the pose (J, 3)."""
 
-    figure: Figure
+    person: Person
+    vertices: Array
     points: Array
     pose: Array
 
     @property
-    def body(self) -> Array:
-        """Where the vertices of the dressed skin lie; no skirt, hair or bag."""
+    def skin(self) -> Array:
+        """Where the vertices of the dressed skin lie; no skirt, hair or prop."""
         return self.points[: load_body().skin_count]
 
+    def draw(self, image: Array, to_crop: ToCrop, light: Light) -> tuple[Array, Array]:
+        """The image (H, W, 3) with the person over it, and the cover (H, W)."""
+        drawn, cover = render_person(self.person, self.vertices, to_crop(self.points), light, HEIGHT, WIDTH)
+        return np.asarray(image * (1 - cover[..., None]) + drawn), cover
 
-def see(station: Station, dressed: Dressed, rng: np.random.Generator, *, other: Dressed | None = None) -> Sighting:
-    """One crop of a person, as a detector would cut it from the camera's picture.
+
+def detect(camera: Camera, person: Person, rng: np.random.Generator, *, passer_by: Person | None = None) -> Detection:
+    """One crop of a person, as a detector would cut it from the camera's image.
 
     Args:
-        station: the camera.
-        dressed: the person.
-        rng: of this sighting alone.
-        other: somebody who passes by, behind or in front.
+        camera: the camera.
+        person: whom it sees.
+        rng: of this crop alone.
+        passer_by: somebody else, behind or in front.
     """
-    place = station.place
-    spot = _draw_spot(station, rng)
-    person = _stand(station, dressed, spot, rng)
-    in_crop, picture = _cut_out(station, person.body, rng)
-    light = _at_spot(station.light, rng)
-    picture = picture * _falling(light) * _ground_shadow(person, in_crop, light)
+    spot = _draw_spot(camera, rng)
+    standing = _stand(camera, person, spot, rng)
+    to_crop, image = _draw_box(camera, standing.skin, rng)
+    light = _light_at_spot(camera.light, rng)
+    image = image * _on_ground(light) * _ground_shadow(to_crop(standing.skin), light)
     behind = rng.uniform() < 0.65
-    if other is not None and behind:
-        picture = _pass_by(station, other, spot, rng.uniform(0.6, 2.5), in_crop, light, picture, rng)
-    drawn, cover = render_figure(person.figure, in_crop(person.points), light, HEIGHT, WIDTH)
-    picture = picture * (1 - cover[..., None]) + drawn
-    if other is not None and not behind:
-        picture = _pass_by(station, other, spot, -rng.uniform(0.6, 1.2), in_crop, light, picture, rng)
-    elif rng.uniform() < place.occluded:
-        _occlude(picture, _falling(light), rng)
-    return Sighting(photograph(picture, station.response, rng), person.pose, in_crop(person.body), cover)
+    if passer_by is not None and behind:
+        image, _ = _pass_by(camera, passer_by, spot, rng.uniform(0.6, 2.5), rng).draw(image, to_crop, light)
+    image, cover = standing.draw(image, to_crop, light)
+    if passer_by is not None and not behind:
+        image, _ = _pass_by(camera, passer_by, spot, -rng.uniform(0.6, 1.2), rng).draw(image, to_crop, light)
+    elif rng.uniform() < camera.site.occluded:
+        _occlude(image, _on_ground(light), rng)
+    return Detection(apply_effects(image, camera.effects, rng), standing.pose, to_crop(standing.skin), cover)
 
 
-def see_nobody(station: Station, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """A crop (H, W, 3) uint8 that a detector took for a person by mistake: a piece of the scene."""
+def detect_background(camera: Camera, rng: np.random.Generator) -> NDArray[np.uint8]:
+    """A false detection: a crop (H, W, 3) uint8 of the scene alone."""
     side = rng.uniform(72, 180)
-    room = np.array(station.view.size) - (side / 2, side)
-    corner = (rng.uniform(0, room[0]), rng.uniform(0, room[1]))
-    picture = window(station.scene, corner, side, HEIGHT, WIDTH)
-    return photograph(picture * _falling(_at_spot(station.light, rng)), station.response, rng)
+    room = np.array(camera.view.size) - (side / 2, side)
+    image = window(camera.scene, (rng.uniform(0, room[0]), rng.uniform(0, room[1])), side, HEIGHT, WIDTH)
+    return apply_effects(image * _on_ground(_light_at_spot(camera.light, rng)), camera.effects, rng)
 
 
-def _draw_spot(station: Station, rng: np.random.Generator) -> tuple[float, float]:
-    """Where somebody walks: across and away, meters."""
-    depth = rng.uniform(station.near, station.far)
-    reach = 0.36 * station.view.size[0] / station.view.focal * depth
+def _draw_spot(camera: Camera, rng: np.random.Generator) -> tuple[float, float]:
+    """Where a person walks: across and away, meters."""
+    depth = rng.uniform(camera.near, camera.far)
+    reach = 0.36 * camera.view.size[0] / camera.view.focal * depth
     return float(rng.uniform(-reach, reach)), float(depth)
 
 
-def _stand(station: Station, dressed: Dressed, spot: tuple[float, float], rng: np.random.Generator) -> _Standing:
-    """Pose somebody, put the lower foot on the ground at the spot, and project."""
-    body, view = load_body(), station.view
-    pose = draw_pose(body, dressed.wardrobe.manner, rng, standing=bool(rng.uniform() < 0.25))
+def _stand(camera: Camera, person: Person, spot: tuple[float, float], rng: np.random.Generator) -> _Standing:
+    """Pose a person, put the lower foot on the ground at the spot, and project."""
+    body, view = load_body(), camera.view
+    pose = draw_pose(body, person.attributes.gait, rng, standing=bool(rng.uniform() < 0.25))
     back = np.pi if rng.uniform() < 0.5 else 0.0  # people come and go on the same path
-    heading = station.path + back + rng.normal(0, 0.35)
-    facing = view.turn @ rotation(np.array([0, heading, 0], dtype=np.float32))
+    heading = camera.heading + back + rng.normal(0, 0.35)
+    facing = view.rotation @ rotation(np.array([0, heading, 0], dtype=np.float32))
     pose[0] = rotation_vector(facing)
-    figure = dressed.posed(pose, facing)
-    down = view.turn[:, 1]
-    legs = float(np.einsum("vi,i->v", figure.vertices[: body.skin_count], down).max())
-    place = view.turn @ np.array([spot[0], view.height - legs, spot[1]], dtype=np.float32)
-    return _Standing(figure, view.project(figure.vertices + place), pose)
+    vertices = person.posed(pose, facing)
+    legs = float(np.einsum("vi,i->v", vertices[: body.skin_count], view.rotation[:, 1]).max())
+    place = view.rotation @ np.array([spot[0], view.height - legs, spot[1]], dtype=np.float32)
+    return _Standing(person, vertices, view.project(vertices + place), pose)
 
 
-def _cut_out(station: Station, body: Array, rng: np.random.Generator) -> tuple[Mapped, Array]:
+def _pass_by(
+    camera: Camera, person: Person, spot: tuple[float, float], behind: float, rng: np.random.Generator
+) -> _Standing:
+    """Somebody else, to the side of a spot and behind it (or in front, for negative ``behind``)."""
+    aside = rng.choice([-1, 1]) * rng.uniform(0.35, 0.6)
+    away = spot[1] + behind
+    return _stand(camera, person, (spot[0] * away / spot[1] + aside, away), rng)
+
+
+def _draw_box(camera: Camera, skin: Array, rng: np.random.Generator) -> tuple[ToCrop, Array]:
     """The detector's box: how places in the scene fall into the crop, and the empty scene (H, W, 3) there."""
-    columns, rows = body[:, 0], body[:, 1]  # a column at a time: twenty times faster than along the first axis
+    columns, rows = skin[:, 0], skin[:, 1]  # a column at a time: twenty times faster than along the first axis
     low, high = np.array([columns.min(), rows.min()]), np.array([columns.max(), rows.max()])
     tall = float(high[1] - low[1])
     side = tall * rng.uniform(1.01, 1.1)
     middle = (low + high) / 2 + rng.normal(0, 1, 2) * (0.035 * tall, 0.015 * tall)
-    if rng.uniform() < station.place.cut:  # feet or head missing
+    if rng.uniform() < camera.site.cut:  # feet or head missing
         side = tall * rng.uniform(0.72, 0.92)
         middle[1] += (tall - side) * rng.choice([-0.5, -0.5, 0.35])
     corner = (float(middle[0] - side / 4), float(middle[1] - side / 2))
     zoom = HEIGHT / side
 
-    def in_crop(places: Array) -> Array:
+    def to_crop(places: Array) -> Array:
         return np.asarray((places - np.asarray(corner)) * zoom, dtype=np.float32)
 
-    return in_crop, window(station.scene, corner, side, HEIGHT, WIDTH)
+    return to_crop, window(camera.scene, corner, side, HEIGHT, WIDTH)
 
 
-def _at_spot(light: Light, rng: np.random.Generator) -> Light:
+def _light_at_spot(light: Light, rng: np.random.Generator) -> Light:
     """The light at one spot and moment: people walk through shade, and clouds pass."""
     sun = rng.uniform(0.0, 0.4) if rng.uniform() < 0.2 else rng.uniform(0.75, 1.1)
     level = np.float32(rng.uniform(0.85, 1.15))
     return Light(light.towards, light.sun * np.float32(sun) * level, light.sky * level, light.ground * level, light.up)
 
 
-def _falling(light: Light) -> Array:
+def _on_ground(light: Light) -> Array:
     """Light (3,) on level ground."""
     return np.asarray(light.sun * max(0.0, float(light.towards @ light.up)) + light.sky, dtype=np.float32)
 
 
-def _ground_shadow(person: _Standing, in_crop: Mapped, light: Light) -> Array:
+def _ground_shadow(pixels: Array, light: Light) -> Array:
     """(H, W, 1) how much of the light is left on the ground: dark under the feet, and where the sun is kept off."""
-    pixels = in_crop(person.body)
     tall = float(np.ptp(pixels[:, 1]))
     feet = np.array([pixels[:, 0].mean(), pixels[:, 1].max() - 0.02 * tall])
     rows, columns = np.mgrid[0:HEIGHT, 0:WIDTH] + 0.5
@@ -159,31 +162,10 @@ def _ground_shadow(person: _Standing, in_crop: Mapped, light: Light) -> Array:
     return np.asarray((1 - 0.5 * contact) * (1 - 0.7 * sun * cast), dtype=np.float32)[..., None]
 
 
-def _pass_by(
-    station: Station,
-    other: Dressed,
-    spot: tuple[float, float],
-    behind: float,
-    in_crop: Mapped,
-    light: Light,
-    picture: Array,
-    rng: np.random.Generator,
-) -> Array:
-    """Somebody else, to the side and behind (or in front, for negative ``behind``)."""
-    aside = rng.choice([-1, 1]) * rng.uniform(0.35, 0.6)
-    away = spot[1] + behind
-    passer = _stand(station, other, (spot[0] * away / spot[1] + aside, away), rng)
-    drawn, cover = render_figure(passer.figure, in_crop(passer.points), light, HEIGHT, WIDTH)
-    return np.asarray(picture * (1 - cover[..., None]) + drawn)
-
-
-_OCCLUDERS = ("6f7276", "2f5a3c", "8c1f24", "3b4a60", "b5b9bd", "4b3b2e", "d9a521")
-
-
-def _occlude(picture: Array, falling: Array, rng: np.random.Generator) -> None:
+def _occlude(image: Array, light: Array, rng: np.random.Generator) -> None:
     """Put a post, a railing, a bin or a hedge in front of the person, in place."""
     kind = rng.choice(["post", "railing", "box", "hedge"])
-    color = linear(str(rng.choice(_OCCLUDERS))) * falling
+    color = linear(str(rng.choice(_OCCLUDER_COLORS))) * light
     rows, columns = np.mgrid[0:HEIGHT, 0:WIDTH].astype(np.float32)
     if kind == "post":
         middle, half = rng.uniform(8, WIDTH - 8), rng.uniform(1.5, 4)
@@ -200,5 +182,5 @@ def _occlude(picture: Array, falling: Array, rng: np.random.Generator) -> None:
     else:
         ragged = gaussian_filter(rng.normal(0, 1, (HEIGHT, WIDTH)), 1.6).astype(np.float32)
         hidden = rows + 14 * ragged > rng.uniform(88, 112)
-        color, shade = linear("3f5a2a") * falling, 1 + 2.2 * ragged
-    picture[hidden] = (color * shade[..., None])[hidden]
+        color, shade = linear("3f5a2a") * light, 1 + 2.2 * ragged
+    image[hidden] = (color * shade[..., None])[hidden]

@@ -1,7 +1,7 @@
 """What a body estimator would say about each crop: the bare body, with errors of pose, shape, place and scale.
 
-Hair, skirts and bags are in the pictures only, as with HMR on real crops: the paper's own limitation.
-One file ``bodies.npz`` per tree holds the parameters; meshes are made when asked for.
+Hair, skirts and props are in the images only, as with HMR on real crops: the paper's own limitation.
+One file ``bodies.npz`` per folder of crops holds the parameters; meshes are made on access.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,14 +14,14 @@ from ogreid import files
 from ogreid.errors import InputError
 from ogreid.lifting import Mesh, WeakCamera
 from ogreid.synthetic.body import Array, load_body, rotation, rotation_vector
-from ogreid.synthetic.crops import HEIGHT, WIDTH, Sighting
+from ogreid.synthetic.crops import HEIGHT, WIDTH, Detection
 
 __all__ = ["FILE", "Estimate", "Estimates", "estimate", "read_estimates", "write_estimates"]
 
 FILE = "bodies.npz"
 FORMAT = 1
 
-# Standard deviations, radians: what single-picture estimators reach on small crops, roughly.
+# Standard deviations, radians: what single-image estimators reach on small crops, roughly.
 JOINT_ERROR = 0.06
 TURN_ERROR = (0.03, 0.12, 0.03)
 TURNED_ROUND = 0.02  # share of crops in which front and back are confused
@@ -29,38 +29,29 @@ TURNED_ROUND = 0.02  # share of crops in which front and back are confused
 
 @dataclass(frozen=True)
 class Estimate:
-    """Parameters of an estimated body.
+    """Parameters of an estimated body."""
 
-    Attributes:
-        shape: (S,) scores.
-        pose: (J, 3) rotations, the pelvis's in the axes of the camera.
-        camera: ``(s, tx, ty)`` of HMR: box coordinates ``u = s * (X + t)`` in [-1, 1] over the square box.
-    """
-
-    shape: Array
-    pose: Array
-    camera: Array
+    shape: Array  # (S,) scores
+    pose: Array  # (J, 3) rotations, the pelvis's in the axes of the camera
+    camera: Array  # (s, tx, ty) of HMR: box coordinates u = s * (X + t) in [-1, 1] over the square box
 
     def mesh(self) -> Mesh:
         """The bare body as an estimator would hand it over."""
         body = load_body()
-        vertices = body.posed(self.shape, self.pose)
         scale, across, down = (float(value) for value in self.camera)
-        return Mesh(vertices, body.faces["body"], WeakCamera(scale, (across, down), order="s(x+t)"))
+        camera = WeakCamera(scale, (across, down), order="s(x+t)")
+        return Mesh(body.posed(self.shape, self.pose), body.faces["body"], camera)
 
 
-def estimate(sighting: Sighting, shape: Array, rng: np.random.Generator) -> Estimate:
-    """Guess a body from a sighting the way an estimator does: near the mean shape, a little off everywhere."""
-    body = load_body()
-    guessed = 0.6 * shape + rng.normal(0, 0.3, shape.shape)
-    pose = sighting.pose + rng.normal(0, JOINT_ERROR, sighting.pose.shape)
+def estimate(detection: Detection, shape: Array, rng: np.random.Generator) -> Estimate:
+    """Estimate the body of a detection the way an estimator does: near the mean shape, a little off everywhere."""
+    estimated = np.asarray(0.6 * shape + rng.normal(0, 0.3, shape.shape), dtype=np.float32)
+    pose = np.asarray(detection.pose + rng.normal(0, JOINT_ERROR, detection.pose.shape), dtype=np.float32)
     turn = rotation(np.asarray(rng.normal(0, TURN_ERROR), dtype=np.float32))
     if rng.uniform() < TURNED_ROUND:
         turn = turn @ rotation(np.array([0, np.pi, 0], dtype=np.float32))
-    pose[0] = rotation_vector(turn @ rotation(sighting.pose[0]))
-    guess = Estimate(guessed.astype(np.float32), pose.astype(np.float32), np.zeros(3, dtype=np.float32))
-    vertices = body.posed(guess.shape, guess.pose)
-    return Estimate(guess.shape, guess.pose, _noisy_camera(vertices, sighting.pixels, rng))
+    pose[0] = rotation_vector(turn @ rotation(detection.pose[0]))
+    return Estimate(estimated, pose, _noisy_camera(load_body().posed(estimated, pose), detection.pixels, rng))
 
 
 def _noisy_camera(vertices: Array, pixels: Array, rng: np.random.Generator) -> Array:
@@ -78,50 +69,49 @@ def _noisy_camera(vertices: Array, pixels: Array, rng: np.random.Generator) -> A
 
 
 class Estimates(Mapping[str, Mesh]):
-    """Estimated bodies by the path of their crop relative to the tree; each mesh is made when asked for."""
+    """Estimated bodies by the path of their crop relative to the folder; each mesh is made on access."""
 
-    def __init__(self, names: Sequence[str], shapes: Array, poses: Array, cameras: Array) -> None:
-        self._rows = {name: row for row, name in enumerate(names)}
-        self._shapes, self._poses, self._cameras = shapes, poses, cameras
+    def __init__(self, bodies: Mapping[str, Estimate]) -> None:
+        self._bodies = bodies
 
     def __getitem__(self, name: str) -> Mesh:
-        row = self._rows[name]
-        return Estimate(self._shapes[row], self._poses[row], self._cameras[row]).mesh()
+        return self._bodies[name].mesh()
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._rows)
+        return iter(self._bodies)
 
     def __len__(self) -> int:
-        return len(self._rows)
+        return len(self._bodies)
 
 
 def write_estimates(root: Path, entries: Sequence[tuple[str, Estimate]]) -> None:
-    """Write ``bodies.npz`` of a tree, in the order given; byte for byte the same for the same entries."""
-    names = np.array([name for name, _ in entries])
+    """Write ``bodies.npz`` of a folder, in the order given; byte for byte the same for the same entries."""
     np.savez(
         root / FILE,
         format=np.array(FORMAT),
-        names=names,
-        shapes=np.stack([entry.shape for _, entry in entries]),
-        poses=np.stack([entry.pose for _, entry in entries]),
-        cameras=np.stack([entry.camera for _, entry in entries]),
+        names=np.array([name for name, _ in entries]),
+        shapes=np.stack([body.shape for _, body in entries]),
+        poses=np.stack([body.pose for _, body in entries]),
+        cameras=np.stack([body.camera for _, body in entries]),
     )
 
 
 def read_estimates(root: str | Path) -> Estimates:
-    """The estimated bodies of a synthetic tree.
+    """The estimated bodies of a folder of synthetic crops.
 
     Raises:
         InputError: no such file, or one of another format.
     """
     path = Path(root) / FILE
     if not path.is_file():
-        raise InputError(f"{path}: no such file; every synthetic tree holds one, make the tree again")
+        raise InputError(f"{path}: no such file; every folder of synthetic crops holds one, make the crops again")
     try:
         stored = files.read_arrays(path)
-        found = int(stored["format"])
-        if found != FORMAT:
-            raise InputError(f"{path}: format {found}, this version reads {FORMAT}; make the tree again")
-        return Estimates([str(name) for name in stored["names"]], stored["shapes"], stored["poses"], stored["cameras"])
+        version = int(stored["format"])
+        columns = [stored[name] for name in ("names", "shapes", "poses", "cameras") if version == FORMAT]
+        bodies = {str(name): Estimate(*values) for name, *values in zip(*columns, strict=True)}
     except (KeyError, TypeError, ValueError, OSError) as error:
-        raise InputError(f"{path}: not a file of estimated bodies ({error}); make the tree again") from error
+        raise InputError(f"{path}: not a file of estimated bodies ({error}); make the crops again") from error
+    if version != FORMAT:
+        raise InputError(f"{path}: format {version}, this version reads {FORMAT}; make the crops again")
+    return Estimates(bodies)

@@ -9,71 +9,30 @@ from enum import IntEnum
 import numpy as np
 from numba import njit
 
-__all__ = ["CLOTHS", "NUMBERS", "PATTERNS", "Cloth", "Part", "Surface", "paint", "shade"]
+__all__ = ["Cloth", "Part", "Pattern", "Surface", "Trait", "paint", "shade"]
 
-
-class Surface(IntEnum):
-    """The kinds of triangles that the painter knows; things carried are ``THING`` and count upwards."""
-
-    BODY = 0
-    SKIRT = 1
-    HAIR = 2
-    THING = 3
-
-
-class Part(IntEnum):
-    """Parts of the body surface."""
-
-    TORSO = 0
-    HEAD = 1
-    ARM = 2
-    HAND = 3
-    LEG = 4
-    FOOT = 5
-
-
-class Cloth(IntEnum):
-    """Rows of the table of cloths; things carried have the rows from ``THING`` to ``CROWN``."""
-
-    SKIN = 0
-    HAIR = 1
-    TOP = 2
-    OUTER = 3
-    BOTTOM = 4
-    SHOES = 5
-    LEGWEAR = 6
-    STRAP = 7
-    THING = 8
-    CROWN = 13  # what covers the head: hair, or a cap, or a scarf
-
-
-CLOTHS = 14
-
-PATTERNS = (
-    "plain", "stripes", "pinstripes", "check", "dots", "block", "band", "print", "side", "sleeves",
-    "camouflage", "halves", "yoke",
-)  # fmt: skip
-
-# A cloth is a row of ten floats: color (3), second color (3), pattern, period, phase, strength.
-# Numbers of a look that are no cloth:
-NUMBERS = {
-    name: index
-    for index, name in enumerate(
-        ("sleeve", "outer_sleeve", "opening", "top_hem", "outer_hem", "leg_hem", "shoe_top", "neckline", "vee",
-         "hairline", "hair_cut", "strap", "beard", "waist", "outer", "fold")
-    )
-}  # fmt: skip
-_SLEEVE, _OUTER_SLEEVE, _OPENING, _TOP_HEM, _OUTER_HEM, _LEG_HEM, _SHOE_TOP, _NECKLINE, _VEE = range(9)
-_HAIRLINE, _HAIR_CUT, _STRAP, _BEARD, _WAIST, _OUTER, _FOLD = range(9, 16)
+# Kinds of triangles; the props are numbered from PROP on. Parts of the body surface. Patterns of a cloth.
+Surface = IntEnum("Surface", "BODY SKIRT HAIR PROP", start=0)
+Part = IntEnum("Part", "TORSO HEAD ARM HAND LEG FOOT", start=0)
+Pattern = IntEnum(
+    "Pattern", "PLAIN STRIPES PINSTRIPES CHECK DOTS BLOCK BAND PRINT SIDE SLEEVES CAMOUFLAGE HALVES YOKE", start=0
+)
+# Rows of the table of cloths, the last covers the head: hair, cap or scarf. A row is ten floats: color (3), second
+# color (3), ``Pattern``, period, phase, strength.
+Cloth = IntEnum(
+    "Cloth", "SKIN HAIR TOP OUTER BOTTOM SHOES LEGWEAR STRAP PROP PROP_2 PROP_3 PROP_4 PROP_5 CROWN", start=0
+)
+# Numbers of a look beside its cloths: lengths and hems in surface coordinates, strengths, kinds.
+Trait = IntEnum(
+    "Trait",
+    "SLEEVE OUTER_SLEEVE OPENING TOP_HEM OUTER_HEM LEG_HEM SHOE_TOP NECKLINE VEE HAIRLINE HAIR_CUT STRAP BEARD WAIST "
+    "OUTER FOLD",
+    start=0,
+)
 
 _NECK_Y, _NECK_Z = -0.52, -0.01
 _SOLE_Y = 0.905
-_FIRST_THING = int(Cloth.THING) - int(Surface.THING)
-# Compiled code takes plain integers.
-_C_SKIN, _C_HAIR, _C_TOP, _C_OUTER, _C_BOTTOM, _C_SHOES, _C_LEGWEAR, _C_STRAP = (int(row) for row in list(Cloth)[:8])
-_C_CROWN = int(Cloth.CROWN)
-_S_BODY, _S_SKIRT, _S_HAIR, _S_THING = (int(kind) for kind in Surface)
-_P_TORSO, _P_HEAD, _P_ARM, _P_HAND, _P_LEG, _P_FOOT = (int(part) for part in Part)
+_FIRST_PROP = int(Cloth.PROP) - int(Surface.PROP)
 _EYE_Y, _EYE_X, _EYE_Z = -0.700, 0.033, -0.115
 
 
@@ -93,36 +52,35 @@ def _blotch(x: float, y: float, z: float, phase: float) -> float:
 
 
 @njit(cache=True, fastmath=True)
-def _mix(kind: int, period: float, phase: float, x: float, y: float, z: float, s: float) -> float:
+def _second_share(pattern: int, period: float, phase: float, x: float, y: float, z: float, s: float) -> float:
     """Share of the second color in a pattern at a point of the surface."""
     around = np.arctan2(x, -z) * 0.15 if s <= 0.02 else z
-    if kind == 1:
+    if pattern == Pattern.STRIPES:
         return float(_wave(y + phase if s <= 0.02 else 0.5 * s + phase, period, 0.45))
-    if kind == 2:
+    if pattern == Pattern.PINSTRIPES:
         return float(_wave(around + phase, period, 0.4))
-    if kind == 3:
+    if pattern == Pattern.CHECK:
         return float(0.5 * _wave(y + phase, period, 0.4) + 0.5 * _wave(around + phase, period, 0.4))
-    if kind == 4:
+    if pattern == Pattern.DOTS:
         row = np.floor((y + phase) / period)
         across = (around + (0.5 * period if row % 2 == 0 else 0.0)) / period
         du, dv = across - np.floor(across) - 0.5, (y + phase) / period - row - 0.5
         return 1.0 if du * du + dv * dv < 0.1 else 0.0
-    if kind == 5:
+    if pattern == Pattern.BLOCK:
         return 1.0 if y > phase else 0.0
-    if kind == 6:
+    if pattern == Pattern.BAND:
         return 1.0 if abs(y - phase) < 0.6 * period else 0.0
-    if kind == 7:
+    if pattern == Pattern.PRINT:
         return 1.0 if abs(x) < 1.1 * period and abs(y - phase) < 0.9 * period and z < 0 and s <= 0.02 else 0.0
-    if kind == 8:
-        edge = abs(z - 0.02) < 0.035
-        return 1.0 if edge and (s > 0.02 or abs(x) > 0.11) else 0.0
-    if kind == 9:
+    if pattern == Pattern.SIDE:
+        return 1.0 if abs(z - 0.02) < 0.035 and (s > 0.02 or abs(x) > 0.11) else 0.0
+    if pattern == Pattern.SLEEVES:
         return 1.0 if s > 0.03 else 0.0
-    if kind == 10:
+    if pattern == Pattern.CAMOUFLAGE:
         return 1.0 if _blotch(0.8 * x, 0.8 * y, 0.8 * z, 40.0 * phase) > 0.12 else 0.0
-    if kind == 11:
+    if pattern == Pattern.HALVES:
         return 1.0 if x > 0 else 0.0
-    if kind == 12:
+    if pattern == Pattern.YOKE:
         return 1.0 if y < -0.33 else 0.0
     return 0.0
 
@@ -131,30 +89,28 @@ def _mix(kind: int, period: float, phase: float, x: float, y: float, z: float, s
 def _cloth(cloths: np.ndarray, row: int, fold: float, x: float, y: float, z: float, s: float, out: np.ndarray) -> None:
     """The color of a cloth at a point, with its folds."""
     cloth = cloths[row]
-    share = cloth[9] * _mix(int(cloth[6]), cloth[7], cloth[8], x, y, z, s)
+    share = cloth[9] * _second_share(int(cloth[6]), cloth[7], cloth[8], x, y, z, s)
     shade = 1.0 + fold * _blotch(0.7 * x, 0.5 * y, 0.7 * z, cloth[8] * 17.0 + row)
     for c in range(3):
         out[c] = shade * ((1.0 - share) * cloth[c] + share * cloth[3 + c])
 
 
 @njit(cache=True, fastmath=True)
-def _head(x: float, y: float, z: float, cloths: np.ndarray, numbers: np.ndarray, out: np.ndarray) -> None:
+def _head(x: float, y: float, z: float, cloths: np.ndarray, traits: np.ndarray, out: np.ndarray) -> None:
     """Face, eyes, beard and the scalp."""
-    fold = numbers[_FOLD]
-    line = min(numbers[_HAIRLINE] + 0.95 * (z + 0.13), -0.595)
-    if y < line:
-        _cloth(cloths, _C_CROWN, fold, x, y, z, 0.0, out)
+    if y < min(traits[Trait.HAIRLINE] + 0.95 * (z + 0.13), -0.595):
+        _cloth(cloths, Cloth.CROWN.value, traits[Trait.FOLD], x, y, z, 0.0, out)
         return
-    _cloth(cloths, _C_SKIN, 0.0, x, y, z, 0.0, out)
-    front = z < _EYE_Z + 0.02
+    _cloth(cloths, Cloth.SKIN.value, 0.0, x, y, z, 0.0, out)
+    front, beard = z < _EYE_Z + 0.02, traits[Trait.BEARD]
     if front and abs(y - _EYE_Y) < 0.010 and abs(abs(x) - _EYE_X) < 0.016:
         for c in range(3):
             out[c] *= 0.22
     elif front and abs(y + 0.632) < 0.006 and abs(x) < 0.022:
         out[0], out[1], out[2] = 0.8 * out[0], 0.5 * out[1], 0.5 * out[2]
-    elif numbers[_BEARD] > 0 and y > -0.655 and y < -0.57 and z < -0.03:
+    elif beard > 0 and y > -0.655 and y < -0.57 and z < -0.03:
         for c in range(3):
-            out[c] = (1 - numbers[_BEARD]) * out[c] + numbers[_BEARD] * cloths[_C_HAIR, c]
+            out[c] = (1 - beard) * out[c] + beard * cloths[Cloth.HAIR, c]
 
 
 @njit(cache=True, fastmath=True)
@@ -169,91 +125,84 @@ def _strapped(x: float, y: float, z: float, kind: float) -> bool:
 
 
 @njit(cache=True, fastmath=True)
-def _upper(x: float, y: float, z: float, s: float, cloths: np.ndarray, numbers: np.ndarray, out: np.ndarray) -> bool:
+def _upper(x: float, y: float, z: float, s: float, cloths: np.ndarray, traits: np.ndarray, out: np.ndarray) -> bool:
     """Outer garment, shirt and straps; False where neither covers the point."""
-    fold = numbers[_FOLD]
-    if s <= 0.02 and _strapped(x, y, z, numbers[_STRAP]):
-        _cloth(cloths, _C_STRAP, 0.0, x, y, z, s, out)
+    fold = traits[Trait.FOLD]
+    if s <= 0.02 and _strapped(x, y, z, traits[Trait.STRAP]):
+        _cloth(cloths, Cloth.STRAP.value, 0.0, x, y, z, s, out)
         return True
     down, away = y - _NECK_Y, z - _NECK_Z
     neck = np.sqrt(x * x + down * down + away * away)
-    gap = numbers[_OPENING] * (1.0 + 0.6 * (y + 0.5))
-    opened = z < 0 and abs(x) < gap
-    if numbers[_OUTER] > 0 and s < numbers[_OUTER_SLEEVE] and y < numbers[_OUTER_HEM] and not opened and neck > 0.07:
-        _cloth(cloths, _C_OUTER, fold, x, y, z, s, out)
+    opened = z < 0 and abs(x) < traits[Trait.OPENING] * (1.0 + 0.6 * (y + 0.5))
+    covered = traits[Trait.OUTER] > 0 and s < traits[Trait.OUTER_SLEEVE] and y < traits[Trait.OUTER_HEM]
+    if covered and not opened and neck > 0.07:
+        _cloth(cloths, Cloth.OUTER.value, fold, x, y, z, s, out)
         return True
-    bare = neck < numbers[_NECKLINE] or (z < 0 and down > 0 and abs(x) < numbers[_VEE] - 0.5 * down)
-    if s < numbers[_SLEEVE] and y < numbers[_TOP_HEM] and not bare:
-        _cloth(cloths, _C_TOP, fold, x, y, z, s, out)
+    bare = neck < traits[Trait.NECKLINE] or (z < 0 and down > 0 and abs(x) < traits[Trait.VEE] - 0.5 * down)
+    if s < traits[Trait.SLEEVE] and y < traits[Trait.TOP_HEM] and not bare:
+        _cloth(cloths, Cloth.TOP.value, fold, x, y, z, s, out)
         return True
     return False
 
 
 @njit(cache=True, fastmath=True)
-def _lower(x: float, y: float, z: float, cloths: np.ndarray, numbers: np.ndarray, out: np.ndarray) -> None:
+def _lower(x: float, y: float, z: float, cloths: np.ndarray, traits: np.ndarray, out: np.ndarray) -> None:
     """Trousers or shorts, what is below them, shoes."""
     if y > _SOLE_Y:
-        _cloth(cloths, _C_SHOES, 0.0, x, y, z, 0.0, out)
         for c in range(3):
-            out[c] = cloths[_C_SHOES, 3 + c]
-    elif y > numbers[_SHOE_TOP]:
-        _cloth(cloths, _C_SHOES, 0.0, x, y, z, 0.0, out)
-    elif y < numbers[_LEG_HEM] and y > numbers[_WAIST]:
-        _cloth(cloths, _C_BOTTOM, numbers[_FOLD], x, y, z, 0.0, out)
-    elif y > 0:
-        _cloth(cloths, _C_LEGWEAR, 0.0, x, y, z, 0.0, out)
+            out[c] = cloths[Cloth.SHOES, 3 + c]
+    elif y > traits[Trait.SHOE_TOP]:
+        _cloth(cloths, Cloth.SHOES.value, 0.0, x, y, z, 0.0, out)
+    elif y < traits[Trait.LEG_HEM] and y > traits[Trait.WAIST]:
+        _cloth(cloths, Cloth.BOTTOM.value, traits[Trait.FOLD], x, y, z, 0.0, out)
     else:
-        _cloth(cloths, _C_SKIN, 0.0, x, y, z, 0.0, out)
+        _cloth(cloths, Cloth.LEGWEAR.value if y > 0 else Cloth.SKIN.value, 0.0, x, y, z, 0.0, out)
 
 
 @njit(cache=True, fastmath=True)
-def paint(
-    surface: int,
-    part: int,
-    point: np.ndarray,
-    cloths: np.ndarray,
-    numbers: np.ndarray,
-    out: np.ndarray,
-) -> None:
-    """Write the linear-light albedo (3,) of a point of the figure to ``out``.
+def _skirt(x: float, y: float, z: float, cloths: np.ndarray, traits: np.ndarray, out: np.ndarray) -> None:
+    """Skirt, dress or the lower part of a coat."""
+    coat = traits[Trait.OUTER] > 0 and traits[Trait.OUTER_HEM] > 0.15
+    if coat and not (z < -0.03 and abs(x) < traits[Trait.OPENING] * (1.0 + 0.6 * (y + 0.5))):
+        row = Cloth.OUTER.value
+    else:
+        row = Cloth.TOP.value if y < traits[Trait.TOP_HEM] else Cloth.BOTTOM.value
+    _cloth(cloths, row, traits[Trait.FOLD], x, y, z, 0.0, out)
+
+
+@njit(cache=True, fastmath=True)
+def paint(surface: int, part: int, point: np.ndarray, cloths: np.ndarray, traits: np.ndarray, out: np.ndarray) -> None:
+    """Write the linear-light albedo (3,) of a point of a person to ``out``.
 
     Args:
-        surface: a ``Surface``; from ``Surface.THING`` on, the number of a thing carried.
+        surface: a ``Surface``; from ``Surface.PROP`` on, the number of a prop.
         part: a ``Part``; of the body surface only.
         point: (4,) place on the mean body at rest and way along the arm.
-        cloths: (CLOTHS, 10) table of cloths.
-        numbers: the ``NUMBERS`` of a look.
+        cloths: (len(Cloth), 10) table of cloths.
+        traits: (len(Trait),) other numbers of the look.
         out: (3,) takes the albedo.
     """
     x, y, z, s = point[0], point[1], point[2], point[3]
-    if surface >= _S_THING:
-        _cloth(cloths, _FIRST_THING + surface, 0.05, x, y, z, 0.0, out)
-    elif surface == _S_HAIR:
-        _cloth(cloths, _C_HAIR, 0.12, x, y, z, 0.0, out)
-    elif surface == _S_SKIRT:
-        coat = numbers[_OUTER] > 0 and numbers[_OUTER_HEM] > 0.15
-        gap = numbers[_OPENING] * (1.0 + 0.6 * (y + 0.5))
-        if coat and not (z < -0.03 and abs(x) < gap):
-            _cloth(cloths, _C_OUTER, numbers[_FOLD], x, y, z, 0.0, out)
-        elif y < numbers[_TOP_HEM]:
-            _cloth(cloths, _C_TOP, numbers[_FOLD], x, y, z, 0.0, out)
-        else:
-            _cloth(cloths, _C_BOTTOM, numbers[_FOLD], x, y, z, 0.0, out)
-    elif part == _P_HEAD:
-        _head(x, y, z, cloths, numbers, out)
-    elif part == _P_HAND:
-        _cloth(cloths, _C_SKIN, 0.0, x, y, z, 0.0, out)
-    elif part in (_P_TORSO, _P_ARM):
-        if not _upper(x, y, z, s, cloths, numbers, out):
-            if part == _P_TORSO and y > numbers[_WAIST]:
-                _lower(x, y, z, cloths, numbers, out)
+    if surface >= Surface.PROP:
+        _cloth(cloths, _FIRST_PROP + surface, 0.05, x, y, z, 0.0, out)
+    elif surface == Surface.HAIR:
+        _cloth(cloths, Cloth.HAIR.value, 0.12, x, y, z, 0.0, out)
+    elif surface == Surface.SKIRT:
+        _skirt(x, y, z, cloths, traits, out)
+    elif part == Part.HEAD:
+        _head(x, y, z, cloths, traits, out)
+    elif part == Part.HAND:
+        _cloth(cloths, Cloth.SKIN.value, 0.0, x, y, z, 0.0, out)
+    elif part in (Part.TORSO, Part.ARM):
+        if not _upper(x, y, z, s, cloths, traits, out):
+            if part == Part.TORSO and y > traits[Trait.WAIST]:
+                _lower(x, y, z, cloths, traits, out)
             else:
-                _cloth(cloths, _C_SKIN, 0.0, x, y, z, 0.0, out)
-    elif y < max(numbers[_TOP_HEM], numbers[_OUTER_HEM]) and y < 0.2:
-        if not _upper(x, y, z, 0.0, cloths, numbers, out):
-            _lower(x, y, z, cloths, numbers, out)
+                _cloth(cloths, Cloth.SKIN.value, 0.0, x, y, z, 0.0, out)
     else:
-        _lower(x, y, z, cloths, numbers, out)
+        upper = y < max(traits[Trait.TOP_HEM], traits[Trait.OUTER_HEM]) and y < 0.2
+        if not (upper and _upper(x, y, z, 0.0, cloths, traits, out)):
+            _lower(x, y, z, cloths, traits, out)
 
 
 @njit(cache=True, fastmath=True)
@@ -266,16 +215,16 @@ def shade(
     normals: np.ndarray,
     coordinates: np.ndarray,
     cloths: np.ndarray,
-    numbers: np.ndarray,
+    traits: np.ndarray,
     light: np.ndarray,
     samples: int,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Light (H, W, 3), already weighted by its cover, and cover (H, W) of the pixels of a drawn figure.
+    """Light (H, W, 3), already weighted by its cover, and cover (H, W) of the pixels of a drawn person.
 
     In this file because numba's cache of compiled code looks for changes in a function's own file only.
     """
     height, width = owner.shape[0] // samples, owner.shape[1] // samples
-    picture = np.zeros((height, width, 3), dtype=np.float32)
+    image = np.zeros((height, width, 3), dtype=np.float32)
     cover = np.zeros((height, width), dtype=np.float32)
     color = np.zeros(3, dtype=np.float32)
     point = np.zeros(4, dtype=np.float32)
@@ -300,10 +249,10 @@ def shade(
             sun = (normal[0] * light[0, 0] + normal[1] * light[0, 1] + normal[2] * light[0, 2]) * turn
             up = (normal[0] * light[4, 0] + normal[1] * light[4, 1] + normal[2] * light[4, 2]) * turn
             sun, up = max(sun, np.float32(0)), half + half * up
-            paint(surface[f], part[f], point, cloths, numbers, color)
+            paint(surface[f], part[f], point, cloths, traits, color)
             y, x = row // samples, column // samples
             for channel in range(3):
                 falling = sun * light[1, channel] + up * light[2, channel] + (one - up) * light[3, channel]
-                picture[y, x, channel] += share * color[channel] * falling
+                image[y, x, channel] += share * color[channel] * falling
             cover[y, x] += share
-    return picture, cover
+    return image, cover

@@ -1,59 +1,28 @@
-"""Triangles to a small picture: a z-buffer with four samples a pixel, diffuse light from a sun and a sky."""
+"""Triangles to a small image: a z-buffer with four samples a pixel, diffuse light from a sun and a sky."""
 
 from dataclasses import dataclass
 
 import numpy as np
 from numba import njit
-from numpy.typing import NDArray
 
 from ogreid.synthetic.body import Array
+from ogreid.synthetic.clothing import Person
 from ogreid.synthetic.paint import shade
 
-__all__ = ["Figure", "Light", "render_figure", "silhouette"]
+__all__ = ["Light", "render_person"]
 
 SAMPLES = 2  # per side of a pixel
 
 
 @dataclass(frozen=True)
-class Figure:
-    """A dressed body ready to be drawn.
-
-    Attributes:
-        vertices: (V, 3) in the axes of the camera, meters, the pelvis near the origin.
-        faces: (F, 3).
-        surface: (F,) ``paint.Surface`` of each triangle.
-        part: (F,) ``paint.Part`` of each triangle.
-        coordinates: (V, 4) surface coordinates for the painter.
-        cloths: table of cloths.
-        numbers: the other numbers of the look.
-    """
-
-    vertices: Array
-    faces: NDArray[np.int32]
-    surface: NDArray[np.uint8]
-    part: NDArray[np.uint8]
-    coordinates: Array
-    cloths: Array
-    numbers: Array
-
-
-@dataclass(frozen=True)
 class Light:
-    """Where light comes from, in the axes of the camera.
+    """Where light comes from, in the axes of the camera; colors are linear."""
 
-    Attributes:
-        towards: (3,) unit vector towards the sun.
-        sun: (3,) linear color.
-        sky: (3,) linear color of what comes from above.
-        ground: (3,) linear color of what comes from below.
-        up: (3,) unit vector.
-    """
-
-    towards: Array
-    sun: Array
-    sky: Array
-    ground: Array
-    up: Array
+    towards: Array  # (3,) unit vector towards the sun
+    sun: Array  # (3,) color
+    sky: Array  # (3,) color of what comes from above
+    ground: Array  # (3,) color of what comes from below
+    up: Array  # (3,) unit vector
 
 
 @njit(cache=True, fastmath=True)
@@ -117,30 +86,27 @@ def _visible(
     return owner, shares
 
 
-def render_figure(figure: Figure, pixels: Array, light: Light, height: int, width: int) -> tuple[Array, Array]:
-    """Draw a figure.
+def render_person(
+    person: Person, vertices: Array, pixels: Array, light: Light, height: int, width: int
+) -> tuple[Array, Array]:
+    """Draw a person.
 
     Args:
-        figure: what to draw.
-        pixels: (V, 2) column and row of its vertices in the crop.
-        light: what falls on it.
+        person: whom.
+        vertices: (V, 3) in a pose, in the axes of the camera, meters, the pelvis near the origin.
+        pixels: (V, 2) column and row of the vertices in the crop.
+        light: what falls on the person.
         height: rows of the crop.
         width: columns of the crop.
 
     Returns:
         (H, W, 3) linear light, weighted by its cover, and (H, W) cover in [0, 1].
     """
-    owner, shares = _visible(pixels * SAMPLES, figure.vertices[:, 2], figure.faces, height * SAMPLES, width * SAMPLES)
+    owner, shares = _visible(pixels * SAMPLES, vertices[:, 2], person.faces, height * SAMPLES, width * SAMPLES)
     falling = np.stack([light.towards, light.sun, light.sky, light.ground, light.up]).astype(np.float32)
-    picture, cover = shade(
-        owner, shares, figure.faces, figure.surface, figure.part, _normals(figure.vertices, figure.faces),
-        figure.coordinates, figure.cloths, figure.numbers, falling, SAMPLES,
+    attributes = person.attributes
+    image, cover = shade(
+        owner, shares, person.faces, person.surface, person.part, _normals(vertices, person.faces),
+        person.coordinates, attributes.cloths, attributes.traits, falling, SAMPLES,
     )  # fmt: skip
-    return picture, cover
-
-
-def silhouette(pixels: Array, faces: NDArray[np.int32], height: int, width: int) -> NDArray[np.bool_]:
-    """The pixels (H, W) whose center some triangle covers; ``pixels`` (V, 2) are column and row."""
-    flat = np.zeros(len(pixels), dtype=np.float32)
-    owner, _ = _visible(np.ascontiguousarray(pixels, dtype=np.float32), flat, faces, height, width)
-    return np.asarray(owner >= 0)
+    return image, cover

@@ -1,12 +1,12 @@
-"""The fixed picture that a camera sees without people: ground, a wall or a street front, sky and street furniture."""
+"""The fixed image that a camera sees without people: ground, a wall or a street front, sky and street furniture."""
 
 from dataclasses import dataclass
 
 import numpy as np
 from numba import njit
 
-from ogreid.synthetic.body import Array
 from ogreid.synthetic.attributes import linear
+from ogreid.synthetic.body import Array
 
 __all__ = ["Materials", "View", "draw_scene", "window"]
 
@@ -18,22 +18,15 @@ INDOOR_WALLS = ("panels", "shops", "glass")
 
 @dataclass(frozen=True)
 class View:
-    """A pinhole camera over flat ground; world axes: x right, y down from the camera, z forward.
+    """A pinhole camera over flat ground; world axes: x right, y down from the camera, z forward."""
 
-    Attributes:
-        height: of the camera over the ground, meters.
-        pitch: downwards, radians.
-        focal: in pixels of the scene's picture.
-        size: (width, height) of that picture.
-    """
-
-    height: float
-    pitch: float
-    focal: float
-    size: tuple[int, int]
+    height: float  # of the camera over the ground, meters
+    pitch: float  # downwards, radians
+    focal: float  # in pixels of the scene's image
+    size: tuple[int, int]  # (width, height) of that image
 
     @property
-    def turn(self) -> Array:
+    def rotation(self) -> Array:
         """(3, 3) from world axes to the axes of the camera."""
         c, s = np.cos(self.pitch), np.sin(self.pitch)
         return np.array([[1, 0, 0], [0, c, -s], [0, s, c]], dtype=np.float32)
@@ -47,8 +40,8 @@ class View:
         """(h, w, 3) directions of the pixels in world axes."""
         width, height = self.size
         u, v = np.meshgrid(np.arange(width) + 0.5 - width / 2, np.arange(height) + 0.5 - height / 2)
-        seen = np.stack([u / self.focal, v / self.focal, np.ones_like(u)], axis=-1)
-        return np.asarray(seen @ self.turn, dtype=np.float32)
+        rays = np.stack([u / self.focal, v / self.focal, np.ones_like(u)], axis=-1)
+        return np.asarray(rays @ self.rotation, dtype=np.float32)
 
 
 def _noise(rng: np.random.Generator, x: Array, y: Array, grain: float) -> Array:
@@ -74,9 +67,12 @@ def _smooth(table: np.ndarray, x: np.ndarray, y: np.ndarray, grain: float) -> np
     return noise
 
 
-def _speckle(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
-    """Noise of its own in every pixel, standard normal."""
-    return rng.standard_normal(shape, dtype=np.float32)
+def _rough(rng: np.random.Generator, x: Array, y: Array, speckle: float, *layers: tuple[float, float]) -> Array:
+    """Factor on an albedo: noise of its own in every pixel, and layers of smooth noise of (strength, grain)."""
+    total = speckle * rng.standard_normal(x.shape, dtype=np.float32)
+    for strength, grain in layers:
+        total = total + strength * _noise(rng, x, y, grain)
+    return np.asarray(np.exp(np.clip(total, -0.9, 0.9)))
 
 
 def _cells(rng: np.random.Generator, x: Array, y: Array, wide: float, high: float) -> tuple[Array, Array]:
@@ -90,9 +86,8 @@ def _cells(rng: np.random.Generator, x: Array, y: Array, wide: float, high: floa
 def _ground(rng: np.random.Generator, kind: str, stones: Array, x: Array, z: Array) -> Array:
     """Albedo (..., 3) of the ground at places (x, z)."""
     # Real ground is never of one color: grain, dirt, and light that falls through leaves and between houses.
-    grain = 0.3 * _speckle(rng, x.shape) + 0.3 * _noise(rng, x, z, 0.11) + 0.2 * _noise(rng, x, z, 0.5)
-    patches = 0.75 + 0.4 * _noise(rng, x, z, 1.3) + 0.25 * _noise(rng, x, z, 4.0)
-    rough = np.exp(np.clip(grain, -0.9, 0.9)) * np.clip(patches, 0.25, 1.3)
+    rough = _rough(rng, x, z, 0.3, (0.3, 0.11), (0.2, 0.5))
+    rough = rough * np.clip(0.75 + 0.4 * _noise(rng, x, z, 1.3) + 0.25 * _noise(rng, x, z, 4.0), 0.25, 1.3)
     if kind == "grass":
         color = linear("6f7f3c") * np.ones((*x.shape, 1))
     elif kind == "asphalt":
@@ -105,14 +100,14 @@ def _ground(rng: np.random.Generator, kind: str, stones: Array, x: Array, z: Arr
         color = stones[(cell * 997).astype(np.int64) % len(stones)] * (1 + spread * (cell - 0.5))[..., None]
         color = np.where((border < 0.03 * side)[..., None], 0.45 * color, color)
         rough = rough if kind != "floor" else rough**0.5
-    tint = 1 + 0.12 * _speckle(rng, (*x.shape, 3)) + 0.15 * _noise(rng, x, z, 0.8)[..., None] * (1, 0, -1)
+    tint = 1 + 0.12 * rng.standard_normal((*x.shape, 3), dtype=np.float32)
+    tint = tint + 0.15 * _noise(rng, x, z, 0.8)[..., None] * (1, 0, -1)
     return np.asarray(color * rough[..., None] * tint, dtype=np.float32)
 
 
 def _wall(rng: np.random.Generator, kind: str, base: Array, x: Array, up: Array) -> Array:
     """Albedo (..., 3) of the wall at places (x, height over the ground)."""
-    grain = 0.14 * _speckle(rng, x.shape) + 0.3 * _noise(rng, x, up, 0.2) + 0.4 * _noise(rng, x, up, 1.4)
-    stain = np.exp(np.clip(grain, -0.9, 0.9))
+    stain = _rough(rng, x, up, 0.14, (0.3, 0.2), (0.4, 1.4))
     if kind == "hedge":
         leaves = 0.6 * _noise(rng, x, up, 0.09) + 0.4 * _noise(rng, x, up, 0.5)
         color = linear("3f5a2a") * (1 + 0.6 * leaves[..., None])
@@ -141,19 +136,12 @@ def _wall(rng: np.random.Generator, kind: str, base: Array, x: Array, up: Array)
 
 @dataclass(frozen=True)
 class Materials:
-    """What a place is built of.
+    """What a place is built of."""
 
-    Attributes:
-        ground: one of ``GROUNDS``.
-        stones: (S, 3) linear colors of its paving; the first is that of a ground in one color.
-        wall: one of ``WALLS``.
-        wall_color: (3,) linear.
-    """
-
-    ground: str
-    stones: Array
-    wall: str
-    wall_color: Array
+    ground: str  # one of ``GROUNDS``
+    stones: Array  # (S, 3) linear colors of its paving; the first is that of a ground in one color
+    wall: str  # one of ``WALLS``
+    wall_color: Array  # (3,) linear
 
 
 def draw_scene(view: View, materials: Materials, *, distance: float, furniture: int, seed: int) -> Array:
@@ -176,35 +164,35 @@ def draw_scene(view: View, materials: Materials, *, distance: float, furniture: 
     up = np.clip(view.height - reach * rays[..., 1], 0, 60)
     floor = _ground(rng, materials.ground, materials.stones, x, z)
     front = _wall(rng, materials.wall, materials.wall_color, x, up)
-    picture = np.where(on_ground[..., None], floor, front)
+    image = np.where(on_ground[..., None], floor, front)
     sky = ~on_ground & (up > rng.uniform(5, 12))
-    picture = np.where(sky[..., None], linear("b9c7d6"), picture)
+    image = np.where(sky[..., None], linear("b9c7d6"), image)
     foot = np.clip(np.abs(z - distance) / 0.5 + up / 0.5, 0, 1)  # where wall and ground meet it is darker
-    picture = picture * (0.55 + 0.45 * foot)[..., None]
+    image = image * (0.55 + 0.45 * foot)[..., None]
     for _ in range(furniture):
-        _stand(rng, view, picture, distance)
-    return np.asarray(picture, dtype=np.float32)
+        _place_furniture(rng, view, image, distance)
+    return np.asarray(image, dtype=np.float32)
 
 
-_FURNITURE = (  # width and height in meters, colors
-    ("post", (0.08, 0.16), (2.2, 5.0), ("3a3d40", "8d9094", "4b3b2e")),
-    ("bin", (0.4, 0.8), (0.7, 1.2), ("2f5a3c", "3b4a60", "7a7f84", "a3553a")),
-    ("board", (0.9, 1.8), (1.4, 2.4), ("cfcdc7", "8d9094", "4d5a6b", "a3937a")),
-    ("car", (3.0, 4.4), (1.2, 1.6), ("b5b9bd", "26292e", "6e3a36", "2f4a6d", "d6d6d4")),
-    ("trunk", (0.25, 0.5), (2.5, 5.0), ("4f3d2e", "6a5a48")),
+_FURNITURE = (  # least and greatest width, height, meters; colors
+    ((0.08, 0.16), (2.2, 5.0), ("3a3d40", "8d9094", "4b3b2e")),  # post
+    ((0.4, 0.8), (0.7, 1.2), ("2f5a3c", "3b4a60", "7a7f84", "a3553a")),  # bin
+    ((0.9, 1.8), (1.4, 2.4), ("cfcdc7", "8d9094", "4d5a6b", "a3937a")),  # board
+    ((3.0, 4.4), (1.2, 1.6), ("b5b9bd", "26292e", "6e3a36", "2f4a6d", "d6d6d4")),  # car
+    ((0.25, 0.5), (2.5, 5.0), ("4f3d2e", "6a5a48")),  # trunk
 )
 
 
-def _stand(rng: np.random.Generator, view: View, picture: Array, distance: float) -> None:
-    """Stand one piece of furniture in the picture, between the people and the wall."""
-    _, wide, high, colors = _FURNITURE[rng.integers(len(_FURNITURE))]
+def _place_furniture(rng: np.random.Generator, view: View, image: Array, distance: float) -> None:
+    """Draw one piece of furniture into the image, between the people and the wall."""
+    wide, high, colors = _FURNITURE[rng.integers(len(_FURNITURE))]
     z = rng.uniform(0.75, 0.97) * distance
     across = 0.6 * view.size[0] / view.focal * z
     x = rng.uniform(-across, across)
     half, tall = rng.uniform(*wide) / 2, rng.uniform(*high)
     corners = np.array([[x - half, view.height - tall, z], [x + half, view.height, z]], dtype=np.float32)
-    (left, top), (right, bottom) = np.round(view.project(corners @ view.turn.T)).astype(int)
-    region = picture[max(top, 0) : max(bottom, 0), max(left, 0) : max(right, 0)]
+    (left, top), (right, bottom) = np.round(view.project(corners @ view.rotation.T)).astype(int)
+    region = image[max(top, 0) : max(bottom, 0), max(left, 0) : max(right, 0)]
     if region.size == 0:
         return
     shade = np.linspace(1.1, 0.6, region.shape[1])[None, :, None]
@@ -212,32 +200,29 @@ def _stand(rng: np.random.Generator, view: View, picture: Array, distance: float
     region[:] = linear(str(rng.choice(colors))) * shade * bands
 
 
-def window(picture: Array, corner: tuple[float, float], side: float, height: int, width: int) -> Array:
-    """A crop (H, W, 3) of a picture by bilinear sampling; what lies outside repeats the border.
+@njit(cache=True)
+def window(image: np.ndarray, corner: tuple[float, float], side: float, height: int, width: int) -> np.ndarray:
+    """A crop (H, W, 3) of an image by bilinear sampling; what lies outside repeats the border.
 
     Args:
-        picture: (h, w, 3).
+        image: (h, w, 3).
         corner: column and row of the crop's upper left corner.
-        side: height of the crop in pixels of the picture.
+        side: height of the crop in pixels of the image.
         height: rows of the crop.
         width: columns of the crop.
     """
-    return np.asarray(_bilinear(picture, corner[0], corner[1], side / height, height, width))
-
-
-@njit(cache=True)
-def _bilinear(picture: np.ndarray, left: float, top: float, step: float, height: int, width: int) -> np.ndarray:
+    (left, top), step = corner, side / height
     crop = np.empty((height, width, 3), dtype=np.float32)
     for row in range(height):
-        y = min(max(top + (row + 0.5) * step - 0.5, 0.0), picture.shape[0] - 1.001)
+        y = min(max(top + (row + 0.5) * step - 0.5, 0.0), image.shape[0] - 1.001)
         i = int(y)
         fy = np.float32(y - i)
         for column in range(width):
-            x = min(max(left + (column + 0.5) * step - 0.5, 0.0), picture.shape[1] - 1.001)
+            x = min(max(left + (column + 0.5) * step - 0.5, 0.0), image.shape[1] - 1.001)
             j = int(x)
             fx = np.float32(x - j)
             for c in range(3):
-                above = picture[i, j, c] + fx * (picture[i, j + 1, c] - picture[i, j, c])
-                below = picture[i + 1, j, c] + fx * (picture[i + 1, j + 1, c] - picture[i + 1, j, c])
+                above = image[i, j, c] + fx * (image[i, j + 1, c] - image[i, j, c])
+                below = image[i + 1, j, c] + fx * (image[i + 1, j + 1, c] - image[i + 1, j, c])
                 crop[row, column, c] = above + fy * (below - above)
     return crop

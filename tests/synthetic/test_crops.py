@@ -1,0 +1,171 @@
+"""What is drawn: persons, paint, cameras, and the estimates against the truth."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from ogreid.lifting.raster import visible_faces
+from ogreid.synthetic.attributes import STYLES, draw_attributes, linear
+from ogreid.synthetic.body import load_body
+from ogreid.synthetic.cameras import apply_effects, draw_effects
+from ogreid.synthetic.clothing import dress, props_of
+from ogreid.synthetic.crops import HEIGHT, WIDTH
+from ogreid.synthetic.domains import DOMAINS, detection_of, person_of
+from ogreid.synthetic.estimates import estimate
+from ogreid.synthetic.paint import Cloth, Part, Pattern, Surface, Trait, paint
+from ogreid.synthetic.render import Light, render_person
+from ogreid.synthetic.scene import View, window
+
+BODY, PLAZA = load_body(), DOMAINS["plaza"]
+ATTRIBUTES = draw_attributes(BODY, STYLES["summer"], np.random.default_rng(0))
+
+
+def detection(number, camera=0, stream=0):
+    return detection_of(PLAZA, 0, 1 + camera, person_of(PLAZA, 0, number), 0, number, stream)
+
+
+def painted(cloths, traits, part, point):
+    out = np.zeros(3, dtype=np.float32)
+    paint(int(Surface.BODY), int(part), np.array(point, dtype=np.float32), cloths, traits, out)
+    return out[0]
+
+
+@pytest.fixture
+def plain():
+    """Cloths in as many plain colors, long sleeves and trousers, no outer garment."""
+    cloths, traits = np.zeros((len(Cloth), 10), dtype=np.float32), np.zeros(len(Trait), dtype=np.float32)
+    cloths[:, 0] = np.arange(1, len(Cloth) + 1) / len(Cloth)
+    values = {
+        Trait.SLEEVE: 1, Trait.TOP_HEM: 0.05, Trait.WAIST: -0.11, Trait.NECKLINE: 0.06, Trait.LEG_HEM: 0.8,
+        Trait.SHOE_TOP: 0.83, Trait.HAIRLINE: -0.75,
+    }  # fmt: skip
+    for trait, value in values.items():
+        traits[trait] = value
+    return cloths, traits
+
+
+@pytest.mark.parametrize(
+    ("part", "point", "row"),
+    [
+        (Part.TORSO, (0.1, -0.25, -0.1, 0), Cloth.TOP),
+        (Part.ARM, (0.3, -0.3, 0, 0.5), Cloth.TOP),
+        (Part.HAND, (0.5, -0.1, -0.2, 1.1), Cloth.SKIN),
+        (Part.LEG, (0.1, 0.4, -0.1, 0), Cloth.BOTTOM),
+        (Part.FOOT, (0.1, 0.87, -0.1, 0), Cloth.SHOES),
+        (Part.HEAD, (0, -0.79, 0, 0), Cloth.CROWN),
+        (Part.HEAD, (0.02, -0.67, -0.13, 0), Cloth.SKIN),
+    ],
+)
+def test_every_part_wears_its_cloth(plain, part, point, row):
+    assert painted(*plain, part, point) == pytest.approx(plain[0][row, 0], rel=1e-3)
+
+
+def test_a_short_sleeve_bares_the_arm(plain):
+    plain[1][Trait.SLEEVE] = 0.3
+    for along, row in ((0.2, Cloth.TOP), (0.5, Cloth.SKIN)):
+        assert painted(*plain, Part.ARM, (0.3, -0.3, 0, along)) == pytest.approx(plain[0][row, 0], rel=1e-3)
+
+
+@pytest.mark.parametrize("pattern", list(Pattern)[1:])
+def test_every_pattern_shows_both_colors(plain, pattern):
+    cloths, traits = plain
+    cloths[:] = (1, 1, 1, 0, 0, 0, pattern, 0.1, -0.2, 1)
+    skin = BODY.mean[: BODY.skin_count]
+    torso = skin[(np.abs(skin[:, 0]) < 0.2) & (skin[:, 1] > -0.4) & (skin[:, 1] < 0)][::7]
+    values = [painted(cloths, traits, Part.TORSO, (*point, 0)) for point in torso]
+    values += [painted(cloths, traits, Part.ARM, (0.3, -0.3, 0, along)) for along in np.linspace(0.05, 0.9, 20)]
+    assert min(values) < 0.2 and max(values) > 0.8
+
+
+def test_a_person_wears_the_same_in_every_crop():
+    first, again = person_of(PLAZA, 0, 5).attributes, person_of(PLAZA, 0, 5).attributes
+    assert np.array_equal(first.cloths, again.cloths) and np.array_equal(first.shape, again.shape)
+    assert first.props == again.props
+    assert not np.array_equal(first.cloths, person_of(PLAZA, 0, 6).attributes.cloths)
+
+
+def test_crops_differ_and_are_reproducible():
+    assert np.array_equal(detection(1).crop, detection(1).crop)
+    assert not np.array_equal(detection(1).crop, detection(1, stream=1).crop)
+
+
+def test_a_crop_is_filled_by_its_person():
+    covers = [detection(number, camera).cover for number in range(6) for camera in range(3)]
+    shares = [float(cover.mean()) for cover in covers]
+    assert min(shares) > 0.15 and max(shares) < 0.75
+    assert min(float(cover.max()) for cover in covers) == pytest.approx(1, abs=1e-4)
+
+
+def test_the_estimated_body_lies_on_the_drawn_one():
+    overlaps = []
+    for number in range(12):
+        truth = detection(number, number % 6)
+        shape = person_of(PLAZA, 0, number).attributes.shape
+        mesh = estimate(truth, shape, np.random.default_rng(number)).mesh()
+        pixels = mesh.camera.pixels(mesh.vertices, HEIGHT, WIDTH).astype(np.float64)
+        owner, _ = visible_faces(pixels, np.zeros(len(pixels)), mesh.faces, HEIGHT, WIDTH)
+        estimated, drawn = owner.reshape(HEIGHT, WIDTH) >= 0, truth.cover > 0.5
+        overlaps.append((estimated & drawn).sum() / (estimated | drawn).sum())
+    assert np.median(overlaps) > 0.55 and min(overlaps) > 0.3
+
+
+def test_a_triangle_is_drawn_where_it_projects_and_the_nearer_one_wins():
+    cloths = ATTRIBUTES.cloths.copy()
+    cloths[:, 6] = 0
+    cloths[Cloth.PROP, :3], cloths[Cloth.PROP_2, :3] = (1, 0, 0), (0, 1, 0)
+    points = np.array([[0, 0, 5], [8, 0, 5], [0, 8, 5], [0, 0, 4], [4, 0, 4], [0, 4, 4]], dtype=np.float32)
+    flat = dataclasses.replace(
+        dress(dataclasses.replace(ATTRIBUTES, cloths=cloths)),
+        faces=np.array([[0, 1, 2], [3, 4, 5]], dtype=np.int32),
+        surface=np.array([Surface.PROP, Surface.PROP + 1], dtype=np.uint8),
+        part=np.zeros(2, dtype=np.uint8),
+        coordinates=np.zeros((6, 4), dtype=np.float32),
+    )
+    one, up = np.ones(3, dtype=np.float32), np.array([0, -1, 0], dtype=np.float32)
+    image, cover = render_person(flat, points, points[:, :2].copy(), Light(up, 0 * one, one, one, up), 8, 8)
+    assert image[1, 1].argmax() == 1  # green is nearer
+    assert image[5, 1].argmax() == 0  # only red reaches here
+    assert cover[7, 7] == 0
+    assert cover.sum() == pytest.approx(32, abs=3)
+
+
+def test_props_and_skirts_are_drawn():
+    def faces(**changes):
+        return len(dress(dataclasses.replace(ATTRIBUTES, **changes)).faces)
+
+    for prop in ("backpack", "satchel.L", "tote.R", "shopper.L", "case.R", "handbag.L"):
+        assert props_of(prop), prop
+        assert faces(props=(prop,)) > faces(props=())
+    lengths = [faces(skirt_hem=hem) for hem in (0, 0.25, 0.5, 0.75)]
+    assert lengths == sorted(set(lengths))
+
+
+def test_the_horizon_of_a_level_camera_is_in_the_middle():
+    view = View(height=3.0, pitch=0.0, focal=500.0, size=(640, 480))
+    horizon = np.array([[0, 3.0, 1e6]], dtype=np.float32)
+    assert np.allclose(view.project(horizon @ view.rotation.T), [[320, 240]], atol=0.1)
+    tilted = dataclasses.replace(view, pitch=0.2)
+    assert tilted.project(horizon @ tilted.rotation.T)[0, 1] < 200
+    point = tilted.rays()[300, 400] * 7
+    assert np.allclose(tilted.project(point[None] @ tilted.rotation.T), [[400.5, 300.5]], atol=1e-2)
+
+
+def test_a_window_of_the_same_scale_is_a_slice():
+    image = np.random.default_rng(0).uniform(size=(40, 30, 3)).astype(np.float32)
+    assert np.allclose(window(image, (5.0, 7.0), 16.0, 16, 8), image[7:23, 5:13], atol=1e-5)
+    assert np.isfinite(window(image, (-20.0, 30.0), 64.0, 16, 8)).all()
+
+
+def test_a_neutral_camera_keeps_gray_gray():
+    gray = np.full((HEIGHT, WIDTH, 3), 0.2, dtype=np.float32)
+    effects = draw_effects(np.random.default_rng(0), 0.0)
+    shown = apply_effects(gray, effects, np.random.default_rng(1)).mean(axis=(0, 1))
+    assert np.ptp(shown) < 15
+    assert 90 < shown.mean() < 200
+
+
+def test_linear_light_of_srgb_has_its_known_values():
+    assert linear("000000") == pytest.approx([0, 0, 0])
+    assert linear("ffffff") == pytest.approx([1, 1, 1])
+    assert linear("808080")[0] == pytest.approx(0.21586, abs=1e-4)
