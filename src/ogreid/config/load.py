@@ -4,6 +4,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -210,18 +211,18 @@ def _check_keys(layer: Any, kind: Any, where: str, prefix: str = "") -> None:  #
 
 
 def changed_settings(old: Experiment, new: Experiment) -> dict[str, tuple[Any, Any, Resume]]:
-    """Settings that differ and matter to what is learned: (old, new, what the change means on resume) by dotted name.
+    """Settings that differ and distinguish runs: (old, new, what the change means on resume) by dotted name.
 
     Settings that a field declares free are left out.
     """
     changed = {}
     for key, one in _leaves():
-        before, after = (OmegaConf.select(OmegaConf.structured(which), key) for which in (old, new))
-        if one.type is not None and isinstance(getattr(Experiment(), one.name, None), dict):
-            before, after = (dict(value) for value in (before, after))
+        before, after = (attrgetter(key)(which) for which in (old, new))
+        if isinstance(before, dict):
             for name in sorted({*before, *after} - set(one.metadata["free"])):
                 if before.get(name) != after.get(name):
-                    changed[f"{key}.{name}"] = (before.get(name), after.get(name), one.metadata["resume"])
+                    resume = "extend" if name in one.metadata["extend"] else one.metadata["resume"]
+                    changed[f"{key}.{name}"] = (before.get(name), after.get(name), resume)
         elif before != after and one.metadata["resume"] != "free":
             changed[key] = (before, after, one.metadata["resume"])
     return changed

@@ -32,8 +32,9 @@ __all__ = [
     "setting",
 ]
 
-Resume = Literal["free", "warn", "fixed"]
-"""What a change means when a run is resumed: nothing; other numbers than an unbroken run's; not possible."""
+Resume = Literal["free", "extend", "warn", "fixed"]
+"""What a change means when a run is resumed: nothing; another end of it; other numbers than an unbroken run's; not
+possible. Runs that differ in free settings alone are the same run to a sweep."""
 
 Group = TypeVar("Group")
 MAX_LENGTH = 64  # of a list: modules of a network
@@ -93,6 +94,7 @@ def setting(
     *,
     resume: Resume = "warn",
     free: Collection[str] = (),
+    extend: Collection[str] = (),
     **constraint: Any,  # noqa: ANN401 - as Constraint types them
 ) -> Any:  # noqa: ANN401
     """A dataclass field with its constraint.
@@ -101,9 +103,10 @@ def setting(
         default: a list or dict is copied for each instance.
         resume: what a change means when a run is resumed.
         free: keys of a dict that may change without a word.
+        extend: keys of a dict that say how long a run is.
         **constraint: arguments of :class:`Constraint`.
     """
-    metadata = {"constraint": Constraint(**constraint), "resume": resume, "free": tuple(free)}
+    metadata = {"constraint": Constraint(**constraint), "resume": resume, "free": tuple(free), "extend": tuple(extend)}
     if isinstance(default, list | dict):
         return field(default_factory=default.copy, metadata=metadata)
     return field(default=default, metadata=metadata)
@@ -339,7 +342,8 @@ class Experiment:
     evaluation: Evaluation = field(default_factory=Evaluation)
     trainer: dict[str, Any] = setting(
         {"max_epochs": 1000, "check_val_every_n_epoch": 10, "num_sanity_val_steps": 0, "log_every_n_steps": 10},
-        free=("enable_progress_bar", "log_every_n_steps", "max_steps", "max_time"),
+        free=("enable_progress_bar", "log_every_n_steps"),
+        extend=("max_steps", "max_time"),
     )
     ops: Ops = field(default_factory=Ops)
     wandb: Logging = field(default_factory=Logging)

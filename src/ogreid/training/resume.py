@@ -49,7 +49,7 @@ def starting_checkpoint(run: Run, resume: str | None, experiment: Experiment) ->
 
 
 def _check(start: Path, old: Experiment, new: Experiment) -> None:
-    changed = config.changed_settings(old, new)
+    changed = {key: values for key, values in config.changed_settings(old, new).items() if values[2] != "extend"}
     fixed = {key: values for key, values in changed.items() if values[2] == "fixed"}
     if fixed:
         raise InputError(f"{start}: cannot be resumed with {_described(fixed)}; start a new run with --experiment")
