@@ -14,7 +14,7 @@ import torch
 from benchmarks.published_form import edge_conv
 from benchmarks.timing import alternate, save, table
 
-from ogreid.models.layers.edge_conv import EdgeConv
+from ogreid.models.layers.convolutions import EdgeConv
 from ogreid.ops import balls, farthest_points, gather_points, nearest
 
 RADII, SAMPLES = (0.1, 0.2, 0.4), (8, 16, 32)

@@ -47,8 +47,7 @@ def branch_rows(branch, xyz, centers, features, index):
 def abstraction(reduction, xyz, kept, features):
     """Three branches around the kept points, added."""
     centers = gather_points(xyz, kept)
-    grouping = reduction.grouping
-    scales = zip(reduction.branches, grouping.radii, grouping.samples, strict=True)
+    scales = zip(reduction.branches, reduction.radii, reduction.num_samples, strict=True)
     rows = [
         branch_rows(branch, xyz, centers, features, ball(xyz, centers, radius, samples, backend="plain"))
         for branch, radius, samples in scales
@@ -58,7 +57,7 @@ def abstraction(reduction, xyz, kept, features):
 
 def published_forward(network, xyz, rgb):
     """The embedding of a network of the published architecture."""
-    features, counts = rgb, iter(network.kept)
+    features, counts = rgb, iter(network.num_kept)
     for number, stage in enumerate(network.stages):
         before = features
         for convolution in stage.convolutions:
@@ -70,5 +69,6 @@ def published_forward(network, xyz, rgb):
             kept = farthest_points(xyz, next(counts), skip_origin=True, backend="plain")
             xyz, features = abstraction(stage.reduction, xyz, kept, features)
             before = gather_points(before, kept)
-        features = stage.far(before, features)
+        if stage.far is not None:
+            features = stage.far(before, features)
     return network.norm(network.project(torch.cat([features.amax(1), features.mean(1)], 1)))

@@ -95,8 +95,8 @@ beside(*(marked(angle, near=(graph[chosen].ravel(), BLUE), chosen=(chosen, RED))
 # the center are never chosen, as in the released code.
 
 # %%
-kept = farthest_points(xyz, network.kept[0], skip_origin=True)
-beside(*(marked(0, kept=(kept[0, :many].numpy(), RED)) for many in network.kept))
+kept = farthest_points(xyz, network.num_kept[0], skip_origin=True)
+beside(*(marked(0, kept=(kept[0, :many].numpy(), RED)) for many in network.num_kept))
 
 # %% [markdown]
 # ## Groups at three scales
@@ -118,7 +118,7 @@ beside(*(marked(0, members=(members, BLUE), center=(center[0].numpy(), RED)) for
 # %%
 level, features = Level(xyz, kept, network.k, network.backend), rgb
 with torch.no_grad():
-    for number, (stage, next_count) in enumerate(zip(network.stages, (*network.kept[1:], 1), strict=True), start=1):
+    for number, (stage, next_count) in enumerate(zip(network.stages, (*network.num_kept[1:], 1), strict=True), start=1):
         last, graph = level, stage.graph(level, features)
         features = stage(level, features)
         before, after = level.xyz.shape[1], features.shape[1]

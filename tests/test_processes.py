@@ -13,7 +13,7 @@ from torch import multiprocessing, nn
 from ogreid.ops import collectives
 from ogreid.losses import CircleReid, TripletReid
 from ogreid.models.layers.abstraction import GroupBranch
-from ogreid.models.layers.edge_conv import EdgeConv
+from ogreid.models.layers.convolutions import EdgeConv
 from ogreid.models.layers.statistics import SharedBatchNorm, share_batch_norms
 
 CLOUDS, POINTS, CENTERS = 4, 12, 6

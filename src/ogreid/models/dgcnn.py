@@ -8,8 +8,9 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ogreid.models.layers.initialization import initialize_projections
-from ogreid.models.layers.pooling import MaxBlend, MaxMeanPooling
+from ogreid.models import Network, record_options
+from ogreid.models.layers import MaxMeanPooling, initialize
+from ogreid.models.layers.convolutions import FixedBlend
 from ogreid.models.layers.statistics import norm_of, track_moments
 from ogreid.ops import edge_blend, nearest
 
@@ -29,11 +30,10 @@ class TwoMapEdgeConv(nn.Module):
         self.theta = nn.Linear(channels, width)
         self.phi = nn.Linear(channels, width)
         self.norm = nn.BatchNorm1d(width)
-        self.blend = MaxBlend()
+        self.blend = FixedBlend(1.0)
         self.backend = backend
 
     def forward(self, features: Float[Tensor, "B N C"], graph: Int[Tensor, "B N k"]) -> Float[Tensor, "B N D"]:
-        """Convolve and take the maximum."""
         source = functional.linear(features, self.theta.weight)  # (B, N, D)
         center = functional.linear(features, self.phi.weight - self.theta.weight, self.phi.bias + self.theta.bias)
         blended = edge_blend(source, center, graph, norm_of(self.norm), self.blend(), backend=self.backend)
@@ -41,13 +41,13 @@ class TwoMapEdgeConv(nn.Module):
         return blended.value
 
 
-class DGCNN(nn.Module):
+class DGCNN(Network):
     """A graph network without down-sampling: 1 366 144 parameters.
 
     Shapes: xyz (B, N, 3), rgb (B, N, 3) minus 0.5 -> embedding (B, ``embedding``).
 
     Args:
-        widths: of the EdgeConvs.
+        channels: of the EdgeConvs.
         k: neighbors, the point itself among them.
         embedding: its width, and that of the map before pooling.
         backend: of every operation on points.
@@ -56,22 +56,18 @@ class DGCNN(nn.Module):
     position, and colors are the only features.
     """
 
+    @record_options
     def __init__(
-        self,
-        widths: Sequence[int] = (64, 128, 256, 512),
-        *,
-        k: int = 20,
-        embedding: int = 512,
-        backend: str = "auto",
+        self, channels: Sequence[int] = (64, 128, 256, 512), *, k: int = 20, embedding: int = 512, backend: str = "auto"
     ) -> None:
         super().__init__()
         self.k, self.width, self.backend = k, embedding, backend
-        self.convolutions = nn.ModuleList(TwoMapEdgeConv(a, b, backend=backend) for a, b in pairwise((3, *widths)))
-        self.gather = nn.Linear(sum(widths), embedding)
+        self.convolutions = nn.ModuleList(TwoMapEdgeConv(a, b, backend=backend) for a, b in pairwise((3, *channels)))
+        self.gather = nn.Linear(sum(channels), embedding)
         self.pooling = MaxMeanPooling()
         self.project = nn.Linear(2 * embedding, embedding)
         self.norm = nn.BatchNorm1d(embedding)
-        initialize_projections(self)
+        initialize(self, "fan_out")
 
     def forward(self, xyz: Float[Tensor, "B N 3"], rgb: Float[Tensor, "B N 3"]) -> Float[Tensor, "B D"]:
         """Embed a batch of clouds."""

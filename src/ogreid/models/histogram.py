@@ -1,24 +1,29 @@
-"""A plain color histogram: what a network must beat."""
+"""A color histogram: the baseline without learning."""
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
+
+from ogreid.models import Network, record_options
 
 __all__ = ["Histogram"]
 
 
-class Histogram(nn.Module):
-    """The L2-normalized joint RGB histogram of a cloud. No parameters, nothing learned.
+class Histogram(Network):
+    """The L2-normalized joint RGB histogram of a cloud or crop. No parameters, nothing learned.
 
     Shapes: xyz (B, N, 3) unused, rgb (B, N, 3) in [-0.5, 0.5] -> (B, ``bins``^3).
 
     Args:
-        bins: for each color.
+        bins: per color.
 
     Source: Swain and Ballard, Color indexing, IJCV 1991.
     """
 
+    inputs = None
+
+    @record_options
     def __init__(self, bins: int = 8) -> None:
         super().__init__()
         self.bins = bins

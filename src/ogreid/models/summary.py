@@ -1,4 +1,4 @@
-"""Every network in one table: parameters, arithmetic, and the paper's count beside ours."""
+"""Parameters and floating-point operations of every network, beside the paper's counts."""
 
 import copy
 from typing import NamedTuple
@@ -33,12 +33,12 @@ class ModelRow(NamedTuple):
 
 
 def count_parameters(network: nn.Module) -> int:
-    """Numbers that training moves."""
+    """Number of trainable and frozen parameters, without buffers."""
     return sum(parameter.numel() for parameter in network.parameters())
 
 
 def count_flops(network: nn.Module, points: int = 4096) -> int:
-    """Floating-point operations of the matrix products and convolutions of one cloud, two for a multiply-add.
+    """Floating-point operations of the matrix products and convolutions of one cloud, two per multiply-add.
 
     Counted on the plain forms with PyTorch's own counter. A fused form does as many or fewer; the search for
     neighbors, being comparisons, is left out. A network that reads crops is counted on one whole crop.
@@ -50,17 +50,16 @@ def count_flops(network: nn.Module, points: int = 4096) -> int:
     for part in plain.modules():
         if hasattr(part, "backend"):
             setattr(part, "backend", "plain")  # noqa: B010 - a module's attribute, unknown to the type checker
-    counter = FlopCounterMode(display=False)
-    with torch.no_grad(), counter:
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
         plain(xyz, rgb)
     return int(counter.get_total_flops())
 
 
 def model_rows(points: int = 4096) -> list[ModelRow]:
-    """A row for each of :data:`~ogreid.models.MODELS` that learns, in the order of that table."""
-    rows = []
-    for name in MODELS:
-        network = build_model(name)
-        if parameters := count_parameters(network):
-            rows.append(ModelRow(name, parameters, count_flops(network, points), PUBLISHED_PARAMETERS.get(name, "")))
-    return rows
+    """A row for each network of :data:`ogreid.registry.MODELS` that learns, in that order."""
+    networks = {name: build_model(name) for name in MODELS}
+    return [
+        ModelRow(name, parameters, count_flops(network, points), PUBLISHED_PARAMETERS.get(name, ""))
+        for name, network in networks.items()
+        if (parameters := count_parameters(network))
+    ]

@@ -13,8 +13,8 @@ __all__ = ["SharedBatchNorm", "norm_of", "share_batch_norms", "track_moments"]
 class SharedBatchNorm(_BatchNorm):
     """BatchNorm over the batches of all processes where torch's own refuses: on a CPU.
 
-    Each process must bring a batch of the same size, as the loaders of this project do. It is no ``nn.SyncBatchNorm``
-    by class, because DDP refuses any such module on a CPU.
+    Each process must bring a batch of the same size, as the loaders of this project do. It is no subclass of
+    ``nn.SyncBatchNorm``, because DDP refuses any such module on a CPU.
     """
 
     def _check_input_dim(self, input: Tensor) -> None:
@@ -29,12 +29,11 @@ class SharedBatchNorm(_BatchNorm):
         return normal.value.movedim(-1, 1)
 
 
-SHARED = (SharedBatchNorm, nn.SyncBatchNorm)
-"""BatchNorms whose moments are those of all processes."""
+SHARED = (SharedBatchNorm, nn.SyncBatchNorm)  # their moments are those of all processes
 
 
 def share_batch_norms(module: nn.Module) -> nn.Module:
-    """Put a :class:`SharedBatchNorm` with the same parameters and buffers in the place of every BatchNorm inside."""
+    """Replace every BatchNorm in ``module`` by a :class:`SharedBatchNorm` with the same parameters and buffers."""
     if isinstance(module, _BatchNorm):
         shared = SharedBatchNorm(
             module.num_features, module.eps, module.momentum, module.affine, module.track_running_stats
@@ -59,9 +58,9 @@ def track_moments(norm: _BatchNorm, moments: Moments, count: int) -> None:
     """Update the running statistics as ``nn.BatchNorm1d`` does: exponential, or cumulative where momentum is None.
 
     Args:
-        norm: in training; else nothing happens.
+        norm: nothing happens unless it is in training mode.
         moments: mean and *biased* variance of the batch.
-        count: how many values of this process each moment was taken over; the running variance is the unbiased one.
+        count: values of this process behind each moment; the running variance is the unbiased one.
     """
     if not norm.training or norm.running_mean is None or norm.running_var is None:
         return
