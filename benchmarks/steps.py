@@ -23,7 +23,7 @@ from ogreid.losses import build_loss
 from ogreid.models import build_model
 from ogreid.models.summary import count_flops, count_parameters
 from ogreid.models.layers.abstraction import GroupBranch
-from ogreid.models.layers.edge_conv import EdgeConv
+from ogreid.models.layers.convolutions import EdgeConv
 from ogreid.ops import farthest_points
 
 FORMS = ("published", *BACKENDS)
@@ -77,8 +77,8 @@ def steps(model, batch, points, forms=FORMS, *, backward=True):
 
 def stages(model, batch, points):
     """Milliseconds of CPU time of every kernel in one fused step."""
-    from ogreid.ops.kernels import edges, group_passes
-    from ogreid.ops.kernels import points as searches
+    from ogreid.ops.kernels import edges_numba, groups_numba
+    from ogreid.ops.kernels import points_numba
 
     spent = {}
 
@@ -92,7 +92,7 @@ def stages(model, batch, points):
 
     kernels = [
         (module, name, value)
-        for module in (edges, group_passes, searches)
+        for module in (edges_numba, groups_numba, points_numba)
         for name, value in vars(module).items()
         if hasattr(value, "py_func") and not name.startswith("_")  # compiled loops
     ]

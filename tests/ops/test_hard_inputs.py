@@ -140,7 +140,7 @@ def test_whole_networks_of_both_forms_embed_alike(points, kind, k, training, see
         xyz[..., 1:] = 0
     torch.manual_seed(seed)
     networks = [
-        build_model("ognet", widths=[8, 16], kept=[24, 24], k=k, embedding=12, last_graph="position", backend=form)
+        build_model("ognet", channels=[8, 16], num_kept=[24, 24], k=k, embedding=12, last_graph="position", backend=form)
         for form in ("plain", "fused")
     ]
     networks[1].load_state_dict(networks[0].state_dict())
@@ -152,14 +152,14 @@ def test_whole_networks_of_both_forms_embed_alike(points, kind, k, training, see
 
 @pytest.mark.parametrize("backend", ["plain", "fused"])
 def test_a_network_says_that_a_cloud_is_too_small_for_its_neighbors(backend):
-    network = build_model("ognet", widths=[8, 16], kept=[24, 12], k=31, embedding=12, backend=backend)
+    network = build_model("ognet", channels=[8, 16], num_kept=[24, 12], k=31, embedding=12, backend=backend)
     with pytest.raises(InputError, match="k = 31 asked of 30 points"):
         network(torch.rand(2, 30, 3), torch.zeros(2, 30, 3))
 
 
 @pytest.mark.parametrize("backend", ["plain", "fused"])
 def test_a_network_refuses_a_cloud_that_is_not_finite(backend):
-    network = build_model("ognet", widths=[8, 16], kept=[24, 12], k=4, embedding=12, backend=backend)
+    network = build_model("ognet", channels=[8, 16], num_kept=[24, 12], k=4, embedding=12, backend=backend)
     xyz = torch.rand(2, 30, 3)
     xyz[1, 4, 0] = torch.nan
     with pytest.raises(InputError, match="cloud 1, point 4"):

@@ -8,7 +8,7 @@ import sys
 import triton
 from triton.backends.compiler import GPUTarget
 
-from ogreid.ops.kernels import edges_triton, groups_triton, points_triton
+from ogreid.ops.kernels import edges_triton, group_kernels_triton, points_triton
 
 FLOATS = """
     source sign most every largest axes distance centers square points affine reduce reduce_bias expand passed sums
@@ -45,7 +45,7 @@ def program(kernel, target, precision):
 
 def main():
     target = GPUTarget("cuda", int(sys.argv[1]), 32)
-    for module in (edges_triton, groups_triton, points_triton):
+    for module in (edges_triton, group_kernels_triton, points_triton):
         for name, kernel in vars(module).items():
             if name.endswith("_kernel") and kernel.__module__ == module.__name__:
                 for precision in ("ieee", "tf32") if "PRECISION" in kernel.arg_names else ("ieee",):

@@ -150,6 +150,6 @@ def _engine(tensor: Tensor) -> ModuleType:
         from ogreid.ops.kernels import edges_triton
 
         return edges_triton
-    from ogreid.ops.kernels import edges
+    from ogreid.ops.kernels import edges_numba
 
-    return edges
+    return edges_numba

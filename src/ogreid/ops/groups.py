@@ -124,12 +124,12 @@ def _factor(scale: Tensor, variance: Tensor, eps: float) -> Tensor:
 def _engine(tensor: Tensor) -> ModuleType:
     """The passes of the device: numba's on the CPU, Triton's on CUDA."""
     if tensor.is_cuda:
-        from ogreid.ops.kernels import group_passes_triton
+        from ogreid.ops.kernels import groups_triton
 
-        return group_passes_triton
-    from ogreid.ops.kernels import group_passes
+        return groups_triton
+    from ogreid.ops.kernels import groups_numba
 
-    return group_passes
+    return groups_numba
 
 
 class _GroupPerceptron(torch.autograd.Function):

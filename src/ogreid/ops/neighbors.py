@@ -161,7 +161,7 @@ def _nearest_fused_3d(points: Tensor, k: int) -> Tensor:
         from ogreid.ops.kernels import points_triton
 
         return points_triton.nearest(points, k)
-    from ogreid.ops.kernels.points import LEAF, nearest_of_leaves
+    from ogreid.ops.kernels.points_numba import LEAF, nearest_of_leaves
     from ogreid.ops.kernels.threads import runs_of_rows, share
 
     batch, count, _ = points.shape
@@ -190,7 +190,7 @@ def _nearest_fused_3d(points: Tensor, k: int) -> Tensor:
 @outside_graphs
 def _nearest_fused(points: Tensor, k: int) -> Tensor:
     """A product for all distances, then the smallest of each row."""
-    from ogreid.ops.kernels.points import smallest_of_rows
+    from ogreid.ops.kernels.points_numba import smallest_of_rows
     from ogreid.ops.kernels.threads import runs_of_rows, share
 
     # Around the mean: |p|^2 - 2 p q cancels less. |q|^2 is the same along a row and is left out.
@@ -210,7 +210,7 @@ def _balls_fused(points: Tensor, centers: Tensor, radii: Sequence[float], counts
         from ogreid.ops.kernels import points_triton
 
         return points_triton.balls(points, centers, [_square(radius, points) for radius in radii], counts)
-    from ogreid.ops.kernels.points import balls_of_cloud
+    from ogreid.ops.kernels.points_numba import balls_of_cloud
     from ogreid.ops.kernels.threads import runs_of_rows, share
 
     axes = points.movedim(2, 0).contiguous().numpy()  # (3, B, N)

@@ -73,7 +73,7 @@ def _farthest_fused(xyz: Tensor, count: int, skip_origin: bool) -> Tensor:
         from ogreid.ops.kernels.points_triton import farthest
 
         return farthest(xyz, _first_distances(xyz, skip_origin), count)
-    from ogreid.ops.kernels.points import farthest_of_cloud
+    from ogreid.ops.kernels.points_numba import farthest_of_cloud
     from ogreid.ops.kernels.threads import share
 
     axes = xyz.movedim(2, 0).contiguous().numpy()  # (3, B, N)

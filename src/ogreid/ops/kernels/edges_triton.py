@@ -1,4 +1,4 @@
-"""Triton kernels over the edges of a graph; the same functions as :mod:`ogreid.ops.kernels.edges`, for CUDA.
+"""Triton kernels over the edges of a graph; the same functions as :mod:`ogreid.ops.kernels.edges_numba`, for CUDA.
 
 Nothing synchronizes with the host, and nothing adds atomically: the backward walks the incoming edges of each point,
 sorted once, so gradients are the same run to run. Run so far by Triton's interpreter only, never on a GPU.
@@ -103,7 +103,7 @@ def sum_gradients(gradient: Tensor, saved: Gathered, center: Tensor) -> Tensor:
 def scatter(
     gradient: Tensor, source: Tensor, center: Tensor, graph: Tensor, saved: Gathered, terms: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Gradients of source and center; ``terms`` (5, C): see :func:`ogreid.ops.kernels.edges.scatter_edges`."""
+    """Gradients of source and center; ``terms`` (5, C): see :func:`ogreid.ops.kernels.edges_numba.scatter_edges`."""
     batch, points, channels = source.shape
     k, columns = graph.shape[2], _columns(channels)
     of_largest, of_every, of_center, constant, slope = terms

@@ -1,219 +1,212 @@
-"""Triton kernels over the members of groups, for CUDA. Run so far by Triton's interpreter only, never on a GPU.
+"""Passes over every group of a batch, for CUDA; the same functions as :mod:`ogreid.ops.kernels.groups_numba`.
 
-Letters: R = B M S rows (members), S members of a group, C channels, H hidden channels of the gate, D channels of the
-result. No row is ever D wide in memory: the second map is reduced to its maximum where it is made. Nothing adds
-atomically: what adds up over programs is kept for each and added afterwards.
+Nothing synchronizes with the host. Run so far by Triton's interpreter only, never on a GPU.
 """
 
-# ruff: noqa: ANN001, ANN201, ANN202 - what Triton compiles is typed by Triton
-# mypy: allow-untyped-defs, allow-incomplete-defs, allow-untyped-calls
+# mypy: allow-untyped-calls
 
+from collections.abc import Sequence
+
+import torch
 import triton
-import triton.language as tl
+from torch import Tensor
 
-__all__ = [
-    "close_kernel",
-    "collect_kernel",
-    "largest_kernel",
-    "open_kernel",
-    "sum_kernel",
-    "to_largest_kernel",
-    "to_weight_kernel",
-]
+from ogreid.ops.kernels import group_kernels_triton as kernels
+from ogreid.ops.kernels.groups_numba import Found
 
+__all__ = ["backward", "forward", "spread", "sum_of_members"]
 
-@triton.jit
-def _raw_members(points, centers, index, row, column, rows, channels, total, members, groups):
-    """Members minus their centers: (ROWS, CHANNELS), 0 outside."""
-    inside = (row < rows)[:, None] & (column < channels)[None, :]
-    near = tl.load(index + row, mask=row < rows, other=0)
-    group = row // members
-    point = (group // groups) * total + near
-    value = tl.load(points + point[:, None] * channels + column[None, :], mask=inside, other=0.0)
-    return value - tl.load(centers + group[:, None] * channels + column[None, :], mask=inside, other=0.0)
+ROWS = 32
+"""Members handled by one program."""
+
+LENGTH = 64
+"""Groups over which one program adds up the gradient of the second map."""
 
 
-@triton.jit
-def _normal_members(raw, affine, column, channels):
-    factor = tl.load(affine + column, mask=column < channels, other=0.0)
-    shift = tl.load(affine + channels + column, mask=column < channels, other=0.0)
-    return factor[None, :] * raw + shift[None, :]
+def _power(count: int, least: int, most: int) -> int:
+    """The power of two that holds ``count``, at least what a product on tensor cores needs."""
+    return max(least, min(most, int(triton.next_power_of_2(count))))
 
 
-@triton.jit
-def _sigmoid(x):
-    return 1.0 / (1.0 + tl.exp(-x))
+def _precision() -> str:
+    """Products follow torch's own setting: exact float32, or tf32 where that is allowed."""
+    return "ieee" if torch.get_float32_matmul_precision() == "highest" else "tf32"
 
 
-@triton.jit
-def _hidden(normal, reduce, reduce_bias, column, channels, h):
-    """The gate's first layer: one hidden channel of every row, before the swish."""
-    weight = tl.load(reduce + h * channels + column, mask=column < channels, other=0.0)
-    return tl.sum(normal * weight[None, :], 1) + tl.load(reduce_bias + h)
+def _shape(points: Tensor, index: Tensor) -> tuple[int, int, int, int, int]:
+    """Rows, channels, points of a cloud, members of a group, groups of a cloud."""
+    return index.numel(), points.shape[2], points.shape[1], index.shape[2], index.shape[1]
 
 
-@triton.jit
-def _door(normal, reduce, reduce_bias, expand, column, channels, hidden):
-    """The gate's opening, in (0, 1); the last row of ``expand`` (H + 1, C) is its bias."""
-    opened = tl.zeros_like(normal)
-    opened += tl.load(expand + hidden * channels + column, mask=column < channels, other=0.0)[None, :]
-    for h in range(hidden):
-        value = _hidden(normal, reduce, reduce_bias, column, channels, h)
-        swish = value * _sigmoid(value)
-        opened += swish[:, None] * tl.load(expand + h * channels + column, mask=column < channels, other=0.0)[None, :]
-    return _sigmoid(opened)
+def _gate_tensors(gate: Sequence[Tensor], points: Tensor) -> tuple[Tensor, Tensor, Tensor, int]:
+    """The gate as the kernels take it, ``expand`` with channels last and its bias below; and H, 0 without a gate."""
+    if not gate:
+        return points, points, points, 0  # never read
+    reduce, reduce_bias, expand, expand_bias = gate
+    return reduce, reduce_bias, torch.cat([expand.T, expand_bias.unsqueeze(0)]), len(reduce)
 
 
-@triton.jit
-def sum_kernel(
-    points, centers, index, sums, squares, rows, channels, total, members, groups,
-    MEMBERS: tl.constexpr, CHANNELS: tl.constexpr,
-):  # fmt: skip
-    """Of one group: the sum of its raw members, and of their squares; both (B M, C)."""
-    group = tl.program_id(0)
-    place, column = tl.arange(0, MEMBERS), tl.arange(0, CHANNELS)
-    row = tl.where(place < members, group * members + place, rows)
-    raw = _raw_members(points, centers, index, row, column, rows, channels, total, members, groups)
-    raw = tl.where((place < members)[:, None], raw, 0.0)
-    tl.store(sums + group * channels + column, tl.sum(raw, 0), mask=column < channels)
-    tl.store(squares + group * channels + column, tl.sum(raw * raw, 0), mask=column < channels)
+def _sums(points: Tensor, centers: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
+    """Sum of the raw members of each group, and of their squares: (B, M, C)."""
+    shape = _shape(points, index)
+    sums, squares = torch.empty_like(centers), torch.empty_like(centers)
+    blocks = {"MEMBERS": _power(shape[3], 1, 1 << 20), "CHANNELS": _power(shape[1], 1, 1 << 20)}
+    kernels.sum_kernel[(shape[0] // shape[3],)](points, centers, index, sums, squares, *shape, **blocks)
+    return sums, squares
 
 
-@triton.jit
-def open_kernel(
-    points, centers, index, affine, reduce, reduce_bias, expand, passed, rows, channels, total, members, groups, hidden,
-    GATED: tl.constexpr, ROWS: tl.constexpr, CHANNELS: tl.constexpr,
-):  # fmt: skip
+def sum_of_members(points: Tensor, centers: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
+    """Sum and sum of squares (C,) of all raw members, in double precision."""
+    first, second = (part.sum((0, 1), dtype=torch.float64) for part in _sums(points, centers, index))
+    return first, second
+
+
+def _open(
+    points: Tensor, centers: Tensor, index: Tensor, affine: Tensor, gate: tuple[Tensor, Tensor, Tensor, int]
+) -> Tensor:
     """What passes the gate: (R, C)."""
-    row, column = tl.program_id(0) * ROWS + tl.arange(0, ROWS), tl.arange(0, CHANNELS)
-    inside = (row < rows)[:, None] & (column < channels)[None, :]
-    raw = _raw_members(points, centers, index, row, column, rows, channels, total, members, groups)
-    normal = _normal_members(raw, affine, column, channels)
-    if GATED:
-        normal *= _door(normal, reduce, reduce_bias, expand, column, channels, hidden)
-    tl.store(passed + row[:, None] * channels + column[None, :], normal, mask=inside)
+    shape, (*doors, hidden) = _shape(points, index), gate
+    passed = points.new_empty(shape[0], shape[1])
+    blocks = {"GATED": hidden > 0, "ROWS": ROWS, "CHANNELS": _power(shape[1], 1, 1 << 20)}
+    kernels.open_kernel[(triton.cdiv(shape[0], ROWS),)](
+        points, centers, index, affine, *doors, passed, *shape, hidden, **blocks
+    )
+    return passed
 
 
-@triton.jit
-def largest_kernel(
-    passed, weight, most, slot, channels, results, members,
-    MEMBERS: tl.constexpr, CHANNELS: tl.constexpr, RESULTS: tl.constexpr, PRECISION: tl.constexpr,
-):  # fmt: skip
-    """Of one group and some results: the largest of ``weight`` (C, D) times each member, and which member has it."""
-    group = tl.program_id(0)
-    place, result = tl.arange(0, MEMBERS), tl.program_id(1) * RESULTS + tl.arange(0, RESULTS)
-    mapped = tl.zeros((MEMBERS, RESULTS), passed.dtype.element_ty)
-    for start in range(0, channels, CHANNELS):
-        column = start + tl.arange(0, CHANNELS)
-        here = (place < members)[:, None] & (column < channels)[None, :]
-        rows = tl.load(passed + (group * members + place)[:, None] * channels + column[None, :], mask=here, other=0.0)
-        there = (column < channels)[:, None] & (result < results)[None, :]
-        maps = tl.load(weight + column[:, None] * results + result[None, :], mask=there, other=0.0)
-        mapped += tl.dot(rows, maps, input_precision=PRECISION)
-    mapped = tl.where((place < members)[:, None], mapped, -float("inf"))
-    best = tl.max(mapped, 0)
-    where = tl.min(tl.where(mapped == best[None, :], place[:, None], MEMBERS), 0)
-    tl.store(most + group * results + result, best, mask=result < results)
-    tl.store(slot + group * results + result, where.to(slot.dtype.element_ty), mask=result < results)
+def forward(
+    points: Tensor,
+    centers: Tensor,
+    index: Tensor,
+    affine: Tensor,
+    gate: Sequence[Tensor],
+    weight: Tensor,
+    counted: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Largest results and their members (B, M, D); second (C, C) and first (C,) moments of what passed the gate.
 
-
-@triton.jit
-def to_largest_kernel(
-    gradient, slot, weight, back, channels, results, members,
-    MEMBERS: tl.constexpr, CHANNELS: tl.constexpr, RESULTS: tl.constexpr, PRECISION: tl.constexpr,
-):  # fmt: skip
-    """Of one group and some channels: ``back`` (R, C) gets what goes through ``weight`` (D, C) to the largest."""
-    group = tl.program_id(0)
-    place, column = tl.arange(0, MEMBERS), tl.program_id(1) * CHANNELS + tl.arange(0, CHANNELS)
-    here = (place < members)[:, None] & (column < channels)[None, :]
-    rows = back + (group * members + place)[:, None] * channels + column[None, :]
-    added = tl.load(rows, mask=here, other=0.0)
-    for start in range(0, results, RESULTS):
-        result = start + tl.arange(0, RESULTS)
-        value = tl.load(gradient + group * results + result, mask=result < results, other=0.0)
-        chosen = tl.load(slot + group * results + result, mask=result < results, other=0).to(tl.int32)
-        sent = tl.where(chosen[None, :] == place[:, None], value[None, :], 0.0)
-        there = (result < results)[:, None] & (column < channels)[None, :]
-        maps = tl.load(weight + result[:, None] * channels + column[None, :], mask=there, other=0.0)
-        added += tl.dot(sent, maps, input_precision=PRECISION)
-    tl.store(rows, added, mask=here)
-
-
-@triton.jit
-def to_weight_kernel(
-    gradient, slot, passed, parts, total, length, channels, results, members,
-    MEMBERS: tl.constexpr, CHANNELS: tl.constexpr, RESULTS: tl.constexpr, PRECISION: tl.constexpr,
-):  # fmt: skip
-    """Of ``length`` groups: the gradient of some results and channels of ``weight``; ``parts`` (runs, D, C)."""
-    run = tl.program_id(0)
-    result = tl.program_id(1) * RESULTS + tl.arange(0, RESULTS)
-    column = tl.program_id(2) * CHANNELS + tl.arange(0, CHANNELS)
-    place = tl.arange(0, MEMBERS)
-    here = (place < members)[:, None] & (column < channels)[None, :]
-    added = tl.zeros((RESULTS, CHANNELS), passed.dtype.element_ty)
-    for group in range(run * length, tl.minimum(run * length + length, total)):
-        value = tl.load(gradient + group * results + result, mask=result < results, other=0.0)
-        chosen = tl.load(slot + group * results + result, mask=result < results, other=0).to(tl.int32)
-        sent = tl.where(chosen[:, None] == place[None, :], value[:, None], 0.0)
-        rows = tl.load(passed + (group * members + place)[:, None] * channels + column[None, :], mask=here, other=0.0)
-        added += tl.dot(sent, rows, input_precision=PRECISION)
-    out = parts + run * results * channels + result[:, None] * channels + column[None, :]
-    tl.store(out, added, mask=(result < results)[:, None] & (column < channels)[None, :])
-
-
-@triton.jit
-def close_kernel(
-    points, centers, index, affine, reduce, reduce_bias, expand, back, parts, biases,
-    rows, channels, total, members, groups, hidden,
-    GATED: tl.constexpr, ROWS: tl.constexpr, CHANNELS: tl.constexpr,
-):  # fmt: skip
-    """Turn ``back`` (R, C), the gradient of what passed the gate, into that of the normal members.
-
-    ``parts`` (programs, 2 H + 3, C) get what this program's rows add to: the gradient of the normal members, alone and
-    times the raw member; the gate's ``reduce`` (H rows) and ``expand`` (H rows, and its bias); ``biases`` (programs, H)
-    get the bias of ``reduce``.
+    ``affine`` (2, C) normalizes the members; ``weight`` (C, D) is signed; moments are 0 unless ``counted``.
     """
-    program = tl.program_id(0)
-    row, column = program * ROWS + tl.arange(0, ROWS), tl.arange(0, CHANNELS)
-    inside = (row < rows)[:, None] & (column < channels)[None, :]
-    raw = _raw_members(points, centers, index, row, column, rows, channels, total, members, groups)
-    place = back + row[:, None] * channels + column[None, :]
-    value = tl.load(place, mask=inside, other=0.0)  # 0 outside: those rows add nothing
-    part = parts + program * (2 * hidden + 3) * channels + column
-    if GATED:
-        normal = _normal_members(raw, affine, column, channels)
-        share = _door(normal, reduce, reduce_bias, expand, column, channels, hidden)
-        value *= share
-        turned = value * normal * (1.0 - share)
-        for h in range(hidden):
-            before = _hidden(normal, reduce, reduce_bias, column, channels, h)
-            opened = _sigmoid(before)
-            weight = tl.load(expand + h * channels + column, mask=column < channels, other=0.0)
-            arrived = tl.sum(turned * weight[None, :], 1) * opened * (1.0 + before * (1.0 - opened))
-            swish = before * opened
-            to_reduce, to_expand = tl.sum(arrived[:, None] * normal, 0), tl.sum(swish[:, None] * turned, 0)
-            tl.store(part + (2 + h) * channels, to_reduce, mask=column < channels)
-            tl.store(part + (2 + hidden + h) * channels, to_expand, mask=column < channels)
-            tl.store(biases + program * hidden + h, tl.sum(arrived, 0))
-            through = tl.load(reduce + h * channels + column, mask=column < channels, other=0.0)
-            value += arrived[:, None] * through[None, :]
-        tl.store(part + (2 + 2 * hidden) * channels, tl.sum(turned, 0), mask=column < channels)
-    tl.store(part, tl.sum(value, 0), mask=column < channels)
-    tl.store(part + channels, tl.sum(value * raw, 0), mask=column < channels)
-    tl.store(place, value, mask=inside)
+    channels, results = weight.shape
+    members = index.shape[2]
+    passed = _open(points, centers, index, affine, _gate_tensors(gate, points))
+    most = points.new_empty(*index.shape[:2], results)
+    slot = torch.empty_like(most, dtype=torch.uint8 if members <= 256 else torch.int32)
+    blocks = {
+        "MEMBERS": _power(members, 16, 1 << 20),
+        "CHANNELS": _power(channels, 16, 32),
+        "RESULTS": _power(results, 16, 64),
+    }
+    grid = (index.shape[:2].numel(), triton.cdiv(results, blocks["RESULTS"]))
+    kernels.largest_kernel[grid](
+        passed, weight.contiguous(), most, slot, channels, results, members, **blocks, PRECISION=_precision()
+    )
+    second = torch.zeros(channels, channels, dtype=torch.float64, device=points.device)
+    first = second[0]
+    if counted:  # cloud by cloud in single precision, all clouds in double
+        clouds = passed.view(len(points), -1, channels)
+        second, first = (clouds.mT @ clouds).sum(0, dtype=torch.float64), clouds.sum(1).sum(0, dtype=torch.float64)
+    return most, slot, second, first
 
 
-@triton.jit
-def collect_kernel(
-    values, edges, first, degree, out, total, incoming, divisor, channels, CHANNELS: tl.constexpr
-):  # fmt: skip
-    """Of one point: the sum of the rows of ``values`` that name it, row ``edge // divisor`` for each edge."""
-    point, column = tl.program_id(0), tl.arange(0, CHANNELS)
-    cloud = point // total
-    start = tl.load(first + point)
-    added = tl.zeros((CHANNELS,), values.dtype.element_ty)
-    for place in range(start, start + tl.load(degree + point)):
-        edge = tl.load(edges + cloud * incoming + place)
-        row = (cloud * incoming + edge) // divisor
-        added += tl.load(values + row * channels + column, mask=column < channels, other=0.0)
-    tl.store(out + point * channels + column, added, mask=column < channels)
+def backward(
+    inputs: tuple[Tensor, Tensor, Tensor, Tensor, Sequence[Tensor]],
+    weight: Tensor,
+    kernel: Tensor,
+    constant: Tensor,
+    arriving: tuple[Tensor, Tensor],
+) -> Found:
+    """Every gradient but what the inner moments send; see :func:`ogreid.ops.kernels.group_loops.group_backward`."""
+    points, centers, index, affine, gate = inputs
+    doors = _gate_tensors(gate, points)
+    passed = _open(points, centers, index, affine, doors)
+    back = torch.addmm(constant, passed, kernel)
+    to_weight = _through_largest(index.shape[2], weight, arriving, passed, back)
+    sums, to_gate = _through_gate(points, centers, index, affine, doors, back)
+    to_members = affine[0] * back
+    degree, first, edges = _incoming(points, index)
+    to_points = _collect(to_members, edges, first, degree, 1)
+    around = _collect(centers.flatten(0, 1), edges, first, degree, index.shape[2])
+    to_centers = -to_members.view(*index.shape, -1).sum(2)
+    return Found(to_points, to_centers, to_weight, to_gate, sums, around, _sums(points, centers, index)[0])
+
+
+def _through_largest(
+    members: int, weight: Tensor, arriving: tuple[Tensor, Tensor], passed: Tensor, back: Tensor
+) -> Tensor:
+    """Add to ``back`` what the largest members get; the gradient of ``weight`` (D, C), in double precision."""
+    gradient, slot = (tensor.contiguous() for tensor in arriving)
+    results, channels = weight.shape
+    groups, precision = gradient.shape[:2].numel(), _precision()
+    blocks = {
+        "MEMBERS": _power(members, 16, 1 << 20),
+        "CHANNELS": _power(channels, 16, 64),
+        "RESULTS": _power(results, 16, 32),
+    }
+    columns, runs = triton.cdiv(channels, blocks["CHANNELS"]), triton.cdiv(groups, LENGTH)
+    kernels.to_largest_kernel[(groups, columns)](
+        gradient, slot, weight.contiguous(), back, channels, results, members, **blocks, PRECISION=precision
+    )
+    parts = weight.new_empty(runs, results, channels)
+    kernels.to_weight_kernel[(runs, triton.cdiv(results, blocks["RESULTS"]), columns)](
+        gradient, slot, passed, parts, groups, LENGTH, channels, results, members, **blocks, PRECISION=precision
+    )
+    return parts.sum(0, dtype=torch.float64)
+
+
+def _through_gate(
+    points: Tensor,
+    centers: Tensor,
+    index: Tensor,
+    affine: Tensor,
+    gate: tuple[Tensor, Tensor, Tensor, int],
+    back: Tensor,
+) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """Turn ``back`` into the gradient of the normal members: its sums (2, C); and the gate's own gradients."""
+    shape, (*doors, hidden) = _shape(points, index), gate
+    programs = triton.cdiv(shape[0], ROWS)
+    parts, biases = points.new_empty(programs, 2 * hidden + 3, shape[1]), points.new_empty(programs, hidden)
+    blocks = {"GATED": hidden > 0, "ROWS": ROWS, "CHANNELS": _power(shape[1], 1, 1 << 20)}
+    kernels.close_kernel[(programs,)](
+        points, centers, index, affine, *doors, back, parts, biases, *shape, hidden, **blocks
+    )
+    if not hidden:
+        return parts[:, :2].sum(0, dtype=torch.float64), ()
+    sums, reduce, expand, expand_bias = parts.sum(0, dtype=torch.float64).split([2, hidden, hidden, 1])
+    # Copied, because a column turned over counts as contiguous, and DDP warns of strides other than the parameter's.
+    turned = expand.T.clone(memory_format=torch.contiguous_format)
+    return sums, (reduce, biases.sum(0, dtype=torch.float64), turned, expand_bias[0])
+
+
+def _incoming(points: Tensor, index: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """How often each point is a member; where its edges begin among all of its cloud, sorted by point; and these."""
+    flat = index.flatten(1)
+    degree = torch.zeros(points.shape[:2], dtype=torch.int32, device=points.device)
+    degree.scatter_add_(1, flat, torch.ones_like(flat, dtype=torch.int32))
+    return degree, degree.cumsum(1) - degree, flat.argsort(dim=1, stable=True)
+
+
+def _collect(values: Tensor, edges: Tensor, first: Tensor, degree: Tensor, divisor: int) -> Tensor:
+    """(B, N, C): the sum of the rows of ``values`` that reach each point."""
+    out = values.new_empty(*degree.shape, values.shape[1])
+    kernels.collect_kernel[(degree.numel(),)](
+        values,
+        edges,
+        first,
+        degree,
+        out,
+        degree.shape[1],
+        edges.shape[1],
+        divisor,
+        values.shape[1],
+        CHANNELS=_power(values.shape[1], 1, 1 << 20),
+    )
+    return out
+
+
+def spread(points: Tensor, index: Tensor, found: Found, terms: Tensor) -> None:
+    """Add to the gradients of points and centers what the inner moments send; ``terms`` (2, C)."""
+    constant, slope = terms
+    degree = _incoming(points, index)[0].unsqueeze(2)
+    found.points.add_(degree * torch.addcmul(constant, slope, points) - slope * found.around)
+    found.centers.sub_(index.shape[2] * constant + slope * found.summed)

@@ -1,4 +1,4 @@
-"""Passes over every group of a batch: the compiled loops of :mod:`ogreid.ops.kernels.groups`, shared over threads."""
+"""Passes over every group of a batch: the compiled loops of `group_loops`, shared over threads."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ogreid.ops.kernels.edges import degrees
-from ogreid.ops.kernels.groups import group_backward, group_forward, spread_moments, sum_members
+from ogreid.ops.kernels.edges_numba import degrees
+from ogreid.ops.kernels.group_loops import group_backward, group_forward, spread_moments, sum_members
 from ogreid.ops.kernels.threads import runs_of_rows, share
 
 __all__ = ["Found", "backward", "forward", "spread", "sum_of_members"]
@@ -95,7 +95,7 @@ def backward(
     constant: Tensor,
     arriving: tuple[Tensor, Tensor],
 ) -> Found:
-    """Every gradient but what the inner moments send; see :func:`ogreid.ops.kernels.groups.group_backward`."""
+    """Every gradient but what the inner moments send; see :func:`ogreid.ops.kernels.group_loops.group_backward`."""
     points, centers, index, affine, gate = inputs
     batch, channels = len(points), points.shape[2]
     doors = _gate_arrays(gate, channels, points.dtype)
