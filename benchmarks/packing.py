@@ -20,7 +20,7 @@ from PIL import Image
 from ogreid.data import Store
 from ogreid.data.store.manifest import make_rows
 from ogreid.data.datasets.obj import read_obj
-from ogreid.data.store.packing import pack
+from ogreid.data.store.writing import pack
 from ogreid.data.datasets.sources import CropClouds
 
 BATCH = 36

@@ -3,6 +3,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import closing
 
 import pytest
 
@@ -89,7 +90,7 @@ def test_there_is_a_core():
 
 
 def test_bars_are_drawn_on_standard_error_and_end_when_all_is_done(capsys):
-    with ProgressBars() as bars:
+    with closing(ProgressBars()) as bars:
         bars("crops", 1, 2)
         bars("clouds", 1, 4)
         bars("crops", 2, 2)

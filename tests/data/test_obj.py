@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ogreid.data.datasets.obj import PublishedClouds, read_obj
-from ogreid.data.store.packing import pack
+from ogreid.data.store.writing import pack
 from ogreid.data.datasets.readers import Row, rows_array
 from ogreid.errors import InputError
 

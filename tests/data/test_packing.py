@@ -9,7 +9,7 @@ import pytest
 import benchmark_trees as trees
 from ogreid.data import Store
 from ogreid.data.store.manifest import BLOCK
-from ogreid.data.store.packing import bytes_needed, pack
+from ogreid.data.store.writing import pack
 from ogreid.data.datasets.readers import read_benchmark, rows_array
 from ogreid.data.datasets.sources import CropClouds, read_crop
 from ogreid.data.datasets.synthetic_stores import Synthetic, ensure_synthetic, parse_synthetic
@@ -110,7 +110,7 @@ def test_an_interrupted_pack_continues_to_the_same_bytes(tmp_path, root, rows):
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from ogreid.data.store.packing import pack
+from ogreid.data.store.writing import pack
 from ogreid.data.datasets.sources import CropClouds
 import numpy as np
 

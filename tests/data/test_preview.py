@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 import benchmark_trees as trees
-from ogreid.data.store.packing import pack
+from ogreid.data.store.writing import pack
 from ogreid.data.preview import beside, draw_cloud, export_ply, write_preview
 from ogreid.data.datasets.readers import read_benchmark, rows_array
 from ogreid.data.datasets.sources import CropClouds

@@ -4,7 +4,7 @@ import pytest
 import benchmark_trees as trees
 from ogreid.data import Store
 from ogreid.data.store.manifest import BLOCK
-from ogreid.data.store.packing import pack
+from ogreid.data.store.writing import pack
 from ogreid.data.datasets.readers import read_benchmark, rows_array
 from ogreid.data.store.sharding import merge_shards, parse_shard, shard_path, shard_rows
 from ogreid.data.datasets.sources import CropClouds

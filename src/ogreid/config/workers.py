@@ -29,10 +29,9 @@ def available_cores() -> int:
 def map_in_processes(function: Callable[..., T], items: Iterable[Any], workers: int) -> Generator[T]:
     """``map(function, items)`` in worker processes; results come in the order of the items.
 
-    Items are drawn as they are needed, twice as many at a time as there are workers. The processes are started by loky,
-    which does not run the main script again (the standard library's pools do, and hang or fail in a script without a
-    guard), and does not fork (numba, torch and OpenMP hold threads). Closing the generator, as an exception in the
-    loop over it does, waits for what is running and cancels the rest.
+    Items are drawn when they are needed. The processes are started by loky, which neither runs the main script again
+    (the standard library's pools do, and hang or fail in a script without a guard) nor forks (numba, torch and OpenMP
+    hold threads). Closing the generator waits for what is running and cancels the rest.
 
     Args:
         function: pickled by value where it is defined in the main script or a notebook.

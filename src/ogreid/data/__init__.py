@@ -1,9 +1,15 @@
-"""Benchmarks on disk, packed stores and the batches drawn from them.
+"""Data sets on disk, packed stores and the batches drawn from them; nothing of it loads before it is used."""
 
-Only :class:`Store` is offered here, so that the doors can look at stores before torch loads; the rest is in
-``readers``, ``packing``, ``synthetic``, ``transforms``, ``samplers`` and ``datamodule``.
-"""
+from importlib import import_module
+from typing import TYPE_CHECKING
 
-from ogreid.data.store.reading import Store
+if TYPE_CHECKING:
+    from ogreid.data.store.reading import Store
 
 __all__ = ["Store"]
+
+
+def __getattr__(name: str) -> object:
+    if name == "Store":
+        return import_module("ogreid.data.store.reading").Store
+    raise AttributeError(f"module 'ogreid.data' has no attribute {name!r}")

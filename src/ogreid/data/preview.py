@@ -1,4 +1,4 @@
-"""Looking at a store: a page of crops beside their clouds, and single clouds for a viewer of one's own."""
+"""Inspecting a store: a page of crops beside their clouds, drawn clouds, and ``.ply`` files."""
 
 import base64
 import html
@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from ogreid import files
 from ogreid.data.store.reading import Store
 from ogreid.errors import InputError
 
@@ -42,15 +43,12 @@ def write_preview(store: Store, count: int, path: Path) -> Path:
     """
     if count < 1:
         raise InputError(f"--preview {count}: expected 1 or more rows")
-    rows = np.unique(np.linspace(0, len(store) - 1, count).astype(np.int64))
-    manifest = store.manifest
-    summary = (
-        f"{len(store)} clouds of {store.points} points, {manifest.mode}; "
-        + ", ".join(f"{name} {many}" for name, many in manifest.splits.items())
-        + f". The crop, then the cloud from {', '.join(f'{angle}°' for angle in ANGLES)}."
-    )
-    figures = "\n".join(_figure(store, int(row)) for row in rows)
-    path.write_text(PAGE.format(title=html.escape(store.name), summary=summary, figures=figures), encoding="utf-8")
+    rows = np.unique(np.linspace(0, len(store) - 1, count).astype(np.int64)).tolist()
+    splits = ", ".join(f"{name} {many}" for name, many in store.manifest.splits.items())
+    angles = ", ".join(f"{angle}°" for angle in ANGLES)
+    clouds = f"{len(store)} clouds of {store.points} points, {store.manifest.mode}; {splits}"
+    values = {"title": html.escape(store.name), "summary": f"{clouds}. The crop, then the cloud from {angles}."}
+    files.write_text(path, PAGE.format(figures="\n".join(_figure(store, row) for row in rows), **values))
     return path
 
 
@@ -63,50 +61,49 @@ def draw_cloud(
     background: int = 128,
     marked: np.ndarray | None = None,
 ) -> np.ndarray:
-    """A cloud turned about its vertical axis.
+    """An image of a cloud turned about its vertical axis.
 
     Args:
         xyz: (P, 3) meters.
         rgb: (P, 3) uint8.
         angle: degrees.
-        height: rows of the picture.
-        width: columns of the picture.
-        background: its gray.
-        marked: (P,) integers; points above 0 are larger and drawn last, the highest at the very end, to be seen
-            whatever stands before them.
+        height: rows of the image.
+        width: columns of the image.
+        background: its gray, 0 to 255.
+        marked: (P,) integers; points above 0 are larger and drawn last, the highest at the very end, so that nothing
+            hides them.
 
     Returns:
         (height, width, 3) uint8.
     """
     turn = np.deg2rad(angle)
-    centered = xyz.astype(np.float64) - (xyz.min(axis=0) + xyz.max(axis=0)) / 2
-    across = centered[:, 0] * np.cos(turn) + centered[:, 2] * np.sin(turn)
-    deep = centered[:, 2] * np.cos(turn) - centered[:, 0] * np.sin(turn)
-    scale = (height - 4) / max(float(np.ptp(centered[:, 1])), 1e-6)
-    columns = np.rint(across * scale + width / 2).astype(np.int64)
-    rows = np.rint(centered[:, 1] * scale + height / 2).astype(np.int64)
-    picture = np.full((height, width, 3), background, dtype=np.uint8)
+    x, y, z = (xyz.astype(np.float64) - (xyz.min(axis=0) + xyz.max(axis=0)) / 2).T
+    depth = z * np.cos(turn) - x * np.sin(turn)
+    scale = (height - 4) / max(float(np.ptp(y)), 1e-6)
+    columns = np.rint((x * np.cos(turn) + z * np.sin(turn)) * scale + width / 2).astype(np.int64)
+    rows = np.rint(y * scale + height / 2).astype(np.int64)
+    image = np.full((height, width, 3), background, dtype=np.uint8)
     marks = np.zeros(len(xyz), dtype=np.int64) if marked is None else marked
-    for point in np.lexsort((-deep, marks)):  # far points first; each is a dot of 2 x 2 pixels, a marked one of 4 x 4
+    for point in np.lexsort((-depth, marks)):  # far points first; each is a dot of 2 x 2 pixels, a marked one of 4 x 4
         row, column, more = rows[point], columns[point], int(marks[point] > 0)
         if row >= more and column >= more:
-            picture[row - more : row + 2 + more, column - more : column + 2 + more] = rgb[point]
-    return picture
+            image[row - more : row + 2 + more, column - more : column + 2 + more] = rgb[point]
+    return image
 
 
-def beside(*pictures: np.ndarray, height: int = 384, gap: int = 6) -> Image.Image:
-    """Pictures in one row, each enlarged to the same height with its pixels kept sharp.
+def beside(*images: np.ndarray, height: int = 384, gap: int = 6) -> Image.Image:
+    """Images in one row, each enlarged to the same height with its pixels kept sharp.
 
     Args:
-        *pictures: (H, W, 3) uint8, of any sizes.
+        *images: (H, W, 3) uint8, of any sizes.
         height: of the row, in pixels.
         gap: white columns between two.
     """
-    shown = [Image.fromarray(one) for one in pictures]
-    shown = [one.resize((one.width * height // one.height, height), Image.Resampling.NEAREST) for one in shown]
-    row = Image.new("RGB", (sum(one.width + gap for one in shown) - gap, height), "white")
+    scaled = [Image.fromarray(image) for image in images]
+    scaled = [one.resize((one.width * height // one.height, height), Image.Resampling.NEAREST) for one in scaled]
+    row = Image.new("RGB", (sum(one.width + gap for one in scaled) - gap, height), "white")
     left = 0
-    for one in shown:
+    for one in scaled:
         row.paste(one, (left, 0))
         left += one.width + gap
     return row
@@ -126,21 +123,21 @@ def export_ply(store: Store, row: int, path: Path) -> Path:
     properties = [f"property float {axis}" for axis in "xyz"]
     properties += [f"property uchar {color}" for color in ("red", "green", "blue")]
     head = ["ply", "format binary_little_endian 1.0", f"element vertex {store.points}", *properties, "end_header", ""]
-    path.write_bytes("\n".join(head).encode() + points.tobytes())
+    with files.atomic_write(path) as file:
+        file.write("\n".join(head).encode() + points.tobytes())
     return path
 
 
 def _figure(store: Store, row: int) -> str:
     xyz, rgb = (values[0] for values in store.raw([row]))
-    crop = store.picture(row)
-    pictures = ([] if crop is None else [crop]) + [draw_cloud(xyz, rgb, angle) for angle in ANGLES]
-    images = "".join(f'<img alt="" src="{_data_uri(picture)}">' for picture in pictures)
-    told = store.rows[row]
-    caption = f"row {row}, {told['split']}, identity {told['identity']}, camera {told['camera']}<br>"
-    return f"<figure><div>{images}</div><figcaption>{caption}{html.escape(str(told['source']))}</figcaption></figure>"
+    crop, (split, identity, camera, source) = store.picture(row), store.rows[row].tolist()
+    images = ([] if crop is None else [crop]) + [draw_cloud(xyz, rgb, angle) for angle in ANGLES]
+    shown = "".join(f'<img alt="" src="data:image/png;base64,{_png(image)}">' for image in images)
+    caption = f"row {row}, {split}, identity {identity}, camera {camera}<br>{html.escape(source)}"
+    return f"<figure><div>{shown}</div><figcaption>{caption}</figcaption></figure>"
 
 
-def _data_uri(picture: np.ndarray) -> str:
+def _png(image: np.ndarray) -> str:
     content = io.BytesIO()
-    Image.fromarray(picture).save(content, "PNG")
-    return f"data:image/png;base64,{base64.b64encode(content.getvalue()).decode()}"
+    Image.fromarray(image).save(content, "PNG")
+    return base64.b64encode(content.getvalue()).decode()

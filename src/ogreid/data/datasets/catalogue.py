@@ -1,12 +1,12 @@
-"""Which packed stores there are, and what to type for one that is missing. Answers before torch loads."""
+"""Packed stores by name, and the command for one that is missing. Loads without torch."""
 
 from pathlib import Path
 
-from ogreid.config import Data
-from ogreid.data.datasets.readers import BENCHMARKS
-from ogreid.data.datasets.synthetic_stores import parse_synthetic
-from ogreid.errors import InputError, nearest_names
-from ogreid.synthetic import DOMAINS
+from ogreid.config import Data, data_root
+from ogreid.data.datasets.readers import names_like
+from ogreid.data.datasets.synthetic_stores import parse_synthetic, synthetic_domains
+from ogreid.errors import InputError
+from ogreid.registry import DATASETS
 
 __all__ = ["check_stores", "store_path"]
 
@@ -19,27 +19,22 @@ def check_stores(data: Data) -> None:
     """
     for name in dict.fromkeys((*data.train, *data.test, *data.transfer)):
         if parse_synthetic(name) is None:
-            store_path(name, Path(data.root))
+            store_path(name, data_root(data.root))
 
 
 def store_path(name: str, root: Path) -> Path:
     """The folder of a packed store: ``root/name``, or ``name`` itself where it is the path of one.
 
     Raises:
-        InputError: nothing there; one line says where it was looked for and how to make it.
+        InputError: nothing there, with the command that makes it.
     """
     for path in (root / name, Path(name)):
         if (path / "manifest.json").is_file():
             return path
-    if parse_synthetic(name) is not None:
-        raise InputError(f"no packed {name} in {root}; make it: python -m ogreid.pack {name}")
-    if name in DOMAINS:
-        raise InputError(f"{name} is a synthetic domain; say how many people, like {name}-160")
-    if name in BENCHMARKS:
-        raise InputError(f"no packed {name} in {root / name}; make it: python -m ogreid.pack {name} --root DIR")
-    near = nearest_names(name, [*BENCHMARKS, *_packed(root), *(f"{domain}-160" for domain in DOMAINS)])
-    raise InputError(f"no store {name} in {root}; {near}")
-
-
-def _packed(root: Path) -> list[str]:
-    return [path.parent.name for path in root.glob("*/manifest.json")]
+    if name in synthetic_domains():
+        raise InputError(f"{name} is a synthetic domain; append the number of identities, like {name}-160")
+    if name in DATASETS or parse_synthetic(name) is not None:
+        folder = " --root DIR" if name in DATASETS else ""
+        raise InputError(f"no packed {name} in {root}; make it: python -m ogreid.pack {name}{folder}")
+    packed = [path.parent.name for path in root.glob("*/manifest.json")]
+    raise InputError(f"no store {name} in {root}; {names_like(name, packed)}")

@@ -1,8 +1,8 @@
-"""CUHK03 as it was released: all pictures in one MATLAB file, the new protocol's split in another.
+"""CUHK03 as it was released: all images in one MATLAB file, the new protocol's split in another.
 
 ``cuhk-03.mat`` is HDF5 (MATLAB 7.3) and needs ``h5py``, which nothing else here does: ``pip install "ogreid[cuhk]"``.
-Its ``detected`` and ``labeled`` hold five pairs of cameras, each a table of persons by ten pictures, the first five of
-which are from the pair's first camera. ``cuhk03_new_protocol_config_<kind>.mat`` names pictures as
+Its ``detected`` and ``labeled`` hold five pairs of cameras, each a table of persons by ten images, the first five of
+which are from the pair's first camera. ``cuhk03_new_protocol_config_<kind>.mat`` names images as
 ``<pair>_<person>_<camera>_<number>.png`` and gives each its identity and split (Zhong et al., CVPR 2017).
 """
 
@@ -14,58 +14,54 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from ogreid.errors import InputError
+from ogreid.errors import InputError, MissingFileError
 
-__all__ = ["holds_mat", "unpack_mat"]
+__all__ = ["find_mat", "unpack_mat"]
 
-PICTURES = "cuhk-03.mat"
 SPLITS = {"train_idx": "bounding_box_train", "query_idx": "query", "gallery_idx": "bounding_box_test"}
 
 
-def holds_mat(root: Path) -> bool:
-    """Whether a folder, or ``cuhk03_release`` in it, holds the released MATLAB file."""
-    return _find(root, PICTURES).is_file()
+def find_mat(root: Path, name: str = "cuhk-03.mat") -> Path | None:
+    """The released file of that name in a folder, or in ``cuhk03_release`` below it; None where it is not there."""
+    places = (root / name, root / "cuhk03_release" / name)
+    return next((place for place in places if place.is_file()), None)
 
 
 def unpack_mat(root: Path, kind: str, target: Path, progress: Callable[[int, int], None] | None = None) -> Path:
-    """Write the pictures of the new protocol as ``PPPP_cC_N.png`` in one folder per split.
+    """Write the images of the new protocol as ``PPPP_cC_N.png`` in one folder per split.
 
     Args:
         root: holds ``cuhk-03.mat`` and ``cuhk03_new_protocol_config_<kind>.mat``, here or in ``cuhk03_release``.
         kind: ``detected`` or ``labeled``.
         target: folder to make; one that is there is taken as whole.
-        progress: told (pictures done, pictures).
+        progress: called with (images done, images).
 
     Raises:
         InputError: ``h5py`` or the protocol's file is missing; a file is not what it should be.
     """
     if target.is_dir():
         return target
-    pictures = _find(root, PICTURES)
-    wanted = _protocol(_find(root, f"cuhk03_new_protocol_config_{kind}.mat"))
-    making = target.with_name(f"{target.name}.part")
-    shutil.rmtree(making, ignore_errors=True)
+    source = find_mat(root) or root / "cuhk-03.mat"
+    images = _read_protocol(root, f"cuhk03_new_protocol_config_{kind}.mat")
+    part = target.with_name(f"{target.name}.part")
+    shutil.rmtree(part, ignore_errors=True)
     for folder in SPLITS.values():
-        (making / folder).mkdir(parents=True)
+        (part / folder).mkdir(parents=True)
     try:
-        with _open(pictures) as released:
-            for done, (name, places) in enumerate(sorted(wanted.items()), start=1):
-                picture = Image.fromarray(_picture(released, kind, name))
+        with _open(source) as released:
+            for done, (name, places) in enumerate(sorted(images.items()), start=1):
+                image = Image.fromarray(_image(released, kind, name))
                 for place in places:
-                    picture.save(making / place)
+                    image.save(part / place)
                 if progress is not None:
-                    progress(done, len(wanted))
+                    progress(done, len(images))
     except Exception as error:  # a damaged HDF5 file makes h5py raise half a dozen unrelated classes
-        shutil.rmtree(making, ignore_errors=True)
-        raise InputError(f"{pictures}: not the released file ({error}); download it again") from error
-    making.rename(target)
+        shutil.rmtree(part, ignore_errors=True)
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{source}: not the released file ({error}); download it again") from error
+    part.rename(target)
     return target
-
-
-def _find(root: Path, name: str) -> Path:
-    """Where the file is, or where it is expected first."""
-    places = (root / name, root / "cuhk03_release" / name)
-    return next((place for place in places if place.is_file()), places[0])
 
 
 def _open(path: Path) -> Any:  # noqa: ANN401 - h5py carries no types
@@ -76,33 +72,33 @@ def _open(path: Path) -> Any:  # noqa: ANN401 - h5py carries no types
     return h5py.File(path, "r")
 
 
-def _protocol(path: Path) -> dict[str, list[str]]:
-    """For each picture's released name the places where it is to be written."""
+def _read_protocol(root: Path, name: str) -> dict[str, list[str]]:
+    """The places of each released image in the folders of the new protocol."""
     from scipy.io import loadmat
 
-    if not path.is_file():
-        raise InputError(f"{path}: missing; the new protocol's split comes with person-re-ranking")
+    path = find_mat(root, name)
+    if path is None:
+        raise MissingFileError(f"{root / name}: missing; the new protocol's split comes with person-re-ranking")
     try:
-        told = loadmat(path)
-        names = [str(np.asarray(name).ravel()[0]) for name in told["filelist"].ravel()]
-        identities = told["labels"].ravel().astype(int)
-        numbers = {folder: told[key].ravel().astype(int) - 1 for key, folder in SPLITS.items()}
+        protocol = loadmat(path)
+        names = [str(np.asarray(name).ravel()[0]) for name in protocol["filelist"].ravel()]
+        identities = protocol["labels"].ravel().astype(int)
         places: dict[str, list[str]] = {}
-        for folder, rows in numbers.items():
-            for row in rows:
+        for key, folder in SPLITS.items():
+            for row in protocol[key].ravel().astype(int) - 1:
                 _, _, camera, number = names[row].removesuffix(".png").split("_")
-                name = f"{identities[row]:04d}_c{int(camera)}_{int(number)}.png"
-                places.setdefault(names[row], []).append(f"{folder}/{name}")
+                place = f"{folder}/{identities[row]:04d}_c{int(camera)}_{int(number)}.png"
+                places.setdefault(names[row], []).append(place)
         return places
     except Exception as error:  # a damaged MATLAB file makes scipy raise half a dozen unrelated classes
         raise InputError(f"{path}: not the new protocol's split ({error}); download it again") from error
 
 
-def _picture(released: Any, kind: str, name: str) -> np.ndarray:  # noqa: ANN401
+def _image(released: Any, kind: str, name: str) -> np.ndarray:  # noqa: ANN401
     """(H, W, 3) uint8. MATLAB stores columns first, so every array comes transposed."""
     pair, person, _, number = map(int, name.removesuffix(".png").split("_"))
     table = released[released[kind][0][pair - 1]]
-    picture = np.asarray(released[table[number - 1][person - 1]]).T
-    if picture.ndim != 3:
-        raise ValueError(f"no picture {name} in {kind}")
-    return np.ascontiguousarray(picture, dtype=np.uint8)
+    image = np.asarray(released[table[number - 1][person - 1]]).T
+    if image.ndim != 3:
+        raise ValueError(f"no image {name} in {kind}")
+    return np.ascontiguousarray(image, dtype=np.uint8)

@@ -1,31 +1,32 @@
-"""How benchmarks lie on disk: three shapes of folders, each of which finds its pictures and reads their names."""
+"""How data sets lie on disk: each layout finds its images and reads identity and camera of each."""
 
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from ogreid import files
-from ogreid.data.store.manifest import OUTSIDE
+from ogreid.data.store.manifest import OUTSIDE, SPLITS
 from ogreid.errors import InputError
 
-__all__ = ["Flat", "Folders", "Layout", "Lists", "NameRule", "Row", "Tree", "pictures_in"]
+__all__ = ["FLAT", "IMAGES", "Entry", "Layout", "NameRule", "Row", "images_in", "lists", "split_folders", "tree"]
 
-MOST_LISTED = 1 << 28  # bytes of a list; MSMT17's longest has 3 million
-PICTURES = (".jpg", ".jpeg", ".png", ".bmp")
+MAX_BYTES = 1 << 28  # of a list; MSMT17's longest has 3 million
+IMAGES = (".jpg", ".jpeg", ".png", ".bmp")
+Entry = tuple[str, int, int, Path]
+"""Split, identity, camera and file of one image."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """One crop of a benchmark.
+    """One crop of a data set.
 
     Attributes:
         split: ``train``, ``val``, ``query`` or ``gallery``.
-        identity: the benchmark's own number; -1 junk, 0 distractors where the benchmark has them.
-        camera: the benchmark's own number.
+        identity: the data set's own number; -1 junk, 0 distractors where the data set has them.
+        camera: the data set's own number.
         path: relative to the folder that was read, with forward slashes.
     """
 
@@ -51,198 +52,149 @@ class NameRule:
         """``(identity, camera)``.
 
         Raises:
-            InputError: the name does not fit; names the file and shows one that does.
+            InputError: the name does not match; names the file and shows one that does.
         """
-        found = re.match(self.pattern, path.name)
-        if found is None:
+        match = re.match(self.pattern, path.name)
+        if match is None:
             raise InputError(
-                f"{path}: the name does not tell identity and camera; expected names like {self.example};"
+                f"{path}: no identity and camera in the name; expected names like {self.example};"
                 " rename it or take it out of the folder"
             )
-        if max(len(found["identity"]), len(found["camera"])) > 18:
+        if max(len(match["identity"]), len(match["camera"])) > 18:
             raise InputError(f"{path}: identity or camera of more than 18 digits; expected names like {self.example}")
-        return int(found["identity"]), int(found["camera"])
-
-
-class Layout(Protocol):
-    """One way in which a benchmark lies on disk."""
-
-    def lies_in(self, folder: Path) -> bool:
-        """Whether this folder has the layout."""
-
-    def rows(self, folder: Path, rule: NameRule) -> Iterator[tuple[str, int, int, Path]]:
-        """``(split, identity, camera, path)`` of every picture, in a fixed order."""
-
-    @property
-    def wanted(self) -> str:
-        """What to look for, for the error message."""
+        return int(match["identity"]), int(match["camera"])
 
 
 @dataclass(frozen=True)
-class Folders:
-    """One folder of pictures per split (Market-1501, DukeMTMC-reID, CUHK03-NP)."""
-
-    splits: Mapping[str, str] = field(
-        default_factory=lambda: {"train": "bounding_box_train", "query": "query", "gallery": "bounding_box_test"}
-    )
-
-    @property
-    def wanted(self) -> str:
-        """See :class:`Layout`."""
-        return "/, ".join(self.splits.values()) + "/"
-
-    def lies_in(self, folder: Path) -> bool:
-        """See :class:`Layout`."""
-        return (folder / next(iter(self.splits.values()))).is_dir()
-
-    def rows(self, folder: Path, rule: NameRule) -> Iterator[tuple[str, int, int, Path]]:
-        """See :class:`Layout`."""
-        for split, name in self.splits.items():
-            for path in pictures_in(folder / name):
-                yield split, *rule.read(path), path
-
-
-@dataclass(frozen=True)
-class Lists:
-    """Lists of ``path label`` per split over folders of pictures (MSMT17).
+class Layout:
+    """One way in which a data set lies on disk.
 
     Attributes:
-        train: folder of the pictures that ``list_train.txt`` and ``list_val.txt`` name.
+        expected: what to look for, for the error message.
+        matches: whether a folder has the layout.
+        entries: every image of a folder, in a fixed order.
+    """
+
+    expected: str
+    matches: Callable[[Path], bool]
+    entries: Callable[[Path, NameRule], Iterator[Entry]]
+
+
+def split_folders(**folders: str) -> Layout:
+    """One folder of images per split (Market-1501, DukeMTMC-reID, CUHK03-NP): ``train="bounding_box_train"``."""
+
+    def entries(folder: Path, rule: NameRule) -> Iterator[Entry]:
+        for split, name in folders.items():
+            for path in images_in(folder / name):
+                yield split, *rule.read(path), path
+
+    first = next(iter(folders.values()))
+    return Layout("/, ".join(folders.values()) + "/", lambda folder: (folder / first).is_dir(), entries)
+
+
+def lists(train: str, test: str) -> Layout:
+    """Lists of ``path label`` per split over folders of images (MSMT17); the label is the identity.
+
+    Args:
+        train: folder of the images that ``list_train.txt`` and ``list_val.txt`` name.
         test: of those in ``list_query.txt`` and ``list_gallery.txt``.
     """
 
-    train: str
-    test: str
-
-    @property
-    def wanted(self) -> str:
-        """See :class:`Layout`."""
-        return f"{self.train}/, {self.test}/, list_{{train,val,query,gallery}}.txt"
-
-    def lies_in(self, folder: Path) -> bool:
-        """See :class:`Layout`."""
-        return (folder / self.train).is_dir() and (folder / "list_train.txt").is_file()
-
-    def rows(self, folder: Path, rule: NameRule) -> Iterator[tuple[str, int, int, Path]]:
-        """See :class:`Layout`; the label of the list is the identity."""
-        for split in ("train", "val", "query", "gallery"):
-            pictures = folder / (self.train if split in ("train", "val") else self.test)
-            listed = folder / f"list_{split}.txt"
-            if not listed.is_file():
-                raise InputError(f"{listed}: missing; unpack the archive again, the four lists belong to it")
+    def entries(folder: Path, rule: NameRule) -> Iterator[Entry]:
+        for split in SPLITS:
+            path = folder / f"list_{split}.txt"
+            if not path.is_file():
+                raise InputError(f"{path}: missing; unpack the archive again, the four lists belong to it")
             try:
-                lines = files.read_bytes(listed, MOST_LISTED).decode("utf-8").splitlines()
+                lines = files.read_bytes(path, MAX_BYTES).decode("utf-8").splitlines()
             except (OSError, ValueError) as error:
-                raise InputError(f"{listed}: not a readable list ({error}); unpack the archive again") from error
+                raise InputError(f"{path}: not a readable list ({error}); unpack the archive again") from error
+            images = folder / (train if split in ("train", "val") else test)
             for number, line in enumerate(lines, start=1):
                 if line.strip():
-                    yield split, *self._entry(line, f"{listed}:{number}", pictures, rule)
+                    yield split, *_listed(line, f"{path}:{number}", images, rule)
 
-    @staticmethod
-    def _entry(line: str, place: str, pictures: Path, rule: NameRule) -> tuple[int, int, Path]:
-        name, _, label = line.strip().rpartition(" ")
-        if not re.fullmatch(r"-?[0-9]{1,18}", label):
-            raise InputError(f"{place}: {line!r}; expected a picture's path and its label, like {rule.example} 0")
-        if OUTSIDE.search(name):
-            raise InputError(f"{place}: names {name!r}, outside its folder; do not use this copy")
-        path = pictures / name
-        if max(map(len, path.parts)) > 255 or not path.is_file():
-            raise InputError(f"{place}: names {path}, which is not there; unpack the archive again")
-        return int(label), rule.read(path)[1], path
+    def matches(folder: Path) -> bool:
+        return (folder / train).is_dir() and (folder / "list_train.txt").is_file()
+
+    return Layout(f"{train}/, {test}/, list_{{train,val,query,gallery}}.txt", matches, entries)
 
 
-@dataclass(frozen=True)
-class Tree:
-    """The published tree: ``{train,train_all,val,query,gallery}/<ID>/name`` with pictures or ``.obj`` clouds.
+def _listed(line: str, place: str, images: Path, rule: NameRule) -> tuple[int, int, Path]:
+    name, _, label = line.strip().rpartition(" ")
+    if not re.fullmatch(r"-?[0-9]{1,18}", label):
+        raise InputError(f"{place}: {line!r}; expected an image's path and its label, like {rule.example} 0")
+    if OUTSIDE.search(name):
+        raise InputError(f"{place}: names {name!r}, outside its folder; do not use this copy")
+    path = images / name
+    if max(map(len, path.parts)) > 255 or not path.is_file():
+        raise InputError(f"{place}: names {path}, which is not there; unpack the archive again")
+    return int(label), rule.read(path)[1], path
+
+
+def tree(suffixes: tuple[str, ...] = IMAGES) -> Layout:
+    """The published tree, ``{train,train_all,val,query,gallery}/<ID>/name`` with images or ``.obj`` clouds.
 
     ``train_all`` is train and val together and is what trains; without it train and val are read.
-
-    Attributes:
-        suffixes: of the files.
     """
 
-    suffixes: tuple[str, ...] = PICTURES
-
-    @property
-    def wanted(self) -> str:
-        """See :class:`Layout`."""
-        return "train_all/ID/, query/ID/, gallery/ID/"
-
-    def lies_in(self, folder: Path) -> bool:
-        """See :class:`Layout`: a split whose first entry is a folder named by a number."""
-        for split in ("train_all", "train", "query"):
-            if (folder / split).is_dir():
-                return any(_is_identity(entry) for entry in (folder / split).iterdir())
-        return False
-
-    def rows(self, folder: Path, rule: NameRule) -> Iterator[tuple[str, int, int, Path]]:
-        """See :class:`Layout`."""
+    def entries(folder: Path, rule: NameRule) -> Iterator[Entry]:
         whole = (folder / "train_all").is_dir()
         places = {"train_all": "train"} if whole else {"train": "train", "val": "val"}
         for name, split in (places | {"query": "query", "gallery": "gallery"}).items():
-            for own in sorted(entry for entry in _entries(folder / name) if _is_identity(entry)):
-                for path in pictures_in(own, self.suffixes):
+            for own in sorted(filter(_is_identity, _entries(folder / name))):
+                for path in images_in(own, suffixes):
                     identity, camera = rule.read(path)
                     if identity != int(own.name):
                         raise InputError(f"{path}: identity {identity} in the folder of {own.name}; move it")
                     yield split, identity, camera, path
 
+    def matches(folder: Path) -> bool:
+        first = next((folder / name for name in ("train_all", "train", "query") if (folder / name).is_dir()), None)
+        return first is not None and any(map(_is_identity, first.iterdir()))
 
-@dataclass(frozen=True)
-class Flat:
-    """A folder of your own: pictures directly in it, or in ``train/``, ``val/``, ``query/``, ``gallery/``.
-
-    Pictures directly in it are for judging: the first of each identity and camera is a query, the others are the
-    gallery; an only picture is both (judging leaves out what shares identity and camera with the query). Junk (-1) and
-    distractors (0) are never queries.
-    """
-
-    wanted: str = "pictures, or query/ and gallery/ with pictures"
-
-    def lies_in(self, folder: Path) -> bool:
-        """See :class:`Layout`: any folder."""
-        return folder.is_dir()
-
-    def rows(self, folder: Path, rule: NameRule) -> Iterator[tuple[str, int, int, Path]]:
-        """See :class:`Layout`."""
-        splits = [split for split in ("train", "val", "query", "gallery") if (folder / split).is_dir()]
-        if splits:
-            yield from Folders({split: split for split in splits}).rows(folder, rule)
-            return
-        pictures = [(*rule.read(path), path) for path in pictures_in(folder)]
-        counts = Counter((identity, camera) for identity, camera, _ in pictures)
-        first = {(identity, camera): path for identity, camera, path in reversed(pictures) if identity > 0}
-        yield from (("query", *sighting, path) for sighting, path in first.items())
-        for identity, camera, path in pictures:
-            if first.get((identity, camera)) != path or counts[identity, camera] == 1:
-                yield "gallery", identity, camera, path
+    return Layout("train_all/ID/, query/ID/, gallery/ID/", matches, entries)
 
 
-def pictures_in(folder: Path, suffixes: tuple[str, ...] = PICTURES) -> list[Path]:
-    """The pictures directly in a folder, sorted by name.
+def _flat(folder: Path, rule: NameRule) -> Iterator[Entry]:
+    splits = {split: split for split in SPLITS if (folder / split).is_dir()}
+    if splits:
+        yield from split_folders(**splits).entries(folder, rule)
+        return
+    images = [(*rule.read(path), path) for path in images_in(folder)]
+    counts = Counter((identity, camera) for identity, camera, _ in images)
+    first = {(identity, camera): path for identity, camera, path in reversed(images) if identity > 0}
+    yield from (("query", *key, path) for key, path in first.items())
+    for identity, camera, path in images:
+        if first.get((identity, camera)) != path or counts[identity, camera] == 1:
+            yield "gallery", identity, camera, path
 
-    What unpacking and file managers leave behind (``._*``, ``Thumbs.db``, ``__MACOSX``) is passed over.
+
+FLAT = Layout("images, or query/ and gallery/ with images", Path.is_dir, _flat)
+"""Images directly in a folder, or in ``train/``, ``val/``, ``query/``, ``gallery/``.
+
+Images directly in it are evaluated: the first of each identity and camera is a query, the others are the gallery; an
+only image is both (evaluation leaves out what shares identity and camera with the query). Junk (-1) and distractors (0)
+are never queries.
+"""
+
+
+def images_in(folder: Path, suffixes: tuple[str, ...] = IMAGES) -> list[Path]:
+    """The images directly in a folder, sorted by name, without what unpacking leaves behind (``._*``).
 
     Raises:
-        InputError: no such folder, or no picture in it.
+        InputError: no such folder, or no image in it.
     """
-    found = sorted(
-        folder / name for name in _names(folder) if name.lower().endswith(suffixes) and not name.startswith("._")
-    )
-    if not found:
-        raise InputError(
-            f"{folder}: no pictures ({', '.join(suffixes)}) in it; is it the right one, and unpacked whole?"
-        )
-    return found
+    paths = [path for path in _entries(folder) if path.name.lower().endswith(suffixes) and path.name[:2] != "._"]
+    if not paths:
+        kinds = ", ".join(suffixes)
+        raise InputError(f"{folder}: no images ({kinds}) in it; is it the right one, and unpacked whole?")
+    return sorted(paths)
 
 
 def _entries(folder: Path) -> list[Path]:
-    return [folder / name for name in _names(folder)]
-
-
-def _names(folder: Path) -> list[str]:
     try:
-        return os.listdir(folder)
+        return [folder / name for name in os.listdir(folder)]
     except (FileNotFoundError, NotADirectoryError) as error:
         raise InputError(f"{folder}: no such folder; did the archive unpack whole?") from error
     except OSError as error:

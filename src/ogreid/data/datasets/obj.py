@@ -9,22 +9,22 @@ import numba
 import numpy as np
 
 from ogreid import files
-from ogreid.data.datasets.layouts import Row, Tree
-from ogreid.data.store.manifest import Field
+from ogreid.data.datasets.layouts import Row, tree
 from ogreid.data.datasets.readers import read_benchmark
+from ogreid.data.store.manifest import Field
 from ogreid.errors import InputError
 
 __all__ = ["PublishedClouds", "read_obj", "read_published"]
 
-MOST_BYTES = 1 << 24  # 200 000 points; read line by line they take 30 times as much memory
+MAX_BYTES = 1 << 24  # 200 000 points; read line by line they take 30 times as much memory
 FARTHEST = 6e4  # meters; float16 ends at 65 504
 SCENE = 8192  # points of a published cloud with background; without it there is one per vertex of the body
 
 
 def read_obj(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
-    """The points of a published cloud, all of them (the white "blank" ones too), in the order of their lines.
+    """The points of a published cloud, the white "blank" ones too, in the order of their lines.
 
-    Faces, comments, blank lines and other statements are passed over.
+    Faces, comments, blank lines and other statements are skipped.
 
     Returns:
         xyz (P, 3) float32 meters; rgb (P, 3) uint8.
@@ -34,28 +34,29 @@ def read_obj(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
     """
     path = Path(path)
     try:
-        text = files.read_bytes(path, MOST_BYTES) + b"\n"
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror}; expected a cloud of the published tree") from error
-    except ValueError as error:
-        raise InputError(f"{path}: {error}; expected a cloud of the published tree") from error
+        text = files.read_bytes(path, MAX_BYTES) + b"\n"
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{path}: {getattr(error, 'strerror', error)}; expected a cloud of the published tree"
+        ) from error
     values = np.empty((len(text) // _SHORTEST + 1, 6))
     count = _parse(np.frombuffer(text, dtype=np.uint8), values)
     values = values[:count] if count >= 0 else _parse_by_line(text, path)
+    if not text.strip():
+        raise InputError(f"{path}: empty; copy it again (an empty cloud is the usual trace of a full disk)")
     if not len(values):
-        if not text.strip():
-            raise InputError(f"{path}: empty; copy it again (an empty cloud is the usual trace of a full disk)")
         raise InputError(f"{path}: no points (no line begins with v); expected lines like v 0.1 -0.6 0.0 0.4 0.3 0.1")
-    if not (np.isfinite(values).all() and values[:, 3:].min() >= 0 and values[:, 3:].max() <= 1):
-        raise InputError(f"{path}: colors {values[:, 3:].min()} to {values[:, 3:].max()}; expected 0 to 1, all finite")
-    if np.abs(values[:, :3]).max() > FARTHEST:
-        raise InputError(f"{path}: coordinates up to {np.abs(values[:, :3]).max():.3g}; expected meters")
-    return values[:, :3].astype(np.float32), np.rint(values[:, 3:] * 255).astype(np.uint8)
+    xyz, rgb = values[:, :3], values[:, 3:]
+    if not (np.isfinite(values).all() and rgb.min() >= 0 and rgb.max() <= 1):
+        raise InputError(f"{path}: colors {rgb.min()} to {rgb.max()}; expected 0 to 1, all finite")
+    if np.abs(xyz).max() > FARTHEST:
+        raise InputError(f"{path}: coordinates up to {np.abs(xyz).max():.3g}; expected meters")
+    return xyz.astype(np.float32), np.rint(rgb * 255).astype(np.uint8)
 
 
 @dataclass(frozen=True)
 class PublishedClouds:
-    """The authors' clouds as a source for the packer (see :class:`ogreid.data.datasets.sources.CloudSource`).
+    """The authors' clouds as a source for the packer (see :class:`ogreid.data.store.writing.CloudSource`).
 
     Attributes:
         root: folder that the rows' sources are relative to.
@@ -75,14 +76,8 @@ class PublishedClouds:
     @property
     def settings(self) -> dict[str, Any]:
         """See ``CloudSource``; which pixel a written point came from is not in the file."""
-        return {
-            "mode": "published",
-            "order": "written",
-            "background": self.points == SCENE,
-            "points": self.points,
-            "height": 0,
-            "width": 0,
-        }
+        shape = {"points": self.points, "height": 0, "width": 0}
+        return {"mode": "published", "order": "written", "background": self.points == SCENE, **shape}
 
     @property
     def fields(self) -> dict[str, Field]:
@@ -91,7 +86,7 @@ class PublishedClouds:
 
     def arrays(self, sources: list[str]) -> dict[str, np.ndarray]:
         """See ``CloudSource``."""
-        made = {name: np.empty((len(sources), *one.shape), one.dtype) for name, one in self.fields.items()}
+        arrays = {name: np.empty((len(sources), *field.shape), field.dtype) for name, field in self.fields.items()}
         for i, source in enumerate(sources):
             xyz, rgb = read_obj(self.root / source)
             if len(xyz) != self.points:
@@ -99,27 +94,27 @@ class PublishedClouds:
                     f"{self.root / source}: {len(xyz)} points, {self.first} has {self.points}; copy it again,"
                     " or pack the trees with and without background apart"
                 )
-            made["xyz"][i], made["rgb"][i] = xyz, rgb
-        return made
+            arrays["xyz"][i], arrays["rgb"][i] = xyz, rgb
+        return arrays
 
 
 def read_published(name: str, root: str | Path, *, allow_count_mismatch: bool = False) -> list[Row]:
-    """The rows of a published tree, ``3DMarket+bg/<split>/<ID>/<picture>.jpg.obj`` or the like.
+    """The rows of a published tree, ``3DMarket+bg/<split>/<ID>/<image>.jpg.obj`` or the like.
 
     Args:
-        name: the benchmark whose clouds they are.
-        root: the tree, or the folder that holds it and no other such tree.
-        allow_count_mismatch: as for :func:`ogreid.data.datasets.readers.read_benchmark`, which tells the errors too.
+        name: the data set whose clouds they are.
+        root: the tree, or the folder with it and no other such tree.
+        allow_count_mismatch: as for :func:`ogreid.data.datasets.readers.read_benchmark`, which also raises its errors.
     """
     below = sorted(path.name for path in Path(root).glob("3D*") if path.is_dir())
     if len(below) > 1:
         raise InputError(f"{root}: holds {', '.join(below)}; name the one to pack, like --published {root}/{below[0]}")
-    tree = (Tree((".obj",)),)
-    return read_benchmark(name, root, allow_count_mismatch=allow_count_mismatch, layouts=tree, folders=tuple(below))
+    layouts = (tree((".obj",)),)
+    return read_benchmark(name, root, allow_count_mismatch=allow_count_mismatch, layouts=layouts, folders=tuple(below))
 
 
 def _parse_by_line(text: bytes, path: Path) -> np.ndarray:
-    """What a file means, one line at a time; also where the errors are told."""
+    """What a file means, one line at a time; the source of all errors."""
     points = []
     for number, line in enumerate(text.decode("utf-8", errors="replace").splitlines(), start=1):
         words = line.split()
@@ -143,7 +138,7 @@ _SPACE, _TAB, _RETURN, _NEWLINE, _V, _MINUS, _POINT, _ZERO = (int(code) for code
 
 @numba.njit(cache=True)
 def _parse(text: np.ndarray, values: np.ndarray) -> int:
-    """Fill ``values`` with the points of plain decimal text; their count, or -1 where it takes a closer look.
+    """Fill ``values`` with the points of plain decimal text; their count, or -1 where only ``_parse_by_line`` can tell.
 
     Digits without their point, divided by a power of ten, are the correctly rounded number as long as both are exact
     in float64 (Clinger 1990); anything else (exponents, 16 digits, a wrong count) is left to ``_parse_by_line``.

@@ -1,10 +1,10 @@
-"""Where packed clouds come from: crops that are lifted, or clouds that the authors published."""
+"""Clouds lifted from crops, as a source for the packer."""
 
 import io
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol, get_args
+from typing import Any, get_args
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -15,38 +15,23 @@ from ogreid.data.store.reading import scattered
 from ogreid.errors import InputError, nearest_names
 from ogreid.lifting import Mesh, Mode, lift, lift_surface, upright_template
 
-__all__ = ["EXTRAS", "FORMATS", "CloudSource", "CropClouds", "MeshSource", "check_pixels", "read_crop", "upright"]
+__all__ = ["EXTRAS", "FORMATS", "CropClouds", "MeshSource", "check_pixels", "read_crop", "upright"]
 
 HEIGHT, WIDTH = 128, 64
 FORMATS = ("JPEG", "PNG", "BMP")  # whatever the name says; for others Pillow may start programs (EPS)
-MOST_BYTES, MOST_PIXELS = 1 << 26, 1 << 24
+MAX_BYTES, MAX_PIXELS = 1 << 26, 1 << 24
 FARTHEST = 6e4  # meters; float16 ends at 65 504
 EXTRAS = {"foreground": Field("bool", ()), "normal": Field("float16", (3,)), "body": Field("float32", (3,))}
 """What raster lifting can store beside points and colors, per point (:class:`ogreid.lifting.Lifted`)."""
 
 MeshSource = Callable[[str], Mesh]
-"""From a crop's path, relative to the benchmark's folder, to its estimated body; must survive pickling."""
+"""From a crop's path, relative to the data set's folder, to its estimated body; picklable."""
 
 
-class CloudSource(Protocol):
-    """What the packer asks; it travels to worker processes by pickle."""
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """The fields of the manifest that the source decides: mode, order, background, points, height, width."""
-
-    @property
-    def fields(self) -> dict[str, Field]:
-        """The arrays, ``xyz`` and ``rgb`` among them."""
-
-    def arrays(self, sources: list[str]) -> dict[str, np.ndarray]:
-        """The arrays of these crops, each (len(sources), *shape)."""
-
-
-def check_pixels(picture: Image.Image) -> None:
-    """Refuse a picture whose header claims more than any crop has, before memory is taken for it."""
-    if picture.width * picture.height > MOST_PIXELS:
-        raise ValueError(f"{picture.width} x {picture.height} pixels, far more than a crop has")
+def check_pixels(image: Image.Image) -> None:
+    """Refuse an image whose header claims more than any crop has, before memory is taken for it."""
+    if image.width * image.height > MAX_PIXELS:
+        raise ValueError(f"{image.width} x {image.height} pixels, far more than a crop has")
 
 
 def upright(source: str) -> Mesh:
@@ -62,17 +47,16 @@ def read_crop(path: Path) -> np.ndarray:
     """
     try:
         # In one read: Pillow would ask the file system about forty times for each JPEG.
-        with Image.open(io.BytesIO(files.read_bytes(path, MOST_BYTES)), formats=FORMATS) as opened:
+        with Image.open(io.BytesIO(files.read_bytes(path, MAX_BYTES)), formats=FORMATS) as opened:
             check_pixels(opened)
-            picture = opened.convert("RGB")
-    except UnidentifiedImageError as error:  # whose own words name a buffer in memory
-        expected = ", ".join(FORMATS)
-        raise InputError(f"{path}: not a readable picture (no {expected}); replace it or take it out") from error
-    except Exception as error:  # damaged pictures make Pillow raise a dozen unrelated classes
-        raise InputError(f"{path}: not a readable picture ({error}); replace it or take it out of the folder") from error
-    if picture.size != (WIDTH, HEIGHT):
-        picture = picture.resize((WIDTH, HEIGHT), Image.Resampling.BILINEAR)
-    return np.asarray(picture)
+            image = opened.convert("RGB")
+    except Exception as error:  # damaged images make Pillow raise a dozen unrelated classes
+        unknown = isinstance(error, UnidentifiedImageError)  # whose own words name a buffer in memory
+        reason = f"no {', '.join(FORMATS)}" if unknown else error
+        raise InputError(f"{path}: not a readable image ({reason}); replace it or take it out of the folder") from error
+    if image.size != (WIDTH, HEIGHT):
+        image = image.resize((WIDTH, HEIGHT), Image.Resampling.BILINEAR)
+    return np.asarray(image)
 
 
 @dataclass(frozen=True)
@@ -80,7 +64,7 @@ class CropClouds:
     """Crops lifted with the bodies of ``mesh_of``.
 
     Attributes:
-        root: folder of the benchmark; the rows' sources are relative to it.
+        root: folder that the rows' sources are relative to.
         mesh_of: the body of each crop.
         mode: see :func:`ogreid.lifting.lift`.
         background: background pixels are points too.
@@ -96,7 +80,7 @@ class CropClouds:
     extras: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be packed before any picture is read."""
+        """Refuse what cannot be packed before any image is read."""
         if self.mode not in get_args(Mode):
             raise InputError(f"--mode {self.mode}: {nearest_names(self.mode, get_args(Mode))}")
         for name in self.extras:
@@ -109,7 +93,7 @@ class CropClouds:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """See :class:`CloudSource`. Published clouds keep the order in which they were written."""
+        """See :class:`ogreid.data.store.writing.CloudSource`; ``vertex`` keeps the published order of the points."""
         return {
             "mode": self.mode,
             "order": "written" if self.mode == "vertex" else "scattered",
@@ -121,18 +105,18 @@ class CropClouds:
 
     @property
     def fields(self) -> dict[str, Field]:
-        """See :class:`CloudSource`."""
+        """See ``CloudSource``."""
         points = HEIGHT * WIDTH
-        made = {"xyz": Field(self.dtype, (points, 3)), "rgb": Field("uint8", (points, 3))}
-        return made | {name: Field(EXTRAS[name].dtype, (points, *EXTRAS[name].shape)) for name in self.extras}
+        extras = {name: replace(EXTRAS[name], shape=(points, *EXTRAS[name].shape)) for name in self.extras}
+        return {"xyz": Field(self.dtype, (points, 3)), "rgb": Field("uint8", (points, 3)), **extras}
 
     def arrays(self, sources: list[str]) -> dict[str, np.ndarray]:
-        """See :class:`CloudSource`; a body that cannot be lifted is reported with its crop."""
-        made = {name: np.empty((len(sources), *one.shape), one.dtype) for name, one in self.fields.items()}
+        """See ``CloudSource``; a body that cannot be lifted is reported with its crop."""
+        arrays = {name: np.empty((len(sources), *field.shape), field.dtype) for name, field in self.fields.items()}
         for i, source in enumerate(sources):
             for name, values in self._cloud(source).items():
-                made[name][i] = values
-        return made
+                arrays[name][i] = values
+        return arrays
 
     def _cloud(self, source: str) -> dict[str, np.ndarray]:
         image = read_crop(self.root / source)
@@ -140,13 +124,14 @@ class CropClouds:
             mesh = self.mesh_of(source)
             if self.extras:
                 lifted = lift_surface(image, mesh, background=self.background)
-                points, extra = lifted.points, {name: getattr(lifted, name) for name in self.extras}
+                points, extras = lifted.points, {name: getattr(lifted, name) for name in self.extras}
             else:
-                points, extra = lift(image, mesh, mode=self.mode, background=self.background), {}
+                points, extras = lift(image, mesh, mode=self.mode, background=self.background), {}
         except InputError as error:
             raise InputError(f"{self.root / source}: {error}") from error
-        if np.abs(points[:, :3]).max() > FARTHEST:
-            raise InputError(f"{self.root / source}: its points lie up to {np.abs(points[:, :3]).max():.3g} m away")
+        farthest = np.abs(points[:, :3]).max()
+        if farthest > FARTHEST:
+            raise InputError(f"{self.root / source}: its points lie up to {farthest:.3g} m away")
         rgb = np.rint(points[:, 3:] * 255).astype(np.uint8)
-        order = np.arange(len(points)) if self.mode == "vertex" else scattered(len(points))
-        return {name: values[order] for name, values in {"xyz": points[:, :3], "rgb": rgb, **extra}.items()}
+        order = slice(None) if self.mode == "vertex" else scattered(len(points))
+        return {name: values[order] for name, values in {"xyz": points[:, :3], "rgb": rgb, **extras}.items()}

@@ -1,31 +1,33 @@
-"""Synthetic stores: named, made in a benchmark's own layout, then packed like a real one."""
+"""Synthetic stores, by name: rendered in the layout of a real data set, then packed like one."""
 
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
+from typing import Any
 
 from ogreid import files
-from ogreid.data.store.packing import pack
-from ogreid.data.datasets.readers import read_benchmark, rows_array
+from ogreid.data.datasets.readers import benchmark_named, read_benchmark, rows_array
 from ogreid.data.datasets.sources import CropClouds
 from ogreid.data.store.reading import Store
+from ogreid.data.store.writing import pack
 from ogreid.errors import InputError, nearest_names
 from ogreid.lifting import Mesh
+from ogreid.registry import DATASETS
 
-__all__ = ["EstimatedBodies", "Synthetic", "ensure_synthetic", "make_crops", "parse_synthetic"]
+__all__ = ["EstimatedBodies", "Synthetic", "ensure_synthetic", "parse_synthetic", "synthetic_domains"]
 
 Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
 class Synthetic:
-    """What a name like ``plaza-160-s3`` asks for.
+    """A synthetic store, as a name like ``plaza-160-s3`` describes it.
 
     Attributes:
         domain: one of ``ogreid.synthetic.DOMAINS``.
-        identities: people; half of them train, half are judged.
+        identities: half of them train, half are evaluated.
         seed: of everything.
     """
 
@@ -39,28 +41,43 @@ class Synthetic:
         return f"{self.domain}-{self.identities}" + (f"-s{self.seed}" if self.seed else "")
 
     @property
-    def creation(self) -> dict[str, str | int]:
-        """What a manifest notes of it."""
+    def creation(self) -> dict[str, Any]:
+        """The manifest's note of how to make the store again."""
         from ogreid.synthetic import APPEARANCE
 
         return {"domain": self.domain, "identities": self.identities, "seed": self.seed, "appearance": APPEARANCE}
 
+    def make_crops(self, data_root: Path, *, workers: int = 1, progress: Progress | None = None) -> Path:
+        """The folder of the crops, below ``data_root/synthetic``; rendered where it is missing."""
+        crops = data_root / "synthetic" / self.name
+        if not crops.is_dir():
+            from ogreid.synthetic import make_domain
+
+            with files.lock(crops.with_name(f"{self.name}.lock")):
+                if not crops.is_dir():
+                    size = {"identities": self.identities, "seed": self.seed}
+                    make_domain(self.domain, crops, **size, workers=workers, progress=progress)
+        return crops
+
+
+def synthetic_domains() -> list[str]:
+    """The synthetic ones of ``ogreid.registry.DATASETS``; they are known before ``ogreid.synthetic`` loads."""
+    return [name for name in DATASETS if benchmark_named(name).synthetic]
+
 
 def parse_synthetic(name: str) -> Synthetic | None:
-    """What ``<domain>-<identities>[-s<seed>]`` asks for; None where the name is no such name.
+    """What ``<domain>-<identities>[-s<seed>]`` describes; None where the name is no such name.
 
     Raises:
-        InputError: a domain's name with fewer than 4 identities (nothing could be learnt or judged), or too many.
+        InputError: a domain's name with fewer than 4 identities (nothing could be learned or evaluated), or too many.
     """
-    from ogreid.synthetic import DOMAINS
-
-    found = re.fullmatch(r"([a-z]+)-(\d+)(?:-s(\d+))?", name)
-    if found is None or found[1] not in DOMAINS:
+    match = re.fullmatch(r"([a-z]+)-(\d+)(?:-s(\d+))?", name)
+    if match is None or match[1] not in synthetic_domains():
         return None
-    asked = Synthetic(found[1], int(found[2]), int(found[3] or 0))
-    if not 4 <= asked.identities <= 100_000:  # that many are over a million crops already
-        raise InputError(f"{name}: {asked.identities} identities; expected 4 to 100000, half of them train")
-    return asked
+    identities = int(match[2])
+    if not 4 <= identities <= 100_000:  # that many are over a million crops already
+        raise InputError(f"{name}: expected 4 to 100000 identities, half of them train; got {identities}")
+    return Synthetic(match[1], identities, int(match[3] or 0))
 
 
 def ensure_synthetic(name: str, data_root: str | Path, *, workers: int = 1, progress: Progress | None = None) -> Path:
@@ -70,73 +87,42 @@ def ensure_synthetic(name: str, data_root: str | Path, *, workers: int = 1, prog
         name: ``<domain>-<identities>[-s<seed>]``.
         data_root: stores lie in it, the crops in ``synthetic/`` below it.
         workers: processes; they do not change a byte.
-        progress: told (what is made, done, total).
+        progress: called with (what is made, done, total).
 
     Raises:
-        InputError: no such name; a store that another version of the synthetic people made.
+        InputError: no such name; a store that another version of the synthetic data made.
     """
-    asked = parse_synthetic(name)
-    if asked is None:
-        from ogreid.synthetic import DOMAINS
-
-        raise InputError(f"no synthetic domain {name!r}; {nearest_names(name.split('-')[0], DOMAINS)}, as in plaza-160")
-    root, target = Path(data_root), Path(data_root) / asked.name
-    if not _is_made(asked, target):
-        with files.lock(root / "synthetic" / f"{asked.name}.store.lock"):
-            if not _is_made(asked, target):
-                _make(asked, target, make_crops(asked, root, workers=workers, progress=progress), workers, progress)
+    synthetic = parse_synthetic(name)
+    if synthetic is None:
+        near = nearest_names(name.split("-")[0], synthetic_domains())
+        raise InputError(f"no synthetic domain {name!r}; {near}, as in plaza-160")
+    root, target = Path(data_root), Path(data_root) / synthetic.name
+    if not _is_packed(synthetic, target):
+        with files.lock(root / "synthetic" / f"{synthetic.name}.store.lock"):
+            if not _is_packed(synthetic, target):
+                crops = synthetic.make_crops(root, workers=workers, progress=progress)
+                pack(
+                    rows_array(read_benchmark(synthetic.domain, crops)),
+                    CropClouds(crops, EstimatedBodies(crops)),
+                    target,
+                    name=synthetic.name,
+                    benchmark=synthetic.domain,
+                    creation=synthetic.creation,
+                    workers=workers,
+                    progress=progress and partial(progress, f"{synthetic.name}: clouds"),
+                )
     return target
 
 
-def _is_made(asked: Synthetic, target: Path) -> bool:
+def _is_packed(synthetic: Synthetic, target: Path) -> bool:
     if not (target / "manifest.json").is_file():
         return False
-    if Store.open(target).manifest.creation != asked.creation:
-        crops = target.parent / "synthetic" / asked.name
+    if Store.open(target).manifest.creation != synthetic.creation:
+        crops = target.parent / "synthetic" / synthetic.name
         raise InputError(
-            f"{target}: made by another version of the synthetic people; delete it and {crops} to have it made again"
+            f"{target}: made by another version of the synthetic data; delete it and {crops} to have it made again"
         )
     return True
-
-
-def _make(asked: Synthetic, target: Path, crops: Path, workers: int, progress: Progress | None) -> None:
-    pack(
-        rows_array(read_benchmark(asked.domain, crops)),
-        CropClouds(crops, EstimatedBodies(crops)),
-        target,
-        name=asked.name,
-        benchmark=asked.domain,
-        creation=asked.creation,
-        workers=workers,
-        progress=None if progress is None else partial(progress, f"{asked.name}: clouds"),
-    )
-
-
-def make_crops(asked: Synthetic, data_root: Path, *, workers: int = 1, progress: Progress | None = None) -> Path:
-    """The folder of a domain's crops in its benchmark's own layout, made first where it is missing.
-
-    Args:
-        asked: what.
-        data_root: the crops lie in ``synthetic/`` below it.
-        workers: processes.
-        progress: told (what is made, done, total).
-    """
-    from ogreid.synthetic import make_domain
-
-    crops = data_root / "synthetic" / asked.name
-    if crops.is_dir():
-        return crops
-    with files.lock(crops.with_name(f"{asked.name}.lock")):
-        if not crops.is_dir():
-            make_domain(
-                asked.domain,
-                crops,
-                identities=asked.identities,
-                seed=asked.seed,
-                workers=workers,
-                progress=None if progress is None else partial(progress, f"{asked.name}: pictures"),
-            )
-    return crops
 
 
 @dataclass(frozen=True)

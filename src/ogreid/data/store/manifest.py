@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import re
 from collections import Counter
 from dataclasses import asdict, dataclass, field, fields
@@ -13,26 +14,15 @@ import numpy as np
 from ogreid import __version__, files
 from ogreid.errors import InputError
 
-__all__ = [
-    "BLOCK",
-    "FORMAT",
-    "OUTSIDE",
-    "SPLITS",
-    "VERSION",
-    "Field",
-    "Manifest",
-    "Shard",
-    "make_rows",
-    "rows_checksum",
-]
+__all__ = ["BLOCK", "KINDS", "OUTSIDE", "SPLITS", "Field", "Manifest", "Shard", "make_rows", "rows_checksum"]
 
 FORMAT = "ogreid-store"
 VERSION = 1
 BLOCK = 128  # rows that share a checksum; also the unit of work and of resuming
 SPLITS = ("train", "val", "query", "gallery")
 OUTSIDE = re.compile(r"^/|(^|/)\.\.(/|$)|[\0\\]")
-"""Found in sources that lead out of the folder that they are relative to, on some system."""
-MOST_BYTES = 1 << 28  # of a manifest: 250 million rows; the checksums of a block take 140 bytes
+"""Matches relative paths that lead out of their folder on some system."""
+MAX_BYTES = 1 << 28  # of a manifest: 250 million rows; the checksums of a block take 140 bytes
 KINDS = {
     "xyz": ("float16", "float32"),
     "rgb": ("uint8",),
@@ -40,34 +30,26 @@ KINDS = {
     "normal": ("float16",),
     "body": ("float32",),
 }
-"""The arrays that a store may hold, and their types; a row has P points, and all but foreground three columns."""
+"""The arrays that a store may have, and their types: (P,) for foreground, else (P, 3) in each row."""
 
 
 @dataclass(frozen=True)
 class Field:
-    """One array of a store, ``<name>.npy``.
-
-    Attributes:
-        dtype: name of the numpy type.
-        shape: of one row.
-        checksums: SHA-256 of every block of ``BLOCK`` rows, hexadecimal.
-    """
+    """One array of a store, ``<name>.npy``: type and shape of a row, SHA-256 of every block of ``BLOCK`` rows."""
 
     dtype: str
     shape: tuple[int, ...]
     checksums: tuple[str, ...] = ()
 
+    @property
+    def row_bytes(self) -> int:
+        """Bytes that one row takes on disk."""
+        return np.dtype(self.dtype).itemsize * math.prod(self.shape)
+
 
 @dataclass(frozen=True)
 class Shard:
-    """One of ``count`` parts of a store.
-
-    Attributes:
-        number: 1 to ``count``.
-        count: of the parts.
-        rows: of the whole store.
-        rows_sha256: checksum of the whole store's rows.
-    """
+    """Part ``number`` (from 1) of ``count``; rows and their checksum are those of the whole store."""
 
     number: int
     count: int
@@ -77,30 +59,24 @@ class Shard:
 
 @dataclass(frozen=True)
 class Manifest:
-    """A store's own description. It holds no time and no machine, so that equal input packs to equal bytes.
+    """A store's description. It holds no time and no machine, so that equal input packs to equal bytes.
 
     Attributes:
         name: of the store.
         benchmark: whose layout the rows were read from.
         mode: how the clouds were lifted: ``raster``, ``vertex``, ``nearest`` or ``published``.
-        order: of the points in a cloud: ``scattered`` (see :func:`ogreid.data.store.reading.scattered`) or
-        ``written``.
+        order: of the points in a cloud: ``scattered`` (:func:`ogreid.data.store.reading.scattered`) or ``written``.
         background: whether background pixels are points too.
         points: P.
-        height: rows of the crop, 0 where unknown.
-        width: columns of the crop, 0 where unknown.
+        height, width: of the crops, 0 where unknown.
         fields: the arrays.
         rows: R.
         identities: different identities per split, junk (-1) left out.
-        splits: rows per split.
-        cameras: rows per camera; the number as text, as JSON has it.
+        splits, cameras: rows per split, and per camera (its number as text, as JSON has it).
         rows_sha256: checksum of the rows.
-        creation: how to make it again, for example the seed of a synthetic domain; empty where crops were lifted with
-            the upright body.
+        creation: how to make it again, for example the seed of a synthetic domain; empty for the upright body.
         shard: what it is a part of, None for a whole store.
-        format: always ``ogreid-store``.
-        version: of the format.
-        ogreid: version of the program that packed it.
+        format, version, ogreid: of the format, and of the program that packed it.
     """
 
     name: str
@@ -124,93 +100,70 @@ class Manifest:
     ogreid: str = __version__
 
     @property
-    def row_bytes(self) -> int:
-        """Bytes that one row takes on disk."""
-        return sum(
-            np.dtype(one.dtype).itemsize * int(np.prod(one.shape, dtype=np.int64)) for one in self.fields.values()
-        )
-
-    @property
     def text(self) -> str:
-        """JSON that a person can read."""
+        """Indented JSON, the content of ``manifest.json``."""
         return json.dumps(asdict(self), indent=1) + "\n"
-
-    def save(self, path: Path) -> None:
-        """Write :attr:`text`."""
-        path.write_text(self.text, encoding="utf-8")
 
     @classmethod
     def load(cls, path: Path) -> "Manifest":
         """Read a manifest.
 
         Raises:
-            InputError: not a store's manifest, or one from another version of the format.
+            InputError: not a store's manifest, incomplete, contradictory, or of another version of the format.
         """
         try:
-            told = files.read_json(path, MOST_BYTES)
+            values = files.read_json(path, MAX_BYTES)
         except (OSError, ValueError) as error:
             raise InputError(f"{path}: not a readable manifest ({error}); pack this store again") from error
-        if not isinstance(told, dict) or told.get("format") != FORMAT:
+        if not isinstance(values, dict) or values.get("format") != FORMAT:
             raise InputError(f"{path}: not the manifest of an ogreid store; give the folder that ogreid.pack made")
-        if told.get("version") != VERSION:
+        if values.get("version") != VERSION:
             raise InputError(
-                f"{path}: store format {told.get('version')}, this ogreid ({__version__}) reads format {VERSION};"
+                f"{path}: store format {values.get('version')}, this ogreid ({__version__}) reads format {VERSION};"
                 " pack the store again, or use the version that packed it"
             )
-        missing = [one.name for one in fields(cls) if one.name not in told]
-        if missing:
-            raise InputError(f"{path}: incomplete, without {', '.join(missing)}; pack this store again")
         try:
-            made = _made(told)
-            _check(made)
+            arrays = {
+                name: Field(array["dtype"], tuple(array["shape"]), tuple(array["checksums"]))
+                for name, array in values["fields"].items()
+            }
+            shard = Shard(**values["shard"]) if values["shard"] else None
+            manifest = cls(**{one.name: values[one.name] for one in fields(cls)} | {"fields": arrays, "shard": shard})
+            _check(manifest)
         except (KeyError, TypeError, AttributeError, ValueError) as error:
-            raise InputError(f"{path}: contradicts itself ({error}); copy or pack this store again") from error
-        return made
+            reason = f"without {error}" if isinstance(error, KeyError) else error
+            raise InputError(
+                f"{path}: incomplete or contradictory ({reason}); copy or pack this store again"
+            ) from error
+        return manifest
 
 
-def _made(told: dict[str, Any]) -> Manifest:
-    arrays = {
-        name: Field(one["dtype"], tuple(one["shape"]), tuple(one["checksums"])) for name, one in told["fields"].items()
-    }
-    known = {one.name: told[one.name] for one in fields(Manifest)}
-    return Manifest(**known | {"fields": arrays, "shard": Shard(**told["shard"]) if told["shard"] else None})
-
-
-def _check(told: Manifest) -> None:
-    """Whether what a manifest says can be true: it may come from anybody, and names files and sizes.
-
-    Raises:
-        ValueError: with the reason.
-    """
-    counts = {"points": told.points, "height": told.height, "width": told.width, "rows": told.rows}
-    counts |= {f"{kind} {name}": n for kind in ("identities", "splits", "cameras") for name, n in _counts(told, kind)}
-    if told.shard is not None:
-        counts |= {"shard": told.shard.number, "shards": told.shard.count, "shard rows": told.shard.rows}
-    for name, count in counts.items():
+def _check(manifest: Manifest) -> None:
+    """Whether the values can be true: the manifest may come from anybody, and names files and sizes."""
+    points, height, width = sizes = (manifest.points, manifest.height, manifest.width)
+    counts = [*sizes, manifest.rows]
+    for group in (manifest.identities, manifest.splits, manifest.cameras):
+        counts += group.values()
+    if manifest.shard is not None:
+        counts += (manifest.shard.number, manifest.shard.count, manifest.shard.rows)
+    for count in counts:
         if type(count) is not int or not 0 <= count < 2**40:
-            raise ValueError(f"{name} {count!r}")
-    if not told.rows or not told.points or (told.order == "scattered" and told.height * told.width != told.points):
-        raise ValueError(f"{told.rows} rows of {told.points} points, {told.height} x {told.width} pixels")
-    texts = (told.name, told.benchmark, told.mode, told.order, told.rows_sha256, told.ogreid)
-    if not all(isinstance(text, str) for text in texts) or not re.fullmatch(r"[^/\\\x00-\x1f]{1,255}", told.name):
-        raise ValueError(f"name {told.name!r}: expected a word that can name a file")
-    if told.name in (".", "..") or not {"xyz", "rgb"} <= set(told.fields):
-        raise ValueError(f"name {told.name!r}, arrays {', '.join(told.fields)}")
-    for name, one in told.fields.items():
-        _check_field(name, one, told)
-
-
-def _counts(told: Manifest, kind: str) -> list[tuple[str, int]]:
-    return list(getattr(told, kind).items())
-
-
-def _check_field(name: str, one: Field, told: Manifest) -> None:
-    shape = (told.points,) if name == "foreground" else (told.points, 3)
-    if one.dtype not in KINDS.get(name, ()) or one.shape != shape:
-        raise ValueError(f"{name}: {one.dtype} {one.shape}; expected {' or '.join(KINDS.get(name, ['none']))} {shape}")
-    blocks = -(-told.rows // BLOCK)
-    if len(one.checksums) != blocks or not all(isinstance(text, str) for text in one.checksums):
-        raise ValueError(f"{name}: {len(one.checksums)} checksums for {blocks} blocks of rows")
+            raise ValueError(f"count {count!r}")
+    if not manifest.rows or not points or (manifest.order == "scattered" and height * width != points):
+        raise ValueError(f"{manifest.rows} rows of {points} points, {height} x {width} pixels")
+    texts = (manifest.benchmark, manifest.mode, manifest.order, manifest.rows_sha256, manifest.ogreid)
+    if not all(isinstance(text, str) for text in texts) or not re.fullmatch(
+        r"(?!\.\.?$)[^/\\\x00-\x1f]{1,255}", manifest.name
+    ):
+        raise ValueError(f"name {manifest.name!r}: expected a word that can name a file")
+    if not {"xyz", "rgb"} <= set(manifest.fields):
+        raise ValueError(f"arrays {', '.join(manifest.fields)}")
+    for name, array in manifest.fields.items():
+        shape, blocks = (points,) if name == "foreground" else (points, 3), -(-manifest.rows // BLOCK)
+        if array.dtype not in KINDS.get(name, ()) or array.shape != shape:
+            raise ValueError(f"{name}: {array.dtype} {array.shape}; expected {KINDS.get(name, ())} {shape}")
+        if len(array.checksums) != blocks or not all(isinstance(text, str) for text in array.checksums):
+            raise ValueError(f"{name}: {len(array.checksums)} checksums for {blocks} blocks of rows")
 
 
 def make_rows(split: list[str], identity: list[int], camera: list[int], source: list[str]) -> np.ndarray:
@@ -221,32 +174,30 @@ def make_rows(split: list[str], identity: list[int], camera: list[int], source: 
     Raises:
         InputError: a source that is no such path, or no Unicode; a number beyond 64 bits.
     """
-    for number, one in enumerate(source):
-        if OUTSIDE.search(one) or (not one.isascii() and one.encode(errors="replace").decode() != one):
-            raise InputError(f"{one!a}: leads out of the benchmark's folder, or is not Unicode; rename it")
-        if max(abs(identity[number]), abs(camera[number])) >= 2**63:
-            raise InputError(f"{one}: identity {identity[number]}, camera {camera[number]}; expected 64-bit numbers")
-    width = max((len(one) for one in source), default=1)
-    kinds = [("split", "<U8"), ("identity", "<i8"), ("camera", "<i8"), ("source", f"<U{width}")]
-    rows = np.empty(len(source), dtype=kinds)
+    for path, *numbers in zip(source, identity, camera, strict=True):
+        if OUTSIDE.search(path) or (not path.isascii() and path.encode(errors="replace").decode() != path):
+            raise InputError(f"{path!a}: leads out of the benchmark's folder, or is not Unicode; rename it")
+        if max(map(abs, numbers)) >= 2**63:
+            raise InputError(f"{path}: identity and camera {numbers}; expected 64-bit numbers")
+    width = max(map(len, source), default=1)
+    rows = np.empty(len(source), [("split", "<U8"), ("identity", "<i8"), ("camera", "<i8"), ("source", f"<U{width}")])
     rows["split"], rows["identity"], rows["camera"], rows["source"] = split, identity, camera, source
     return rows
 
 
 def rows_checksum(rows: np.ndarray) -> str:
     """SHA-256 over the rows as lines of text, so that the width of the source column cannot matter."""
-    summed = hashlib.sha256()
-    for split, identity, camera, source in rows.tolist():
-        summed.update(f"{split}\t{identity}\t{camera}\t{source}\n".encode())
-    return summed.hexdigest()
+    digest = hashlib.sha256()
+    for row in rows.tolist():
+        digest.update(("\t".join(map(str, row)) + "\n").encode())
+    return digest.hexdigest()
 
 
-def counted(rows: np.ndarray) -> dict[str, Any]:
+def count_rows(rows: np.ndarray) -> dict[str, Any]:
     """The fields of a manifest that follow from the rows."""
-    splits = Counter(rows["split"].tolist())
-    named = set(zip(rows["split"].tolist(), rows["identity"].tolist(), strict=True))
-    identities = Counter(split for split, identity in named if identity >= 0)
-    cameras = Counter(rows["camera"].tolist())
+    splits, cameras = Counter(rows["split"].tolist()), Counter(rows["camera"].tolist())
+    people = set(zip(rows["split"].tolist(), rows["identity"].tolist(), strict=True))
+    identities = Counter(split for split, identity in people if identity >= 0)
     return {
         "rows": len(rows),
         "identities": {name: identities[name] for name in SPLITS if identities[name]},

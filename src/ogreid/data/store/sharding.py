@@ -1,6 +1,5 @@
-"""One store packed in shares, on as many machines as there are, and joined to what one machine would have packed."""
+"""One store packed in shards, on as many machines as there are, and merged to what one machine would have packed."""
 
-import logging
 import re
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,15 +14,13 @@ from ogreid.errors import InputError
 
 __all__ = ["merge_shards", "parse_shard", "shard_path", "shard_rows"]
 
-log = logging.getLogger(__name__)
-
 
 def parse_shard(text: str) -> tuple[int, int]:
     """``I/N`` with 1 <= I <= N."""
-    found = re.fullmatch(r"(\d+)/(\d+)", text)
-    if found is None or not 1 <= int(found[1]) <= int(found[2]):
+    match = re.fullmatch(r"(\d+)/(\d+)", text)
+    if match is None or not 1 <= int(match[1]) <= int(match[2]):
         raise InputError(f"--shard {text}: expected I/N with I from 1 to N, like 3/8")
-    return int(found[1]), int(found[2])
+    return int(match[1]), int(match[2])
 
 
 def shard_path(target: Path, number: int, count: int) -> Path:
@@ -33,80 +30,67 @@ def shard_path(target: Path, number: int, count: int) -> Path:
 
 def shard_rows(rows: np.ndarray, number: int, count: int) -> tuple[np.ndarray, Shard]:
     """The rows of one shard, whole blocks of the store to be, and what its manifest says of them."""
-    first, last = _span(len(rows), number, count)
-    return rows[first:last], Shard(number, count, len(rows), rows_checksum(rows))
+    return rows[_span(len(rows), number, count)], Shard(number, count, len(rows), rows_checksum(rows))
 
 
 def merge_shards(target: Path, *, progress: Callable[[int, int], None] | None = None, overwrite: bool = False) -> Store:
-    """Join the shards beside ``target`` into it, comparing every checksum on the way; the shards stay.
+    """Merge the shards beside ``target`` into it, comparing every checksum on the way; the shards stay.
 
     Args:
         target: the store to be.
-        progress: told (rows done, rows).
+        progress: called with (rows done, rows).
         overwrite: replace a store that is already there.
 
     Raises:
         InputError: a shard is missing, damaged, or was packed from other crops or with other settings.
     """
-    shards = _open_shards(target)
+    shards, whole = _open_shards(target)
     rows = np.concatenate([shard.rows.astype(shards[0].rows.dtype) for shard in shards])
-    told = shards[0].manifest.shard
-    assert told is not None
-    if rows_checksum(rows) != told.rows_sha256:
+    if rows_checksum(rows) != whole.rows_sha256:
         raise InputError(f"{target}: the shards' rows together are not those they were cut from; pack them again")
-    first_rows = np.cumsum([0, *map(len, shards)])
+    blocks = [(shard, own) for shard in shards for own in range(-(-len(shard) // BLOCK))]
     with StoreWriter(target, _settings(shards[0]), rows, overwrite=overwrite) as writer:
         for block in writer.pending():
-            number = int(np.searchsorted(first_rows, block * BLOCK, side="right")) - 1
-            _copy(shards[number], block - int(first_rows[number]) // BLOCK, writer, block)
+            shard, own = blocks[block]
+            arrays = {name: read_block(shard.path / f"{name}.npy", own) for name in shard.fields}
+            sums = write_block(writer.part, block, arrays)
+            for name, field in shard.manifest.fields.items():
+                if sums[name] != field.checksums[own]:
+                    raise InputError(f"{shard.path / name}.npy: damaged since it was packed; pack this shard again")
+            writer.record(block, sums)
             if progress is not None:
                 progress(min((block + 1) * BLOCK, len(rows)), len(rows))
         return writer.finish()
 
 
-def _span(rows: int, number: int, count: int) -> tuple[int, int]:
+def _span(rows: int, number: int, count: int) -> slice:
     blocks = -(-rows // BLOCK)
-    first, last = ((number - 1) * blocks // count, number * blocks // count)
-    return first * BLOCK, min(last * BLOCK, rows)
+    return slice((number - 1) * blocks // count * BLOCK, min(number * blocks // count * BLOCK, rows))
 
 
-def _open_shards(target: Path) -> list[Store]:
-    """All shards with rows, in their order."""
-    found = [Store.open(path) for path in target.parent.glob(f"{target.name}.shard-*-of-*") if not _unfinished(path)]
-    told = [store.manifest.shard for store in found if store.manifest.shard is not None]
-    if not told:
+def _open_shards(target: Path) -> tuple[list[Store], Shard]:
+    """All shards that have rows, in their order, and what they say of the whole."""
+    paths = [path for path in target.parent.glob(f"{target.name}.shard-*-of-*") if path.name[-1].isdigit()]
+    stores = {store.manifest.shard: store for store in map(Store.open, paths)}
+    shards = {shard.number: (shard, store) for shard, store in stores.items() if shard is not None}
+    if not shards:
         raise InputError(f"{target}: no finished shards beside it; make them with --shard I/N")
-    if len({(one.count, one.rows, one.rows_sha256) for one in told}) > 1:
+    if len({(shard.count, shard.rows, shard.rows_sha256) for shard in stores if shard is not None}) > 1:
         raise InputError(f"{target}: its shards are of several packs; delete {target.name}.shard-* and pack them again")
-    count, rows = told[0].count, told[0].rows
-    by_number = {store.manifest.shard.number: store for store in found if store.manifest.shard is not None}
-    wanted = [number for number in range(1, count + 1) if _span(rows, number, count)[0] < _span(rows, number, count)[1]]
-    missing = [number for number in wanted if number not in by_number]
+    whole = next(iter(shards.values()))[0]
+    expected = [n for n in range(1, whole.count + 1) if len(range(whole.rows)[_span(whole.rows, n, whole.count)])]
+    missing = ", ".join(f"{n}/{whole.count}" for n in expected if n not in shards)
     if missing:
-        names = ", ".join(f"{number}/{count}" for number in missing)
-        raise InputError(f"{target}: shard {names} is not packed yet; run the same command with --shard")
-    shards = [by_number[number] for number in wanted]
-    for shard in shards[1:]:
-        if _settings(shard) != _settings(shards[0]):
-            raise InputError(f"{shard.path}: packed with other settings than {shards[0].path.name}; pack it again")
-    return shards
+        raise InputError(f"{target}: shard {missing} is not packed yet; run the same command with --shard")
+    ordered = [shards[n][1] for n in expected]
+    for store in ordered[1:]:
+        if _settings(store) != _settings(ordered[0]):
+            raise InputError(f"{store.path}: packed with other settings than {ordered[0].path.name}; pack it again")
+    return ordered, whole
 
 
-def _unfinished(path: Path) -> bool:
-    return path.name.endswith((".part", ".old", ".lock"))
-
-
-def _settings(shard: Store) -> Manifest:
-    """The manifest without what follows from the rows of this shard."""
-    fields = {name: replace(one, checksums=()) for name, one in shard.manifest.fields.items()}
-    plan = replace(shard.manifest, fields=fields, shard=None)
+def _settings(store: Store) -> Manifest:
+    """The manifest without what follows from the rows."""
+    fields = {name: replace(field, checksums=()) for name, field in store.manifest.fields.items()}
+    plan = replace(store.manifest, fields=fields, shard=None)
     return replace(plan, rows=0, identities={}, splits={}, cameras={}, rows_sha256="")
-
-
-def _copy(shard: Store, own: int, writer: StoreWriter, block: int) -> None:
-    arrays = {name: read_block(shard.path / f"{name}.npy", own) for name in shard.fields}
-    sums = write_block(writer.part, block, arrays)
-    for name, one in shard.manifest.fields.items():
-        if sums[name] != one.checksums[own]:
-            raise InputError(f"{shard.path / name}.npy: damaged since it was packed; pack shard {shard.path.name} again")
-    writer.record(block, sums)

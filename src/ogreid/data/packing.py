@@ -1,0 +1,142 @@
+"""What ``python -m ogreid.pack`` does with its arguments: which rows, which source of clouds, which store."""
+
+import logging
+from argparse import Namespace
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ogreid.config import data_root
+from ogreid.config.progress import ProgressBars
+from ogreid.config.workers import available_cores
+from ogreid.data.datasets.bodies import estimates_in
+from ogreid.data.datasets.cuhk_mat import find_mat, unpack_mat
+from ogreid.data.datasets.obj import PublishedClouds, read_published
+from ogreid.data.datasets.readers import benchmark_named, read_benchmark, rows_array
+from ogreid.data.datasets.sources import CropClouds, MeshSource, upright
+from ogreid.data.datasets.synthetic_stores import EstimatedBodies, parse_synthetic
+from ogreid.data.preview import export_ply, write_preview
+from ogreid.data.store.reading import Store
+from ogreid.data.store.sharding import merge_shards, parse_shard, shard_path, shard_rows
+from ogreid.data.store.writing import CloudSource, pack
+from ogreid.errors import InputError
+from ogreid.registry import DATASETS
+
+__all__ = ["run_pack"]
+
+log = logging.getLogger(__name__)
+CUHK_KINDS = {"cuhk": "detected", "cuhk_labeled": "labeled"}
+
+
+_Job = tuple[str, np.ndarray, CloudSource, dict[str, Any]]
+"""Data set, rows, source of their clouds, and how to make them again."""
+
+
+def run_pack(args: Namespace) -> Store:
+    """Pack, merge, verify and show a store; one that is already packed is left as it is.
+
+    Args:
+        args: of ``ogreid.pack``.
+
+    Raises:
+        InputError: arguments that do not go together, data that cannot be read.
+    """
+    name = args.store_name or (Path(args.to).name if args.to else args.name)
+    target = Path(args.to) if args.to else data_root(args.data) / name
+    place = shard_path(target, *parse_shard(args.shard)) if args.shard else target
+    workers = args.workers or available_cores()
+    with closing(ProgressBars()) as bars:
+        if (place / "manifest.json").is_file() and not args.overwrite:
+            store = Store.open(place)
+            _check_settings(args, store)
+            log.info("already packed: %r; --overwrite packs it again", store)
+        elif args.merge:
+            store = merge_shards(target, progress=partial(bars, f"{name}: merging"), overwrite=args.overwrite)
+            log.info("merged: %r; its shards are no longer needed", store)
+        else:
+            store = _pack(args, place, name, workers, bars)
+            log.info("packed: %r", store)
+        if args.verify:
+            store.verify(partial(bars, f"{name}: verifying"))
+            log.info("verified: every checksum of %s is right", store.path)
+    if args.preview is not None:
+        page = store.path.with_name(f"{store.path.name}-preview.html")
+        log.info("preview: %s", write_preview(store, args.preview, page))
+    if args.export_ply is not None:
+        log.info("cloud: %s", export_ply(store, args.export_ply, Path(f"{store.name}-{args.export_ply}.ply")))
+    return store
+
+
+def _check_settings(args: Namespace, store: Store) -> None:
+    """Whether a packed store has the settings that were requested."""
+    packed = {"mode": store.manifest.mode, "dtype": store.manifest.fields["xyz"].dtype}
+    for option, value in packed.items():
+        requested = getattr(args, option)
+        if requested not in (None, value):
+            raise InputError(
+                f"{store.path}: already packed with --{option} {value}, not {requested};"
+                " --overwrite packs it again, --name gives another store"
+            )
+    for extra in set(args.extra) - set(store.fields):
+        raise InputError(f"{store.path}: already packed without --extra {extra}; --overwrite packs it again")
+
+
+def _pack(args: Namespace, place: Path, name: str, workers: int, bars: ProgressBars) -> Store:
+    benchmark, rows, source, creation = _job(args, workers, bars)
+    shard = None
+    if args.shard:
+        whole = len(rows)
+        rows, shard = shard_rows(rows, *parse_shard(args.shard))
+        if not len(rows):
+            raise InputError(f"--shard {args.shard}: nothing is left for this shard; {whole} rows need fewer")
+    size = len(rows) * sum(field.row_bytes for field in source.fields.values()) / 1e9
+    log.info("%s: %d clouds, %.2f GB on disk, to %s", name, len(rows), size, place)
+    return pack(
+        rows,
+        source,
+        place,
+        name=name,
+        benchmark=benchmark,
+        creation=creation,
+        workers=workers,
+        progress=partial(bars, f"{name}: clouds"),
+        overwrite=args.overwrite,
+        shard=shard,
+    )
+
+
+def _job(args: Namespace, workers: int, bars: ProgressBars) -> _Job:
+    name, root = args.name, args.images or args.root
+    if args.published:
+        rows = rows_array(read_published(name, args.published, allow_count_mismatch=args.allow_count_mismatch))
+        first = str(rows["source"][0])
+        return name, rows, PublishedClouds(Path(args.published), first, args.dtype or "float16"), {}
+    if not root and (synthetic := parse_synthetic(name)) is not None:
+        crops = synthetic.make_crops(data_root(args.data), workers=workers, progress=bars)
+        rows = rows_array(read_benchmark(synthetic.domain, crops))
+        return synthetic.domain, rows, _lifting(args, crops, EstimatedBodies(crops)), synthetic.creation
+    if args.images and name in DATASETS and name != "folder":
+        raise InputError(f"{name} is a benchmark: give its folder with --root, or your own crops another name")
+    benchmark = "folder" if args.images else name
+    title = benchmark_named(benchmark).title
+    if not root:
+        if benchmark_named(benchmark).synthetic:
+            raise InputError(f"{name} is a synthetic domain; append the number of identities, like {name}-160")
+        raise InputError(f"where is {title}? give its folder: python -m ogreid.pack {name} --root DIR")
+    root = Path(root)
+    if benchmark in CUHK_KINDS and find_mat(root):
+        crops = data_root(args.data) / f"{benchmark}-crops"
+        root = unpack_mat(root, CUHK_KINDS[benchmark], crops, partial(bars, f"{benchmark}: crops"))
+    rows = rows_array(read_benchmark(benchmark, root, allow_count_mismatch=args.allow_count_mismatch))
+    if args.meshes:
+        bodies = estimates_in(args.meshes, root, args.faces)
+        return benchmark, rows, _lifting(args, root, bodies), {"bodies": "estimated"}
+    log.info("%s: no --meshes; every crop is lifted with the built-in upright body", title)
+    return benchmark, rows, _lifting(args, root, upright), {}
+
+
+def _lifting(args: Namespace, root: Path, bodies: MeshSource) -> CropClouds:
+    return CropClouds(root, bodies, args.mode or "raster", args.background, args.dtype or "float16", tuple(args.extra))
