@@ -4,19 +4,22 @@ import pickle
 import numpy as np
 import pytest
 
+from lifting import estimator_files
 from ogreid.errors import InputError
 from ogreid.lifting import WeakCamera, upright_template
 from ogreid.lifting.readers.archive import read_archive
 from ogreid.lifting.readers.estimators import read_body, read_faces
+from ogreid.lifting.readers.forms import NoBodyError
 
 BODY = upright_template()
+PINHOLE = {"type": "pinhole", "focal": 2500.0, "translation": [0, 0, 0], "center": [32, 64]}
 VERTICES = BODY.vertices[::7]
 SIZE = (128, 64)
 LARGE = (300, 100)
 
 
-def where(mesh):
-    """Pixels of the first vertices in the packed crop."""
+def on_crop(mesh):
+    """Pixels of the vertices in the packed crop."""
     return mesh.camera.pixels(mesh.vertices.astype(float), 128, 64)
 
 
@@ -25,48 +28,36 @@ def test_hmr_projects_scaled_sums_over_the_square_crop(tmp_path):
     mesh = read_body(tmp_path / "a.npz", LARGE)
     assert mesh.camera == WeakCamera(0.9, (0.1, -0.05))
     expected = (0.9 * (VERTICES[:, :2] + [0.1, -0.05]) + 1) / 2 * 128 - [32, 0]
-    np.testing.assert_allclose(where(mesh), expected, atol=1e-4)
+    np.testing.assert_allclose(on_crop(mesh), expected, atol=1e-4)
 
 
-def test_romp_projects_scaled_then_shifted_and_takes_the_surest_person(tmp_path):
-    people = {
-        "verts": np.stack([VERTICES * 0.5, VERTICES]),
-        "cam": np.array([[0.5, 0, 0], [0.9, 0.1, -0.05]]),
-        "center_confs": np.array([[0.2], [0.8]]),
-    }
-    np.savez(tmp_path / "a.npz", results=np.array(people, dtype=object))
-    mesh = read_body(tmp_path / "a.npz", LARGE)
-    np.testing.assert_array_equal(mesh.vertices, VERTICES)
-    in_crop = (0.9 * VERTICES[:, :2] + [0.1, -0.05] + 1) / 2 * 300 - [100, 0]
-    np.testing.assert_allclose(where(mesh), in_crop * [64 / 100, 128 / 300], atol=1e-4)
+@pytest.mark.parametrize("form", estimator_files.WITH_JOINTS)
+def test_a_camera_that_contradicts_the_file_s_own_joints_is_refused(tmp_path, form):
+    people = [estimator_files.Place(64.0, 33.0, 62.0)]
+    expected = form(tmp_path, "a.jpg", people, SIZE)[0]
+    path = next(tmp_path.iterdir())
+    np.testing.assert_allclose(on_crop(read_body(path, SIZE)), expected, atol=1e-4)
+    form(tmp_path, "a.jpg", people, SIZE, off=3.0)
+    with pytest.raises(InputError, match=r"a.*npz: its camera puts the joints 4.2 pixels from") as refusal:
+        read_body(path, SIZE)
+    assert not isinstance(refusal.value, NoBodyError)
 
 
-def test_4d_humans_projects_over_its_own_box(tmp_path):
-    told = {"pred_cam": np.array([0.8, 0.1, 0.0]), "box_center": np.array([40.0, 170.0]), "box_size": np.array(250.0)}
-    np.savez(tmp_path / "a.npz", pred_vertices=VERTICES[None], **told)
-    in_crop = 0.8 * (VERTICES[:, :2] + [0.1, 0.0]) / 2 * 250 + [40, 170]
-    expected = in_crop * [64 / 100, 128 / 300]
-    np.testing.assert_allclose(where(read_body(tmp_path / "a.npz", LARGE)), expected, atol=1e-4)
+def test_a_distant_body_keeps_its_depth_in_float16(tmp_path):
+    estimator_files.four_d_humans_obj(tmp_path, "a.jpg", [estimator_files.Place(64.0, 33.0, 62.0)], SIZE)
+    camera_file(tmp_path / "camera.json", **PINHOLE, axes="right-up-towards")
+    mesh = read_body(tmp_path / "a_0.obj", SIZE)
+    assert abs(mesh.vertices[:, 2].mean()) < 1e-4 and mesh.camera.camera.translation[2] == pytest.approx(
+        39.06, abs=0.01
+    )
+    assert len(np.unique(mesh.vertices[:, 2].astype(np.float16))) > 500
 
 
-def test_mmhuman3d_projects_over_the_square_around_its_box(tmp_path):
-    told = {"pred_cams": np.array([[0.8, 0.1, 0.0]]), "bboxes_xyxy": np.array([[0.0, 20.0, 90.0, 280.0, 0.99]])}
-    np.savez(tmp_path / "a.npz", verts=VERTICES[None], **told)
-    in_crop = 0.8 * (VERTICES[:, :2] + [0.1, 0.0]) / 2 * 260 + [45, 150]
-    expected = in_crop * [64 / 100, 128 / 300]
-    np.testing.assert_allclose(where(read_body(tmp_path / "a.npz", LARGE)), expected, atol=1e-4)
-
-
-def test_sam_3d_body_projects_in_full_perspective(tmp_path):
-    told = {"pred_cam_t": np.array([0.1, 0.0, 5.0]), "focal_length": np.array(600.0), "bbox": np.zeros(4)}
-    np.savez(tmp_path / "a.npz", pred_vertices=VERTICES, faces=BODY.faces[:0], **told)
-    with pytest.raises(InputError, match="faces of shape"):
-        read_body(tmp_path / "a.npz", LARGE)
-    np.savez(tmp_path / "a.npz", pred_vertices=VERTICES, **told)
-    moved = VERTICES + np.array([0.1, 0.0, 5.0])
-    in_crop = 600 * moved[:, :2] / moved[:, 2:] + [50, 150]
-    expected = in_crop * [64 / 100, 128 / 300]
-    np.testing.assert_allclose(where(read_body(tmp_path / "a.npz", LARGE)), expected, atol=1e-3)
+def test_members_that_no_form_needs_are_not_opened(tmp_path):
+    arrays = {"verts": VERTICES, "cam": np.array([0.9, 0, 0]), "pred_smpl_params": np.array(Malice(tmp_path / "run"))}
+    np.savez(tmp_path / "a.npz", **arrays)
+    assert read_body(tmp_path / "a.npz", SIZE).camera.scale == 0.9
+    assert not (tmp_path / "run").exists()
 
 
 def test_faces_come_with_the_file_or_from_another(tmp_path):
@@ -118,32 +109,38 @@ def test_numpy_s_own_tricks_are_refused_too(tmp_path):
 
 @pytest.mark.parametrize("protocol", [2, 4])
 def test_plain_objects_of_any_pickle_protocol_are_read(tmp_path, protocol):
-    told = {"cam": np.arange(3.0), "name": "a", "text": b"x", "score": np.float32(0.5)}
+    contents = {"cam": np.arange(3.0), "name": "a", "text": b"x", "score": np.float32(0.5)}
     with (tmp_path / "results.npy").open("wb") as file:
         np.lib.format.write_array_header_1_0(file, {"descr": "|O", "fortran_order": False, "shape": ()})
-        pickle.dump(np.array(told, dtype=object), file, protocol=protocol)
+        pickle.dump(np.array(contents, dtype=object), file, protocol=protocol)
     import zipfile
 
     with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
         archive.write(tmp_path / "results.npy", "results.npy")
     read = read_archive(tmp_path / "a.npz")["results"][()]
-    np.testing.assert_array_equal(read["cam"], told["cam"])
+    np.testing.assert_array_equal(read["cam"], contents["cam"])
     assert (read["name"], read["text"], read["score"]) == ("a", b"x", np.float32(0.5))
 
 
 @pytest.mark.parametrize(
-    ("told", "words"),
+    ("contents", "words"),
     [
         ({"joints": np.zeros(3)}, r"holds joints, as no known estimator does"),
-        ({"verts": VERTICES, "cam": np.zeros(2)}, r"camera or box of shape \(2,\); expected 3 numbers"),
-        ({"verts": np.stack([VERTICES] * 2), "cam": np.ones((2, 3))}, "holds 2 people; expected one"),
+        ({"verts": VERTICES, "cam": np.zeros(2)}, r"cam of shape \(2,\); expected \(3,\)"),
+        ({"verts": VERTICES, "cam": np.array(["a", "b", "c"])}, "cam of type <U1"),
+        ({"verts": np.zeros((1001, 1, 3)), "cam": np.ones((1001, 3))}, "1001 people; expected 1000 at most"),
+        ({"verts": np.zeros((0, 9, 3)), "cam": np.ones((0, 3))}, "found nobody"),
         ({"results": np.array({"verts": []}, dtype=object)}, "results without verts and cam"),
-        ({"results": np.array({"verts": [], "cam": []}, dtype=object)}, "ROMP found nobody"),
+        ({"results": np.array({"verts": [], "cam": []}, dtype=object)}, "found nobody"),
+        ({"results": np.zeros(3)}, "a ndarray where an estimator writes a dictionary"),
+        ({"outputs": np.array([])}, "found nobody"),
+        ({"outputs": np.array([None])}, "NoneType where an estimator writes a dictionary"),
         ({"verts": VERTICES, "cam": np.array([-1.0, 0, 0])}, "expected scale > 0"),
+        ({"pred_vertices": VERTICES, "pred_cam": np.ones(3), "pred_cam_t": np.ones(3), "focal_length": 5e3}, "box"),
     ],
 )
-def test_an_unusable_file_is_refused_in_one_line(tmp_path, told, words):
-    np.savez(tmp_path / "a.npz", **told)
+def test_an_unusable_file_is_refused_in_one_line(tmp_path, contents, words):
+    np.savez(tmp_path / "a.npz", **contents)
     with pytest.raises(InputError, match=words):
         read_body(tmp_path / "a.npz", SIZE)
 
@@ -156,9 +153,9 @@ def test_a_file_that_is_no_archive_is_refused(tmp_path):
         read_body(tmp_path / "b.npz", SIZE)
 
 
-def camera_file(path, **told):
+def camera_file(path, **camera):
     weak = {"type": "weak", "scale": 0.9, "translation": [0.1, 0.0], "order": "s(x+t)"}
-    path.write_text(json.dumps(weak | told))
+    path.write_text(json.dumps(weak | camera))
 
 
 def write_obj(path, vertices, faces):
@@ -167,7 +164,7 @@ def write_obj(path, vertices, faces):
 
 
 def write_ply(path, vertices, faces, form):
-    head = f"ply\nformat {form} 1.0\ncomment made by hand\nelement vertex {len(vertices)}\n"
+    head = f"ply\nformat {form} 1.0\ncomment by hand\nelement vertex {len(vertices)}\n"
     head += "property float x\nproperty float y\nproperty float z\nproperty uchar red\n"
     head += f"element face {len(faces)}\nproperty list uchar int vertex_indices\nend_header\n"
     if form == "ascii":
@@ -192,7 +189,7 @@ def test_a_surface_comes_with_its_camera(tmp_path, form):
     np.testing.assert_allclose(mesh.vertices, BODY.vertices, rtol=1e-6)
     np.testing.assert_array_equal(mesh.faces, BODY.faces)
     in_crop = (0.9 * (BODY.vertices[:, :2] + [0.1, 0]) + 1) / 2 * 300 - [100, 0]
-    np.testing.assert_allclose(where(mesh), in_crop * [64 / 100, 128 / 300], atol=1e-4)
+    np.testing.assert_allclose(on_crop(mesh), in_crop * [64 / 100, 128 / 300], atol=1e-4)
 
 
 def test_4d_humans_surface_is_turned_over(tmp_path):

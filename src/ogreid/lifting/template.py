@@ -58,7 +58,7 @@ def upright_template() -> Mesh:
     """
     vertices, faces, count = [], [], 0
     for rings, side in ((HEAD, 1), (TORSO, 1), (ARM, 1), (ARM, -1), (LEG, 1), (LEG, -1)):
-        corners, triangles = _tube(np.transpose(rings) * [side, 1, 1, 1, 1])
+        corners, triangles = _tube(np.array(rings).T * [side, 1, 1, 1, 1])
         vertices.append(corners)
         faces.append(triangles + count)
         count += len(corners)

@@ -11,6 +11,7 @@ import pickletools
 import re
 import zipfile
 from collections import OrderedDict
+from collections.abc import Collection
 from pathlib import Path
 from typing import IO, Any
 
@@ -37,8 +38,12 @@ MOST_VALUES = 5_000_000  # values of all containers together, a shared one count
 PLAIN_TYPE = re.compile(r"[biufcSU]\d{1,9}")
 
 
-def read_archive(path: Path) -> dict[str, Any]:
+def read_archive(path: Path, keys: Collection[str] | None = None) -> dict[str, Any]:
     """The arrays of an ``.npz`` file by name; arrays of objects too, as far as their pickle is harmless.
+
+    Args:
+        path: the file.
+        keys: only these are opened, and the others come as None.
 
     Raises:
         InputError: not an archive, one that unpacks to far more than it is, or a pickle that asks for more than data;
@@ -47,10 +52,12 @@ def read_archive(path: Path) -> dict[str, Any]:
     try:
         files.check_archive(path)
         with zipfile.ZipFile(path) as archive:
+            names = {name.removesuffix(".npy"): name for name in archive.namelist() if name.endswith(".npy")}
             return {
-                name.removesuffix(".npy"): files.read_member(archive, name, lambda content: _unpickle(content, path))
-                for name in archive.namelist()
-                if name.endswith(".npy")
+                key: files.read_member(archive, name, lambda content: _unpickle(content, path))
+                if keys is None or key in keys
+                else None
+                for key, name in names.items()
             }
     except InputError:
         raise

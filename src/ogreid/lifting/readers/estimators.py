@@ -1,88 +1,101 @@
-"""Bodies from the files of body estimators: each format has its own camera convention, recognized by its keys.
+"""Bodies from the files of body estimators: everybody in a file, and the one whom a crop is about."""
 
-=============  ========================================================  ==============================================
-estimator      keys of the ``.npz``                                      projection
-=============  ========================================================  ==============================================
-HMR            ``vertices`` or ``verts``; ``camera`` or ``cam``           s (X + t) over the square around the crop
-4D-Humans      ``pred_vertices, pred_cam, box_center, box_size``          s (X + t) over that box
-ROMP           ``results`` with ``verts, cam, center_confs``              s X + t over the zero-padded square
-mmhuman3d      ``verts, pred_cams, bboxes_xyxy`` (``image_path``)         s (X + t) over the square around the box
-SAM 3D Body    ``pred_vertices, pred_cam_t, focal_length`` (``bbox``)     f (X + t)_xy / (X + t)_z + picture's middle
-=============  ========================================================  ==============================================
-
-HMR saw crops of 128 x 64, as the published pipeline gave it; the others saw the crop at its own size.
-"""
-
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from ogreid import files
 from ogreid.errors import InputError
-from ogreid.lifting.camera import Camera, PinholeCamera, ResizedCamera, WeakCamera
+from ogreid.lifting.camera import PinholeCamera, ResizedCamera
 from ogreid.lifting.mesh import Mesh, in_meters
 from ogreid.lifting.readers.archive import read_archive
-from ogreid.lifting.readers.mesh_files import read_surface
+from ogreid.lifting.readers.forms import KEYS, Contents, NoBodyError, Person, Size, people_in, people_of_multi_hmr
+from ogreid.lifting.readers.mesh_files import Convention, read_surface, read_vertices_and_faces
 
-__all__ = ["Contents", "read_body", "read_body_file", "read_faces"]
+__all__ = ["archive_people", "choose_body", "read_body", "read_faces", "read_people"]
 
-Contents = Mapping[str, Any]
-"""What an archive holds, by key."""
-Size = tuple[int, int]
-"""Height and width of the crop that the estimator saw."""
+FAR = 1.0  # meters from the origin; such a body has the camera's translation in its vertices
+TOLERANCE = 0.02  # of the joints' extent, and one pixel; weak perspective itself is off by half of it at most
 
 
 def read_body(path: str | Path, size: Size, faces: np.ndarray | None = None) -> Mesh:
-    """The body in a file of one crop: an estimator's ``.npz``, or ``.obj``/``.ply`` beside a camera ``.json``.
+    """The body in a file of one crop: :func:`choose_body` of :func:`read_people`; arguments and errors as there."""
+    return choose_body(read_people(path, size), size, faces)
+
+
+def read_people(path: str | Path, size: Size, convention: Convention | None = None) -> list[Person]:
+    """Everybody in an estimator's ``.npz`` or ``.npy``, or the body of an ``.obj`` or ``.ply``.
 
     Args:
         path: the file.
         size: height and width of the crop as it lies on disk.
-        faces: (F, 3) for files that hold vertices only.
+        convention: see :func:`ogreid.lifting.readers.mesh_files.read_surface`.
 
     Raises:
-        InputError: unknown format, nobody found, a missing camera, code in a pickle; names the file.
+        NoBodyError: the estimator found nobody.
+        InputError: unknown form, a missing camera, code in a pickle; names the file.
     """
     path = Path(path)
     if path.suffix in (".obj", ".ply"):
-        return read_surface(path, size, faces)
-    return read_body_file(read_archive(path), path, size, faces)
+        vertices, faces, camera = read_surface(path, size, convention)
+        with _naming(path):
+            return [Person(in_meters(vertices), camera, faces=faces, path=path)]
+    if path.suffix == ".npy":
+        with _naming(path):
+            return _present(people_of_multi_hmr(files.read_array(path), size), path)
+    return archive_people(read_archive(path, KEYS), path, size)
 
 
-def read_body_file(
-    contents: Contents, path: Path, size: Size, faces: np.ndarray | None = None, row: int | None = None
-) -> Mesh:
-    """The body in an archive that was read; ``row`` chooses where it holds many, else the surest or only one."""
-    for needed, reader in READERS:
-        if all(any(one in contents for one in names) for names in needed):
-            try:
-                vertices, camera = reader(contents, path, size, row)
-                own = np.asarray(contents["faces"]) if "faces" in contents else faces
-                return Mesh(in_meters(vertices), own, camera)
-            except (ValueError, TypeError, LookupError, ArithmeticError) as error:
-                raise InputError(f"{path}: not what {needed[-1][0]} should be ({error}); estimate it again") from error
-    raise InputError(
-        f"{path}: holds {', '.join(sorted(contents)) or 'nothing'}, as no known estimator does;"
-        " known: HMR, 4D-Humans, ROMP, mmhuman3d, SAM 3D Body, or .obj/.ply with a camera .json"
-    )
+def archive_people(contents: Contents, path: Path, size: Size) -> list[Person]:
+    """Everybody in the contents of the archive ``path``; arguments and errors as in :func:`read_people`."""
+    with _naming(path):
+        faces = None if contents.get("faces") is None else np.asarray(contents["faces"])
+        return _present(people_in(contents, size), path, faces)
+
+
+def choose_body(people: Sequence[Person], size: Size, faces: np.ndarray | None = None) -> Mesh:
+    """The body that a crop is about, as a mesh: among several people the largest and most central one.
+
+    The measure is the intersection over union of the body's box and the crop, times how close their centers are. A body
+    far from its origin (a translation in its vertices) comes near it, and its camera takes the depth: float16 stores
+    27 m in steps of 16 mm.
+
+    Args:
+        people: at least one.
+        size: height and width of the crop.
+        faces: (F, 3) for people without any.
+
+    Raises:
+        InputError: the camera does not put the joints where the file has them; no body (see :class:`Mesh`).
+    """
+    person = people[0] if len(people) == 1 else max(people, key=lambda one: _presence(one, *size))
+    with _naming(person.path):
+        _check_joints(person, *size)
+        vertices, camera = person.vertices, person.camera
+        depth = float(vertices[:, 2].mean()) if vertices.ndim == 2 and vertices.shape[1] == 3 else 0.0
+        if isinstance(camera, ResizedCamera) and isinstance(camera.camera, PinholeCamera) and FAR < abs(depth) < np.inf:
+            x, y, z = camera.camera.translation
+            vertices = vertices - np.array([0, 0, depth], dtype=np.float32)
+            camera = ResizedCamera(PinholeCamera(camera.camera.focal, (x, y, z + depth), camera.camera.center), *size)
+        return Mesh(vertices, faces if person.faces is None else person.faces, camera)
 
 
 def read_faces(path: str | Path) -> np.ndarray:
-    """Faces (F, 3) of a body model: ``.npy``, ``.npz`` with ``faces`` or ``f``, ``.obj`` or ``.ply``."""
+    """Faces (F, 3) of a body model: ``.npy``, ``.npz`` with ``faces`` or ``f``, ``.obj`` or ``.ply``.
+
+    Raises:
+        InputError: no readable file, no faces in it; names the file.
+    """
     path = Path(path)
     if path.suffix in (".obj", ".ply"):
-        from ogreid.lifting.readers.mesh_files import read_vertices_and_faces
-
         faces = read_vertices_and_faces(path)[1]
     elif path.suffix == ".npy":
-        try:
+        with _naming(path):
             faces = files.read_array(path)
-        except (OSError, ValueError) as error:
-            raise InputError(f"{path}: no readable array ({error})") from error
     else:
-        contents = read_archive(path)
+        contents = read_archive(path, ("faces", "f"))
         faces = contents.get("faces", contents.get("f"))
     if faces is None or faces.ndim != 2 or faces.shape[1] != 3 or faces.dtype.kind not in "iuf":
         raise InputError(f"{path}: holds no faces (F, 3); give the body model's faces as .npy, .npz, .obj or .ply")
@@ -91,83 +104,49 @@ def read_faces(path: str | Path) -> np.ndarray:
     return np.asarray(faces).astype(np.int64)
 
 
-def _hmr(contents: Contents, path: Path, size: Size, row: int | None) -> tuple[np.ndarray, Camera]:
-    vertices = _one(contents["vertices"] if "vertices" in contents else contents["verts"], 2, path, row)
-    scale, x, y = _numbers(contents["camera"] if "camera" in contents else contents["cam"], 3, path, row)
-    return vertices, WeakCamera(scale, (x, y))
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Errors inside become errors of the file."""
+    try:
+        yield
+    except (OSError, ValueError, TypeError, LookupError, ArithmeticError, AttributeError) as error:
+        kind = NoBodyError if isinstance(error, NoBodyError) else InputError
+        reason = str(error) if isinstance(error, InputError) else f"not what an estimator writes ({error})"
+        raise kind(f"{path}: {reason}") from error
 
 
-def _four_d_humans(contents: Contents, path: Path, size: Size, row: int | None) -> tuple[np.ndarray, Camera]:
-    center = _numbers(contents["box_center"], 2, path, row)
-    side = _numbers(contents["box_size"], 1, path, row)[0]
-    camera = _in_box(_numbers(contents["pred_cam"], 3, path, row), center, side, size)
-    return _one(contents["pred_vertices"], 2, path, row), camera
+def _present(people: list[Person], path: Path, faces: np.ndarray | None = None) -> list[Person]:
+    if not people:
+        raise NoBodyError("the estimator found nobody; --missing upright lifts such crops with the upright body")
+    return [person._replace(path=path, faces=faces) for person in people]
 
 
-def _romp(contents: Contents, path: Path, size: Size, row: int | None) -> tuple[np.ndarray, Camera]:
-    results = contents["results"]
-    people = results[()] if isinstance(results, np.ndarray) and results.ndim == 0 else results
-    if not isinstance(people, Mapping) or not {"verts", "cam"} <= set(people):
-        raise InputError(f"{path}: ROMP's results without verts and cam; run ROMP again with its full output")
-    if not len(people["verts"]):
-        raise InputError(f"{path}: ROMP found nobody; take this crop out, or lift it without --meshes")
-    sure = np.asarray(people["center_confs"]).ravel() if "center_confs" in people else np.zeros(1)
-    row = int(sure.argmax()) if row is None else row
-    scale, x, y = _numbers(people["cam"], 3, path, row)
-    return _one(people["verts"], 2, path, row), ResizedCamera(WeakCamera(scale, (x, y), "sx+t"), *size)
+@np.errstate(all="ignore")
+def _presence(person: Person, height: int, width: int) -> float:
+    """Intersection over union of the body's box and the crop, times how close their centers are; -1 without a box."""
+    try:
+        pixels = person.camera.pixels(person.vertices.astype(np.float64), height, width)
+    except (ValueError, LookupError):
+        return -1.0
+    low, high, crop = pixels.min(axis=0), pixels.max(axis=0), np.array([width, height])
+    shared = np.prod(np.clip(np.minimum(high, crop) - np.maximum(low, 0), 0, None))
+    union = np.prod(high - low) + height * width - shared
+    offset = np.abs((low + high) / crop - 1).max()  # 0 in the middle, 1 where the center lies on the border
+    return float(np.nan_to_num(shared / union * max(1 - offset, 0.0), nan=-1.0))
 
 
-def _mmhuman3d(contents: Contents, path: Path, size: Size, row: int | None) -> tuple[np.ndarray, Camera]:
-    left, top, right, bottom = _numbers(np.asarray(contents["bboxes_xyxy"])[..., :4], 4, path, row)
-    center = np.array([(left + right) / 2, (top + bottom) / 2])
-    camera = _in_box(_numbers(contents["pred_cams"], 3, path, row), center, max(right - left, bottom - top), size)
-    return _one(contents["verts"], 2, path, row), camera
-
-
-def _sam_3d_body(contents: Contents, path: Path, size: Size, row: int | None) -> tuple[np.ndarray, Camera]:
-    x, y, z = _numbers(contents["pred_cam_t"], 3, path, row)
-    focal = _numbers(contents["focal_length"], 1, path, row)[0]
-    height, width = size
-    pinhole = PinholeCamera(focal, (x, y, z), (width / 2, height / 2))
-    return _one(contents["pred_vertices"], 2, path, row), ResizedCamera(pinhole, *size)
-
-
-Reader = Callable[[Contents, Path, Size, int | None], tuple[np.ndarray, Camera]]
-READERS: list[tuple[list[tuple[str, ...]], Reader]] = [
-    ([("results",)], _romp),
-    ([("pred_vertices",), ("pred_cam_t",), ("focal_length",)], _sam_3d_body),
-    ([("pred_vertices",), ("pred_cam",), ("box_center",), ("box_size",)], _four_d_humans),
-    ([("verts",), ("pred_cams",), ("bboxes_xyxy",)], _mmhuman3d),
-    ([("vertices", "verts"), ("camera", "cam")], _hmr),
-]
-"""For each estimator the keys that tell it (one of each group), most telling first, and its reader."""
-
-
-def _in_box(camera: np.ndarray, center: np.ndarray, side: float, size: Size) -> Camera:
-    """A weak camera over a box of the picture, as one over the square around the whole picture."""
-    scale, *shift = camera
-    height, width = size
-    moved = np.array(shift) + (center - np.array([width / 2, height / 2])) / (scale * side / 2)
-    weak = WeakCamera(float(scale * side / max(size)), (float(moved[0]), float(moved[1])))
-    return ResizedCamera(weak, height, width)
-
-
-def _one(values: Any, axes: int, path: Path, row: int | None) -> np.ndarray:  # noqa: ANN401 - what a file holds
-    """The entry of one person: ``values[row]``, or ``values`` where they have no axis of persons."""
-    array = np.asarray(values)
-    if array.ndim <= axes:
-        return array
-    if row is None and len(array) != 1:
-        raise InputError(f"{path}: holds {len(array)} people; expected one for each crop")
-    return np.asarray(array[row or 0])
-
-
-def _numbers(values: Any, count: int, path: Path, row: int | None) -> np.ndarray:  # noqa: ANN401
-    """``count`` numbers of one person, float64."""
-    array = np.asarray(values)
-    if array.dtype.kind not in "iufO":
-        raise InputError(f"{path}: a camera or box of type {array.dtype}; expected numbers")
-    array = array.astype(np.float64)
-    if not array.size or array.size % count:
-        raise InputError(f"{path}: a camera or box of shape {array.shape}; expected {count} numbers for each person")
-    return _one(array.reshape(-1, count), 1, path, row)
+@np.errstate(all="ignore")
+def _check_joints(person: Person, height: int, width: int) -> None:
+    """Refuse a camera that does not bring the body onto the joints that its own file holds."""
+    if person.joints is None or person.pixels is None or not len(person.pixels):
+        return
+    extent = float(np.ptp(person.pixels, axis=0).max())
+    if extent == 0:  # all in one point: not filled in
+        return
+    distance = np.linalg.norm(person.camera.pixels(person.joints, height, width) - person.pixels, axis=1).mean()
+    limit = max(1.0, TOLERANCE * extent)
+    if not distance <= limit:
+        raise InputError(
+            f"its camera puts the joints {distance:.1f} pixels from where the file has them; expected {limit:.1f} at"
+            f" most; was it estimated on this crop of {width} x {height} pixels?"
+        )

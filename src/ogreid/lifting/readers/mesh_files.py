@@ -1,19 +1,20 @@
 """Bodies as ``.obj`` or ``.ply`` surfaces, with the camera in a ``.json`` file beside them."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from ogreid import files
 from ogreid.errors import InputError, nearest_names
 from ogreid.lifting.camera import Camera, PinholeCamera, ResizedCamera, WeakCamera
-from ogreid.lifting.mesh import Mesh, in_meters
 
-__all__ = ["read_surface", "read_vertices_and_faces"]
+__all__ = ["Convention", "read_surface", "read_vertices_and_faces"]
 
 AXES = {"right-down-away": (1, 1, 1), "right-up-towards": (1, -1, -1)}
 """Directions of x, y, z in the file; ``right-up-towards`` is what 4D-Humans and most viewers write."""
+Convention = Literal["4D-Humans", "SAM 3D Body"]
+FOUR_D_HUMANS_FOCAL = 5000 / 256  # of the crop's longer side
 MOST_BYTES = 1 << 26  # a million vertices with their faces, as text
 EXAMPLE = '{"type": "weak", "scale": 0.9, "translation": [0, 0], "order": "s(x+t)"}'
 PLY_TYPES = {
@@ -25,19 +26,30 @@ Elements = list[tuple[str, int, list[list[str]]]]
 """Name, number of rows and properties of each element of a PLY header."""
 
 
-def read_surface(path: Path, size: tuple[int, int], faces: np.ndarray | None = None) -> Mesh:
-    """A surface and the camera of ``<same name>.json`` (or ``camera.json`` in its folder).
+def read_surface(
+    path: Path, size: tuple[int, int], convention: Convention | None = None
+) -> tuple[np.ndarray, np.ndarray | None, Camera]:
+    """A surface and its camera: of ``<same name>.json``, of ``camera.json`` in its folder, or of a convention.
 
     The camera is ``{"type": "weak", "scale", "translation": [x, y], "order": "s(x+t)" | "sx+t"}`` or
     ``{"type": "pinhole", "focal", "translation": [x, y, z], "center": [column, row]}`` in pixels of the crop as it lies
     on disk, and may add ``"axes": "right-up-towards"`` where the file's y and z point the other way.
 
+    Args:
+        path: ``.obj`` or ``.ply``.
+        size: height and width of the crop.
+        convention: the estimator that wrote the file, where its name says so. Both put the camera's translation into
+            the vertices; 4D-Humans' focal length follows from the crop, SAM 3D Body's lies in a file beside it.
+
+    Returns:
+        Vertices (V, 3) in ogreid's axes, faces (F, 3) or None, the camera.
+
     Raises:
         InputError: no camera, an incomplete one, a surface that cannot be read; names the file.
     """
-    camera, directions = _read_camera(path, size)
-    vertices, own = read_vertices_and_faces(path)
-    return Mesh(in_meters(vertices * directions), own if own is not None else faces, camera)
+    camera, axes = _read_camera(path, size, convention)
+    vertices, faces = read_vertices_and_faces(path)
+    return vertices * AXES[axes], faces, ResizedCamera(camera, *size)
 
 
 def read_vertices_and_faces(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
@@ -139,17 +151,27 @@ def _check_triangles(corners: set[int]) -> None:
         raise ValueError(f"a face with {min(corners - {3})} corners")
 
 
-def _read_camera(surface: Path, size: tuple[int, int]) -> tuple[Camera, np.ndarray]:
-    places = (surface.with_suffix(".json"), surface.parent / "camera.json")
+def _read_camera(
+    surface: Path, size: tuple[int, int], convention: Convention | None
+) -> tuple[WeakCamera | PinholeCamera, str]:
+    focal_length = surface.with_name(f"{surface.stem.rpartition('_mesh_')[0]}_focal_length.json")
+    places = [surface.with_suffix(".json"), surface.parent / "camera.json"]
     path = next((place for place in places if place.is_file()), None)
+    center = (size[1] / 2, size[0] / 2)
+    if path is None and convention == "4D-Humans":
+        return PinholeCamera(FOUR_D_HUMANS_FOCAL * max(size), (0, 0, 0), center), "right-up-towards"
+    if path is None and convention == "SAM 3D Body" and focal_length.is_file():
+        path = focal_length
     if path is None:
         raise InputError(f"{surface}: no camera; write {places[0].name} beside it, like {EXAMPLE}")
     try:
         camera = files.read_json(path)
+        if path == focal_length:
+            return PinholeCamera(float(camera["focal_length"]), (0, 0, 0), center), "right-up-towards"
         axes = str(camera.get("axes", "right-down-away"))
         if axes not in AXES:
             raise ValueError(f"axes {axes!r}; {nearest_names(axes, AXES)}")
-        return ResizedCamera(_camera(camera), *size), np.array(AXES[axes])
+        return _camera(camera), axes
     except (OSError, ValueError, LookupError, TypeError, AttributeError, OverflowError) as error:
         reason = f"{type(error).__name__}: {error}"
         raise InputError(f"{path}: not a camera ({reason}); expected one like {EXAMPLE}") from error
