@@ -22,7 +22,7 @@ def seconds_per_crop(domain: str, identities: int, workers: int) -> tuple[float,
             workers=workers,
             progress=lambda what, done, total: marks.append((time.perf_counter(), time.process_time(), done)),
         )
-    # The first results wait for compiled code and for the cameras' pictures; later ones show the rate.
+    # The first results wait for compiled code and for the cameras' scenes; later ones show the rate.
     start = marks[min(len(marks) - 1, 8 * workers)]
     return marks[-1][0] - start[0], marks[-1][1] - start[1], marks[-1][2] - start[2]
 

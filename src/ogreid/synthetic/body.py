@@ -132,18 +132,13 @@ def rotation(vectors: Array) -> Array:
 
 def rotation_vector(matrix: Array) -> Array:
     """The rotation vector (3,) of a rotation matrix (3, 3), by way of its quaternion (stable at half turns)."""
-    square = np.append(np.diagonal(matrix), np.trace(matrix))
-    largest = int(np.argmax(square))
-    quaternion = np.empty(4)  # x, y, z, w
-    if largest == 3:
-        quaternion[:3] = (matrix[2, 1] - matrix[1, 2], matrix[0, 2] - matrix[2, 0], matrix[1, 0] - matrix[0, 1])
-        quaternion[3] = 1 + square[3]
-    else:
-        i, j, k = largest, (largest + 1) % 3, (largest + 2) % 3
-        quaternion[i] = 1 - square[3] + 2 * matrix[i, i]
-        quaternion[j] = matrix[j, i] + matrix[i, j]
-        quaternion[k] = matrix[k, i] + matrix[i, k]
-        quaternion[3] = matrix[k, j] - matrix[j, k]
+    trace = np.trace(matrix)
+    largest = int(np.argmax([*np.diagonal(matrix), trace]))
+    skew = (matrix[2, 1] - matrix[1, 2], matrix[0, 2] - matrix[2, 0], matrix[1, 0] - matrix[0, 1])
+    quaternion = np.array([*skew, 1 + trace], dtype=np.float64)  # x, y, z, w
+    if largest < 3:
+        quaternion[:] = (*(matrix[largest] + matrix[:, largest]), skew[largest])
+        quaternion[largest] = 1 - trace + 2 * matrix[largest, largest]
     quaternion *= (1 if quaternion[3] >= 0 else -1) / np.linalg.norm(quaternion)
     sine = np.linalg.norm(quaternion[:3])
     angle = 2 * np.arctan2(sine, quaternion[3])

@@ -24,7 +24,6 @@ class Site:
     """What the cameras of a domain have in common; shares in [0, 1]."""
 
     indoor: float  # cameras inside a building
-    plain: bool  # cameras in front of a plain wall
     occluded: float  # crops with something in front of the person
     crowded: float  # crops with somebody else in the background
     cut: float  # crops that miss a part of the person
@@ -32,6 +31,7 @@ class Site:
     # Least and greatest height of a camera outdoors, meters: from above, people are seen against the ground.
     height: tuple[float, float] = (2.8, 6.0)
     backdrop: tuple[float, float] = (1.25, 1.8)  # least and greatest distance of the wall, in distances of the people
+    plain: bool = False  # a plain wall
 
 
 @dataclass(frozen=True)
@@ -85,13 +85,9 @@ def draw_camera(site: Site, materials: Materials, rng: np.random.Generator) -> C
     height = rng.uniform(2.4, 3.4) if indoor else rng.uniform(*site.height)
     pitch = float(np.arctan2(height - rng.uniform(0.7, 1.1), middle))
     view = View(float(height), pitch, float(HEIGHT_IN_SCENE * middle / 1.7), (512, 384))
-    scene = draw_scene(
-        view,
-        materials,
-        distance=float(middle * rng.uniform(*site.backdrop)),
-        furniture=0 if site.plain else int(rng.integers(3, 9)),
-        seed=int(rng.integers(2**31)),
-    )
+    distance = float(middle * rng.uniform(*site.backdrop))
+    furniture = 0 if site.plain else int(rng.integers(3, 9))
+    scene = draw_scene(view, materials, distance=distance, furniture=furniture, seed=int(rng.integers(2**31)))
     light = _draw_light(rng, view, site.varied, indoor=indoor)
     effects = draw_effects(rng, site.varied)
     return Camera(view, scene, light, effects, 0.85 * middle, 1.15 * middle, float(rng.uniform(-np.pi, np.pi)), site)
@@ -106,13 +102,10 @@ def _draw_light(rng: np.random.Generator, view: View, varied: float, *, indoor: 
     warm = varied * rng.uniform(-0.22, 0.35)
     tint = np.array([1 + warm, 1, 1 - warm], dtype=np.float32)
     sky = np.array([0.95, 1.0, 1.08], dtype=np.float32) if not indoor else tint
-    return Light(
-        towards @ view.rotation.T,
-        np.asarray(strength * tint, dtype=np.float32),
-        np.asarray(rng.uniform(0.55, 0.7) * sky, dtype=np.float32),
-        np.asarray(rng.uniform(0.2, 0.35) * tint, dtype=np.float32),
-        np.array([0, -1, 0], dtype=np.float32) @ view.rotation.T,
-    )
+    colors = (strength * tint, rng.uniform(0.55, 0.7) * sky, rng.uniform(0.2, 0.35) * tint)
+    up = np.array([0, -1, 0], dtype=np.float32)
+    sun, above, below = (np.asarray(color, dtype=np.float32) for color in colors)
+    return Light(towards @ view.rotation.T, sun, above, below, up @ view.rotation.T)
 
 
 def draw_effects(rng: np.random.Generator, varied: float) -> CameraEffects:

@@ -120,9 +120,6 @@ def rest_normals() -> Array:
         a, b, c = (body.mean[faces[:, corner]] for corner in range(3))
         for corner in range(3):
             np.add.at(normals, faces[:, corner], np.cross(b - a, c - a))
-    head = vertex_parts() == Part.HEAD
-    if np.sum(normals[head] * (body.mean[head] - body.mean[head].mean(axis=0))) < 0:
-        normals *= -1
     return np.asarray(normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12))
 
 

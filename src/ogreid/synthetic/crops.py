@@ -53,15 +53,10 @@ class _Standing:
 
 
 def detect(camera: Camera, person: Person, rng: np.random.Generator, *, passer_by: Person | None = None) -> Detection:
-    """One crop of a person, as a detector would cut it from the camera's image.
-
-    Args:
-        camera: the camera.
-        person: whom it sees.
-        rng: of this crop alone.
-        passer_by: somebody else, behind or in front.
-    """
-    spot = _draw_spot(camera, rng)
+    """One crop of a person, as a detector would cut it from the camera's image; somebody else may pass by."""
+    depth = float(rng.uniform(camera.near, camera.far))
+    reach = 0.36 * camera.view.size[0] / camera.view.focal * depth
+    spot = float(rng.uniform(-reach, reach)), depth  # across and away, meters
     standing = _stand(camera, person, spot, rng)
     to_crop, image = _draw_box(camera, standing.skin, rng)
     light = _light_at_spot(camera.light, rng)
@@ -83,13 +78,6 @@ def detect_background(camera: Camera, rng: np.random.Generator) -> NDArray[np.ui
     room = np.array(camera.view.size) - (side / 2, side)
     image = window(camera.scene, (rng.uniform(0, room[0]), rng.uniform(0, room[1])), side, HEIGHT, WIDTH)
     return apply_effects(image * _on_ground(_light_at_spot(camera.light, rng)), camera.effects, rng)
-
-
-def _draw_spot(camera: Camera, rng: np.random.Generator) -> tuple[float, float]:
-    """Where a person walks: across and away, meters."""
-    depth = rng.uniform(camera.near, camera.far)
-    reach = 0.36 * camera.view.size[0] / camera.view.focal * depth
-    return float(rng.uniform(-reach, reach)), float(depth)
 
 
 def _stand(camera: Camera, person: Person, spot: tuple[float, float], rng: np.random.Generator) -> _Standing:
@@ -156,9 +144,8 @@ def _ground_shadow(pixels: Array, light: Light) -> Array:
     sun = float(light.sun.mean() / (light.sun.mean() + light.sky.mean()))
     thrown = -light.towards[0] / max(0.3, abs(float(light.towards[1])))
     along = feet[0] + thrown * 0.35 * tall
-    cast = np.exp(
-        -(((columns - along) / (0.45 * tall * (0.2 + abs(thrown)))) ** 2) - ((rows - feet[1]) / (0.035 * tall)) ** 2
-    )
+    length = 0.45 * tall * (0.2 + abs(thrown))
+    cast = np.exp(-(((columns - along) / length) ** 2) - ((rows - feet[1]) / (0.035 * tall)) ** 2)
     return np.asarray((1 - 0.5 * contact) * (1 - 0.7 * sun * cast), dtype=np.float32)[..., None]
 
 

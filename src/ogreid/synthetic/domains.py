@@ -29,39 +29,23 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class Domain:
-    """A site with its cameras and its people.
-
-    Attributes:
-        name: of the domain.
-        layout: whose folders and file names it has, a key of ``LAYOUTS``.
-        cameras: how many.
-        presence: probability that a person is seen by a camera; never fewer than two see them.
-        crops: least and greatest number of crops of a person by a camera.
-        style: how its people dress, a key of ``STYLES``.
-        site: what its cameras have in common.
-        distractors: distractors (identity 0) and as many junk crops (-1) for each test identity, in the gallery.
-        code: tells the random streams of the domains apart.
-    """
+    """A site with its cameras and its people."""
 
     name: str
-    layout: str
-    cameras: int
-    presence: float
-    crops: tuple[int, int]
-    style: str
-    site: Site
-    distractors: int
-    code: int
+    layout: str  # whose folders and file names it has, a key of ``LAYOUTS``
+    cameras: int  # how many
+    presence: float  # probability that a person is seen by a camera; never fewer than two see them
+    crops: tuple[int, int]  # least and greatest number of crops of a person by a camera
+    style: str  # how its people dress, a key of ``STYLES``
+    site: Site  # what its cameras have in common
+    distractors: int  # identity 0, and as many junk crops (-1), for each test identity, in the gallery
+    code: int  # tells the random streams of the domains apart
 
 
-_PLAZA = Site(
-    indoor=0, plain=False, occluded=0.08, crowded=0.12, cut=0.1, varied=0.15, height=(4.5, 7), backdrop=(2, 3)
-)
-_WINTER = Site(
-    indoor=0, plain=False, occluded=0.25, crowded=0.2, cut=0.1, varied=0.25, height=(3, 5), backdrop=(1.5, 2.2)
-)
-_TRANSIT = Site(indoor=0.4, plain=False, occluded=0.14, crowded=0.3, cut=0.14, varied=0.35)
-_PLATFORM = Site(indoor=1, plain=True, occluded=0.05, crowded=0.06, cut=0.2, varied=0.3)
+_PLAZA = Site(indoor=0, occluded=0.08, crowded=0.12, cut=0.1, varied=0.15, height=(4.5, 7), backdrop=(2, 3))
+_WINTER = Site(indoor=0, occluded=0.25, crowded=0.2, cut=0.1, varied=0.25, height=(3, 5), backdrop=(1.5, 2.2))
+_TRANSIT = Site(indoor=0.4, occluded=0.14, crowded=0.3, cut=0.14, varied=0.35)
+_PLATFORM = Site(indoor=1, occluded=0.05, crowded=0.06, cut=0.2, varied=0.3, plain=True)
 
 DOMAINS = {
     domain.name: domain
@@ -163,13 +147,7 @@ def _make_crops(domain: Domain, seed: int, root: Path, task: _Task) -> list[tupl
 
 
 def make_domain(
-    domain: str,
-    root: str | Path,
-    *,
-    identities: int,
-    seed: int = 0,
-    workers: int = 1,
-    progress: Progress | None = None,
+    domain: str, root: str | Path, *, identities: int, seed: int = 0, workers: int = 1, progress: Progress | None = None
 ) -> None:
     """Make a folder of crops in a benchmark's own layout, with ``bodies.npz`` beside them.
 

@@ -30,6 +30,8 @@ Trait = IntEnum(
     start=0,
 )
 
+Arrays = tuple[np.ndarray, ...]
+
 _NECK_Y, _NECK_Z = -0.52, -0.01
 _SOLE_Y = 0.905
 _FIRST_PROP = int(Cloth.PROP) - int(Surface.PROP)
@@ -104,13 +106,11 @@ def _head(x: float, y: float, z: float, cloths: np.ndarray, traits: np.ndarray, 
     _cloth(cloths, Cloth.SKIN.value, 0.0, x, y, z, 0.0, out)
     front, beard = z < _EYE_Z + 0.02, traits[Trait.BEARD]
     if front and abs(y - _EYE_Y) < 0.010 and abs(abs(x) - _EYE_X) < 0.016:
-        for c in range(3):
-            out[c] *= 0.22
+        out *= 0.22
     elif front and abs(y + 0.632) < 0.006 and abs(x) < 0.022:
         out[0], out[1], out[2] = 0.8 * out[0], 0.5 * out[1], 0.5 * out[2]
     elif beard > 0 and y > -0.655 and y < -0.57 and z < -0.03:
-        for c in range(3):
-            out[c] = (1 - beard) * out[c] + beard * cloths[Cloth.HAIR, c]
+        out[:] = (1 - beard) * out + beard * cloths[Cloth.HAIR, :3]
 
 
 @njit(cache=True, fastmath=True)
@@ -149,8 +149,7 @@ def _upper(x: float, y: float, z: float, s: float, cloths: np.ndarray, traits: n
 def _lower(x: float, y: float, z: float, cloths: np.ndarray, traits: np.ndarray, out: np.ndarray) -> None:
     """Trousers or shorts, what is below them, shoes."""
     if y > _SOLE_Y:
-        for c in range(3):
-            out[c] = cloths[Cloth.SHOES, 3 + c]
+        out[:] = cloths[Cloth.SHOES, 3:6]
     elif y > traits[Trait.SHOE_TOP]:
         _cloth(cloths, Cloth.SHOES.value, 0.0, x, y, z, 0.0, out)
     elif y < traits[Trait.LEG_HEM] and y > traits[Trait.WAIST]:
@@ -207,22 +206,13 @@ def paint(surface: int, part: int, point: np.ndarray, cloths: np.ndarray, traits
 
 @njit(cache=True, fastmath=True)
 def shade(
-    owner: np.ndarray,
-    shares: np.ndarray,
-    faces: np.ndarray,
-    surface: np.ndarray,
-    part: np.ndarray,
-    normals: np.ndarray,
-    coordinates: np.ndarray,
-    cloths: np.ndarray,
-    traits: np.ndarray,
-    light: np.ndarray,
-    samples: int,
+    owner: np.ndarray, shares: np.ndarray, mesh: Arrays, look: Arrays, light: np.ndarray, samples: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Light (H, W, 3), already weighted by its cover, and cover (H, W) of the pixels of a drawn person.
 
     In this file because numba's cache of compiled code looks for changes in a function's own file only.
     """
+    (faces, surface, part, normals, coordinates), (cloths, traits) = mesh, look
     height, width = owner.shape[0] // samples, owner.shape[1] // samples
     image = np.zeros((height, width, 3), dtype=np.float32)
     cover = np.zeros((height, width), dtype=np.float32)

@@ -89,24 +89,18 @@ def _visible(
 def render_person(
     person: Person, vertices: Array, pixels: Array, light: Light, height: int, width: int
 ) -> tuple[Array, Array]:
-    """Draw a person.
+    """Linear light (H, W, 3) of a person, weighted by its cover, and the cover (H, W) in [0, 1].
 
     Args:
-        person: whom.
+        person: the person.
         vertices: (V, 3) in a pose, in the axes of the camera, meters, the pelvis near the origin.
         pixels: (V, 2) column and row of the vertices in the crop.
         light: what falls on the person.
-        height: rows of the crop.
-        width: columns of the crop.
-
-    Returns:
-        (H, W, 3) linear light, weighted by its cover, and (H, W) cover in [0, 1].
+        height: H.
+        width: W.
     """
     owner, shares = _visible(pixels * SAMPLES, vertices[:, 2], person.faces, height * SAMPLES, width * SAMPLES)
     falling = np.stack([light.towards, light.sun, light.sky, light.ground, light.up]).astype(np.float32)
-    attributes = person.attributes
-    image, cover = shade(
-        owner, shares, person.faces, person.surface, person.part, _normals(vertices, person.faces),
-        person.coordinates, attributes.cloths, attributes.traits, falling, SAMPLES,
-    )  # fmt: skip
+    mesh = (person.faces, person.surface, person.part, _normals(vertices, person.faces), person.coordinates)
+    image, cover = shade(owner, shares, mesh, (person.attributes.cloths, person.attributes.traits), falling, SAMPLES)
     return image, cover

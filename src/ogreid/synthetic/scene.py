@@ -10,10 +10,8 @@ from ogreid.synthetic.body import Array
 
 __all__ = ["Materials", "View", "draw_scene", "window"]
 
-GROUNDS = ("tiles", "asphalt", "grass", "cobbles", "floor")
-WALLS = ("brick", "windows", "shops", "hedge", "panels", "glass")
-INDOOR_GROUNDS = ("floor", "tiles")
-INDOOR_WALLS = ("panels", "shops", "glass")
+GROUNDS, INDOOR_GROUNDS = ("tiles", "asphalt"), ("floor", "tiles")
+WALLS, INDOOR_WALLS = ("brick", "windows", "shops", "hedge", "panels", "glass"), ("panels", "shops", "glass")
 
 
 @dataclass(frozen=True)
@@ -47,12 +45,12 @@ class View:
 def _noise(rng: np.random.Generator, x: Array, y: Array, grain: float) -> Array:
     """Smooth noise in [-1, 1] over the plane, with features of about ``grain`` meters."""
     table = rng.uniform(-1, 1, (64, 64)).astype(np.float32)
-    return np.asarray(_smooth(table, x.ravel(), y.ravel(), grain)).reshape(x.shape)
+    return np.asarray(_interpolated(table, x.ravel(), y.ravel(), grain)).reshape(x.shape)
 
 
 @njit(cache=True)
-def _smooth(table: np.ndarray, x: np.ndarray, y: np.ndarray, grain: float) -> np.ndarray:
-    """A table of noise (64, 64), repeated over the plane, with smooth steps between its cells."""
+def _interpolated(table: np.ndarray, x: np.ndarray, y: np.ndarray, grain: float) -> np.ndarray:
+    """A table (64, 64), repeated over the plane, with smooth steps between its cells."""
     noise = np.empty(len(x), dtype=np.float32)
     for n in range(len(x)):
         u, v = x[n] / grain, y[n] / grain
@@ -88,15 +86,13 @@ def _ground(rng: np.random.Generator, kind: str, stones: Array, x: Array, z: Arr
     # Real ground is never of one color: grain, dirt, and light that falls through leaves and between houses.
     rough = _rough(rng, x, z, 0.3, (0.3, 0.11), (0.2, 0.5))
     rough = rough * np.clip(0.75 + 0.4 * _noise(rng, x, z, 1.3) + 0.25 * _noise(rng, x, z, 4.0), 0.25, 1.3)
-    if kind == "grass":
-        color = linear("6f7f3c") * np.ones((*x.shape, 1))
-    elif kind == "asphalt":
+    if kind == "asphalt":
         lane = np.abs(z - rng.uniform(7, 14)) < 0.09
         color = np.where(lane[..., None], linear("d9d6c8"), 0.5 * stones[0])
     else:
-        side = {"tiles": rng.uniform(0.5, 1.0), "cobbles": rng.uniform(0.16, 0.3), "floor": rng.uniform(1.2, 2.2)}[kind]
+        tile, _, slab = rng.uniform((0.5, 0, 1.2), (1.0, 1, 2.2)).tolist()  # one unused, so that a seed stays as it was
+        side, spread = {"tiles": (tile, 0.8), "floor": (slab, 0.3)}[kind]
         cell, border = _cells(rng, x, z, side, side)
-        spread = {"tiles": 0.8, "cobbles": 0.9, "floor": 0.3}[kind]
         color = stones[(cell * 997).astype(np.int64) % len(stones)] * (1 + spread * (cell - 0.5))[..., None]
         color = np.where((border < 0.03 * side)[..., None], 0.45 * color, color)
         rough = rough if kind != "floor" else rough**0.5
@@ -145,14 +141,9 @@ class Materials:
 
 
 def draw_scene(view: View, materials: Materials, *, distance: float, furniture: int, seed: int) -> Array:
-    """Albedo-like linear light (h, w, 3) of an empty scene, under white light.
+    """Linear light (h, w, 3) of an empty scene under white light.
 
-    Args:
-        view: the camera.
-        materials: of ground and wall.
-        distance: of the wall, meters.
-        furniture: how many posts, bins, cars and trunks stand about.
-        seed: of everything random in the scene.
+    The wall is ``distance`` meters away; so many pieces of ``furniture`` stand before it: posts, bins, cars, trunks.
     """
     rng = np.random.default_rng(seed)
     rays = view.rays()
@@ -202,14 +193,9 @@ def _place_furniture(rng: np.random.Generator, view: View, image: Array, distanc
 
 @njit(cache=True)
 def window(image: np.ndarray, corner: tuple[float, float], side: float, height: int, width: int) -> np.ndarray:
-    """A crop (H, W, 3) of an image by bilinear sampling; what lies outside repeats the border.
+    """A crop (H, W, 3) of an image (h, w, 3) by bilinear sampling; what lies outside repeats the border.
 
-    Args:
-        image: (h, w, 3).
-        corner: column and row of the crop's upper left corner.
-        side: height of the crop in pixels of the image.
-        height: rows of the crop.
-        width: columns of the crop.
+    Its upper left corner is at ``corner`` (column, row), and it covers ``side`` rows of the image.
     """
     (left, top), step = corner, side / height
     crop = np.empty((height, width, 3), dtype=np.float32)
