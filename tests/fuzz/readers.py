@@ -12,8 +12,10 @@ import numpy as np
 from PIL import Image
 
 from conftest import write_tiny_store
+from lifting import estimator_files
 from ogreid import config, runs
 from ogreid.data import Store
+from ogreid.data.datasets.bodies import estimates_in
 from ogreid.data.datasets.obj import read_obj
 from ogreid.data.datasets.readers import read_benchmark, rows_array
 from ogreid.data.datasets.sources import read_crop
@@ -140,6 +142,33 @@ def surfaces() -> Reader:
 
     words = (b"element", b"property", b"list", b"double", b"vertex", b"face", b"end_header\n", b"uchar", b"x\n")
     return Reader(files, tuple(files), read, (*words, b"pinhole", b"focal", b"right-up-towards", b"NaN", b"1e300"))
+
+
+def estimators() -> Reader:
+    """A file of every form, each the only one of its crop."""
+    crop = io.BytesIO()
+    Image.new("RGB", SIZE[::-1]).save(crop, "PNG")
+    files, crops = {}, {}
+    with TemporaryDirectory() as place:
+        for form in estimator_files.FORMS:
+            image, folder = f"{form.__name__}.png", Path(place) / form.__name__
+            folder.mkdir()
+            people = [estimator_files.Place(64.0, 32.0, 64.0)] * (2 if form in estimator_files.SEVERAL else 1)
+            form(folder, image, people, SIZE)
+            for path in folder.rglob("*.*"):
+                name = f"bodies/{path.relative_to(folder).as_posix()}"
+                files[name], crops[name] = path.read_bytes(), image
+            files[f"crops/{image}"] = crop.getvalue()
+        path = Path(place) / "inference_result.npz"
+        estimator_files.mmhuman3d(path, {0: people, 1: people}, SIZE)  # a.png and bev.png
+        files[f"bodies/{path.name}"], crops[f"bodies/{path.name}"] = path.read_bytes(), "a.png"
+        files["crops/a.png"] = crop.getvalue()
+
+    def read(folder: Path, name: str) -> None:
+        lift(CROP, estimates_in(folder / "bodies", folder / "crops")(crops[name]), mode="vertex")
+
+    words = (b"outputs", b"results", b"pred_cam", b"images/000000.png", b"NaN", b"1e300", b"focal_length", b"<f8", b"|O")
+    return Reader(files, tuple(crops), read, (*words, b"<i8", b"<U17", b"(2, 437, 3)", b"(0, 437, 3)", b"(874, 3)"))
 
 
 @cache
@@ -376,6 +405,7 @@ READERS: dict[str, Callable[[], Reader]] = {
     "body archives": body_archives,
     "body pickles": body_pickles,
     "surfaces": surfaces,
+    "estimators": estimators,
     "stores": stores,
     "experiments": experiments,
     "sweeps": sweeps,

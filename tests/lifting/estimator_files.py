@@ -21,9 +21,9 @@ import numpy as np
 
 from ogreid.lifting import upright_template
 
-VERTICES = upright_template().vertices.astype(np.float64)
-FACES = upright_template().faces
-JOINTS = VERTICES[::250]
+VERTICES = upright_template().vertices[::12].astype(np.float64)
+FACES = np.arange(len(VERTICES) - 2)[:, None] + [0, 1, 2]
+JOINTS = VERTICES[::20]
 COLOR = np.array([166, 189, 219, 255])
 
 

@@ -3,7 +3,8 @@
 import os
 import re
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import lru_cache
+from itertools import product
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -50,9 +51,7 @@ def estimates_in(
     Raises:
         InputError: no such folder or file; faces that cannot be read.
     """
-    bodies = EstimatorBodies(Path(place), crops, Path(faces) if faces else None, missing)
-    if bodies.faces is not None:
-        read_faces(bodies.faces)
+    bodies = EstimatorBodies(Path(place), crops, read_faces(faces) if faces else None, missing)
     if missing not in get_args(Missing):
         raise InputError(f"--missing {missing}: {nearest_names(missing, get_args(Missing))}")
     if not bodies.place.exists():
@@ -62,7 +61,7 @@ def estimates_in(
     return bodies
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class EstimatorBodies:
     """An estimator's bodies by crop.
 
@@ -74,13 +73,13 @@ class EstimatorBodies:
     Attributes:
         place: the folder or the archive.
         crops: folder that the rows' sources are relative to.
-        faces: see :func:`estimates_in`.
+        faces: (F, 3) of the body model, where the estimator writes vertices only.
         missing: see :func:`estimates_in`.
     """
 
     place: Path
     crops: Path
-    faces: Path | None = None
+    faces: np.ndarray | None = None
     missing: Missing = "error"
 
     def __call__(self, source: str) -> Mesh:
@@ -91,7 +90,7 @@ class EstimatorBodies:
         """
         size = crop_size(self.crops / source)
         try:
-            return choose_body(self._people(source, size), size, _faces(self.faces))
+            return choose_body(self._people(source, size), size, self.faces)
         except NoBodyError:
             if self.missing == "error":
                 raise
@@ -128,8 +127,8 @@ class EstimatorBodies:
         beside = self.place / crop.parent
         for folder in dict.fromkeys((beside, beside / crop.stem, self.place, self.place / crop.stem)):
             names = _names_by_crop(folder, folder.stat().st_mtime_ns) if folder.is_dir() else {}
-            for pattern, convention in NAMES:
-                files = [folder / name for key in (crop.stem, crop.name) for name in names.get((pattern, key), ())]
+            for (pattern, convention), own in product(NAMES, (crop.stem, crop.name)):
+                files = [folder / name for name in names.get((pattern, own), ())]
                 files = [path for path in files if not self._is_of_another(path, crop)]
                 if files:
                     return [(path, convention) for path in files]
@@ -183,8 +182,11 @@ def _rows_by_crop(path: Path, _: int, folder: Path | None) -> tuple[dict[str, np
     if contents.get("image_path") is None:
         raise InputError(f"{path}: no image_path that names each row's crop; give a folder with a file per crop")
     names = [str(name) for name in np.ravel(contents["image_path"])]
-    if contents.get("frame_id") is not None and all(map(NUMBERED.fullmatch, names)):
-        names = _frame_names(path, np.ravel(contents["frame_id"]), folder)
+    if all(map(NUMBERED.fullmatch, names)):
+        frames = np.ravel(np.asarray(contents.get("frame_id")))
+        if frames.dtype.kind not in "iu" or len(frames) != len(names):
+            raise InputError(f"{path}: numbers its images without a frame_id for each; write it again with mmhuman3d")
+        names = _frame_names(path, frames, folder)
     rows: dict[str, list[int]] = {}
     for row, name in enumerate(names):
         rows.setdefault(Path(name).name, []).append(row)
@@ -200,14 +202,8 @@ def _frame_names(path: Path, frames: np.ndarray, folder: Path | None) -> list[st
             f" and give --meshes a folder with SUB-FOLDER/{MMHUMAN3D}"
         )
     images = sorted(name for name in os.listdir(folder) if name.lower().endswith((".png", ".jpg")))
-    if frames.dtype.kind not in "iu" or not 0 <= frames.min(initial=0) <= frames.max(initial=0) < len(images):
+    if len(frames) and not 0 <= frames.min() <= frames.max() < len(images):
         raise InputError(
-            f"{path}: counts image {frames.max(initial=0)}, and {folder} has {len(images)}; give the folder that"
-            " mmhuman3d saw"
+            f"{path}: counts image {frames.max()}, and {folder} has {len(images)}; give the folder that mmhuman3d saw"
         )
     return [images[frame] for frame in frames]
-
-
-@cache
-def _faces(path: Path | None) -> np.ndarray | None:
-    return None if path is None else read_faces(path)
