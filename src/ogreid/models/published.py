@@ -190,7 +190,7 @@ def _names(network: OGNet) -> dict[str, str]:
     ours = [name.split(".") for name in network.state_dict()]
     # Released layers are numbered over all modules; the gate is a layer of its own in the branches of a reduction.
     convolutions = 1 + max(int(parts[3]) for parts in ours if "convolutions" in parts)
-    reductions = [0, *accumulate(stage.reduction is not None for stage in network.stages)]
+    reductions = [0, *accumulate(int(stage.reduction is not None) for stage in network.stages)]
     gated = any("gate" in parts for parts in ours)
     layers = {"inner": 0, "inner_norm": 1, "outer": 2 + gated, "outer_norm": 3 + gated}
     names = {f"head.classifier.{leaf}": f"proj_output.{leaf}" for leaf in ("weight", "bias")}

@@ -1,4 +1,4 @@
-"""The table of networks."""
+"""Counts of parameters and operations."""
 
 import pytest
 import torch
@@ -8,7 +8,9 @@ from ogreid.models.summary import PUBLISHED_PARAMETERS, count_flops, count_param
 
 
 def test_flops_are_two_for_each_multiply_add():
-    network = build_model("ognet", widths=(8,), kept=(10,), k=1, radii=(0.5,), samples=(4,), gate=False, embedding=6)
+    network = build_model(
+        "ognet", channels=(8,), num_kept=(10,), k=1, radii=(0.5,), num_samples=(4,), gate=False, embedding=6
+    )
     points, groups = 50, 10
     point_conv, inner = points * 3 * 8, points * (3 + 8) * 4 + groups * 3 * 4
     outer, embedding = groups * 4 * 4 * 8, 16 * 6
@@ -31,7 +33,7 @@ def test_the_papers_count_is_ours_but_for_the_unused_layers(name):
 
 
 def test_counting_leaves_the_network_as_it_was():
-    network = build_model("ognet", widths=(8,), kept=(10,), k=3, embedding=6)
+    network = build_model("ognet", channels=(8,), num_kept=(10,), k=3, embedding=6)
     before = {name: value.clone() for name, value in network.state_dict().items()}
     count_flops(network, 60)
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
