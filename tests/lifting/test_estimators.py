@@ -132,6 +132,8 @@ def test_plain_objects_of_any_pickle_protocol_are_read(tmp_path, protocol):
         ({"verts": VERTICES, "cam": np.array(["a", "b", "c"])}, "cam of type <U1"),
         ({"verts": np.zeros((1001, 1, 3)), "cam": np.ones((1001, 3))}, "1001 people; expected 1000 at most"),
         ({"verts": np.zeros((0, 9, 3)), "cam": np.ones((0, 3))}, "found nobody"),
+        ({"verts": np.zeros((1, 0, 3)), "cam": np.ones((1, 3))}, r"vertices of shape \(0, 3\)"),
+        ({"verts": np.array([[0, 0, np.inf], [0, 0, -np.inf]]), "cam": np.ones(3)}, "2 coordinates are not finite"),
         ({"results": np.array({"verts": []}, dtype=object)}, "results without verts and cam"),
         ({"results": np.array({"verts": [], "cam": []}, dtype=object)}, "found nobody"),
         ({"results": np.zeros(3)}, "a ndarray where an estimator writes a dictionary"),

@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from ogreid import files
 from ogreid.errors import InputError
-from ogreid.lifting.camera import PinholeCamera, ResizedCamera
+from ogreid.lifting.camera import Camera, PinholeCamera, ResizedCamera
 from ogreid.lifting.mesh import Mesh, in_meters
 from ogreid.lifting.readers.archive import read_archive
 from ogreid.lifting.readers.forms import KEYS, Contents, NoBodyError, Person, Size, people_in, people_of_multi_hmr
@@ -73,12 +74,7 @@ def choose_body(people: Sequence[Person], size: Size, faces: np.ndarray | None =
     person = people[0] if len(people) == 1 else max(people, key=lambda one: _presence(one, *size))
     with _naming(person.path):
         _check_joints(person, *size)
-        vertices, camera = person.vertices, person.camera
-        depth = float(vertices[:, 2].mean()) if vertices.ndim == 2 and vertices.shape[1] == 3 else 0.0
-        if isinstance(camera, ResizedCamera) and isinstance(camera.camera, PinholeCamera) and FAR < abs(depth) < np.inf:
-            x, y, z = camera.camera.translation
-            vertices = vertices - np.array([0, 0, depth], dtype=np.float32)
-            camera = ResizedCamera(PinholeCamera(camera.camera.focal, (x, y, z + depth), camera.camera.center), *size)
+        vertices, camera = _near_origin(person)
         return Mesh(vertices, faces if person.faces is None else person.faces, camera)
 
 
@@ -133,6 +129,18 @@ def _presence(person: Person, height: int, width: int) -> float:
     union = np.prod(high - low) + height * width - shared
     offset = np.abs((low + high) / crop - 1).max()  # 0 in the middle, 1 where the center lies on the border
     return float(np.nan_to_num(shared / union * max(1 - offset, 0.0), nan=-1.0))
+
+
+@np.errstate(all="ignore")  # what is no body is Mesh's to refuse
+def _near_origin(person: Person) -> tuple[np.ndarray, Camera]:
+    """Vertices and camera, with a depth in the vertices moved into a pinhole camera."""
+    vertices, camera = person.vertices, person.camera
+    depth = float(vertices[:, 2].mean()) if vertices.size and vertices.shape[1:] == (3,) else 0.0
+    if isinstance(camera, ResizedCamera) and isinstance(camera.camera, PinholeCamera) and FAR < abs(depth) < np.inf:
+        x, y, z = camera.camera.translation
+        vertices = vertices - np.array([0, 0, depth], dtype=np.float32)
+        camera = replace(camera, camera=replace(camera.camera, translation=(x, y, z + depth)))
+    return vertices, camera
 
 
 @np.errstate(all="ignore")
