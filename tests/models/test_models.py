@@ -89,20 +89,28 @@ def test_a_network_made_by_its_class_describes_itself(network, name, options):
     assert repr(describe(network())) == repr((name, options))
 
 
-class Own(nn.Linear):
-    def __init__(self, k=2):
-        super().__init__(3, k)
+class Derived(OGNet):
+    """Another network with another argument."""
+
+    def __init__(self, half=2):
+        super().__init__(k=2 * half)
+
+
+class Renamed(OGNet):
+    """The same arguments."""
 
 
 def test_other_modules_are_described_only_where_they_are_registered(monkeypatch):
-    class Derived(OGNet):
-        pass
-
     unrelated = nn.Identity()
     unrelated.options = ("market", {})
-    assert [describe(one) for one in (Own(), unrelated, Derived(k=4))] == [None, None, None]
-    monkeypatch.setitem(MODELS, "own", Own)
-    assert describe(build_model("own", k=5)) == ("own", {"k": 5})
+    assert [describe(one) for one in (nn.Identity(), unrelated, Derived(), Renamed(k=4))] == [None] * 4
+    for name, network in (("derived", Derived), ("renamed", Renamed)):
+        monkeypatch.setitem(MODELS, name, network)
+    assert describe(Derived(3)) is None, "its arguments are not known"
+    assert describe(build_model("derived", half=3)) == ("derived", {"half": 3})
+    assert describe(Renamed(k=4)) == ("renamed", {"k": 4})
+    monkeypatch.setitem(MODELS, "plain", nn.Identity)
+    assert describe(build_model("plain")) == ("plain", {})
 
 
 @pytest.mark.parametrize(
@@ -116,6 +124,8 @@ def test_other_modules_are_described_only_where_they_are_registered(monkeypatch)
         ("ognet", {"last_graph": "color"}, "appearance, position"),
         ("ognet", {"grouping": "balls"}, "ball"),
         ("ognet", {"convolution": []}, "edge"),
+        ("ognet", {"convolutions": 0}, "convolutions"),
+        ("ognet", {"radii": (0.1, 0.2)}, "radius"),
         ("ognet", {"num_kept": (24, 12, 6)}, "num_kept"),
         ("ognet", {"channels": (8, 16), "num_kept": (12, 24)}, "2 num_kept"),
         ("ognet", {"channels": (16, 8)}, "shrink"),

@@ -139,10 +139,10 @@ def released_forward(state, options, xyz, rgb):
         features = mix(before, features, 1)
         if width != last_width:
             points //= options["stride"] if stage else 1
-            kept = farthest_points(xyz, points, skip_origin=True, backend="plain")
-            centers = take(xyz, kept)
+            index = farthest_points(xyz, points, skip_origin=True, backend="plain")
+            centers = take(xyz, index)
             features = abstraction(state, f"sa.{reduction}", xyz, centers, features, not options["no_se"])
-            xyz, before, reduction = centers, take(before, kept), reduction + 1
+            xyz, before, reduction = centers, take(before, index), reduction + 1
         features = mix(before, features, 2)
     pooled = torch.cat([features.amax(1), features.mean(1)], 1)
     embedding = normal(state, "bn_embs.0", linear(state, "embs.0", pooled))

@@ -45,9 +45,10 @@ def record_options(init: Init) -> Init:
             if get_origin(kind) is Literal and value not in get_args(kind):
                 near = nearest_names(str(value), get_args(kind))
                 raise InputError(f"{type(self).__name__}: {key} = {value!r} is unknown; {near}")
-        path = f"{type(self).__module__}:{type(self).__qualname__}"
-        name = next((name for name, entry in MODELS.items() if entry in (path, type(self))), None)
-        self.__dict__.setdefault("options", name and (name, _plain(dict(arguments))))  # a subclass's own came first
+        if type(self).__init__ is wrapper:  # else a subclass has other arguments
+            path = f"{type(self).__module__}:{type(self).__qualname__}"
+            name = next((name for name, entry in MODELS.items() if entry in (path, type(self))), None)
+            self.__dict__["options"] = name and (name, _plain(dict(arguments)))
         init(self, *args, **kwargs)
 
     return wrapper  # type: ignore[return-value]

@@ -165,6 +165,11 @@ class OGNet(Network):
     ) -> None:
         super().__init__()
         _check_reductions(channels, num_kept)
+        if convolutions < 1 or (grouping == "ball" and len(radii) != len(num_samples)):
+            raise InputError(
+                f"OG-Net: expected 1 or more convolutions and one of num_samples per radius, got {convolutions}, "
+                f"{list(num_samples)} and {list(radii)}"
+            )
         self.k, self.num_kept, self.width, self.backend = k, tuple(num_kept), embedding, backend
         edge: Callable[[int, int], nn.Module] = partial(EdgeConv, blend=BLENDS[blend], backend=backend)
         kinds = {"edge": edge, "sum": SumConv, "sage": SageConv, "gat": AttentionConv}
@@ -217,10 +222,8 @@ def _check_reductions(channels: Sequence[int], num_kept: Sequence[int]) -> None:
     if min(steps, default=-1) < 0 or reductions < len({*channels}):
         raise InputError(f"OG-Net: expected channels that do not shrink, the first more than 3, got {list(channels)}")
     if len(num_kept) != reductions or any(before < after for before, after in pairwise(num_kept)):
-        raise InputError(
-            f"OG-Net: expected {reductions} num_kept, largest first, for channels = {list(channels)}, "
-            f"got {list(num_kept)}"
-        )
+        whose = f"for channels = {list(channels)}"
+        raise InputError(f"OG-Net: expected {reductions} num_kept, largest first, {whose}, got {list(num_kept)}")
 
 
 ognet_small = partial(OGNet, channels=(48, 96, 192, 384))
