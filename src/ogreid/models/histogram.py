@@ -11,12 +11,9 @@ __all__ = ["Histogram"]
 
 
 class Histogram(Network):
-    """The L2-normalized joint RGB histogram of a cloud or crop. No parameters, nothing learned.
+    """The L2-normalized joint RGB histogram of a cloud or crop, with ``bins`` per color. Nothing is learned.
 
     Shapes: xyz (B, N, 3) unused, rgb (B, N, 3) in [-0.5, 0.5] -> (B, ``bins``^3).
-
-    Args:
-        bins: per color.
 
     Source: Swain and Ballard, Color indexing, IJCV 1991.
     """

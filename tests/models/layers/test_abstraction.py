@@ -1,12 +1,11 @@
-"""Set abstraction: branches, groupings, sums."""
+"""Set abstraction: branches and groupings; tests/models compares the sum of all scales."""
 
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional
 
-from ogreid.models.layers.abstraction import GROUPINGS, GroupBranch, SetAbstraction
-from ogreid.ops import balls
+from ogreid.models.layers.abstraction import GroupBranch, nearest_groups
 
 
 def random(*shape, seed=0, dtype=torch.float64):
@@ -44,11 +43,6 @@ def test_a_branch_is_the_published_stack_of_layers(backend, gate):
         torch.testing.assert_close(ours.running_var, theirs.running_var)
 
 
-@pytest.mark.parametrize(("width", "hidden"), [(12, 1), (47, 1), (48, 2), (256, 10)])
-def test_the_gate_is_as_narrow_as_the_published_one(width, hidden):
-    assert GroupBranch(8, width, 8, gate=True).gate.reduce.out_features == hidden
-
-
 @pytest.mark.parametrize("kind", [torch.float32, torch.float64])
 def test_gradients_lie_as_their_parameters_do(kind):
     """The gate's one hidden channel makes a matrix of one column; DDP warns where its gradient lies as a row."""
@@ -60,21 +54,9 @@ def test_gradients_lie_as_their_parameters_do(kind):
         assert parameter.grad.stride() == parameter.stride(), name
 
 
-def test_scales_are_added():
-    torch.manual_seed(1)
-    xyz, features = random(2, 60, 3, seed=2), random(2, 60, 5, seed=3)
-    branches = [GroupBranch(5, 6, 8, gate=True).double() for _ in range(2)]
-    reduction = SetAbstraction(branches, GROUPINGS["ball"], (0.5, 1.0), (4, 8)).double()
-    centers = xyz[:, :9]
-    points = torch.cat([xyz, features], 2)
-    groups = balls(xyz, centers, (0.5, 1.0), (4, 8))
-    expected = sum(branch(points, centers, index) for branch, index in zip(branches, groups, strict=True))
-    torch.testing.assert_close(reduction(xyz, centers, features), expected)
-
-
 def test_nearest_groups_are_the_nearest_of_each_scale():
     xyz = random(1, 30, 3, seed=4)
-    few, many = GROUPINGS["nearest"](xyz, xyz[:, :5], (0.1, 0.2), (3, 7))
+    few, many = nearest_groups(xyz, xyz[:, :5], (0.1, 0.2), (3, 7))
     order = torch.cdist(xyz[:, :5], xyz).argsort(2)
     assert torch.equal(few, order[..., :3])
     assert torch.equal(many, order[..., :7])

@@ -102,10 +102,7 @@ class PointConv(nn.Module):
 
 
 class SumConv(nn.Module):
-    """``sum over j != i of (theta_i x_i + theta_j x_j)``, which the released code replaces by EdgeConv.
-
-    Source: Zheng et al. 2022, Equation 1.
-    """
+    """``sum_{j != i} (theta_i x_i + theta_j x_j)``: Zheng et al. 2022, Equation 1. The released code has EdgeConv."""
 
     def __init__(self, channels: int, width: int) -> None:
         super().__init__()
@@ -121,10 +118,7 @@ class SumConv(nn.Module):
 
 
 class SageConv(SumConv):
-    """``W x_i + V mean_j x_j`` over the neighbors.
-
-    Source: Hamilton et al., Inductive representation learning on large graphs, NeurIPS 2017, mean aggregator.
-    """
+    """``W x_i + V mean_j x_j``: Hamilton et al., Inductive representation learning on large graphs, NeurIPS 2017."""
 
     def forward(self, features: Features, graph: Graph) -> Convolved:
         """Average the neighbors."""
