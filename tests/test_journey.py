@@ -52,7 +52,7 @@ def test_a_person_goes_from_crop_to_mean_average_precision(root):
     data = ReIDDataModule(Data(root=str(root), train=[NAME], retrieval=[NAME], points=128, batch=8, workers=0))
     data.setup("fit")
     torch.manual_seed(0)
-    network = build_model("ognet", widths=[8, 16], kept=[32, 16], k=4)
+    network = build_model("ognet", channels=[8, 16], num_kept=[32, 16], k=4)
     loss = build_loss("circle", network.width, data.identities)
     batch = to_network(next(iter(data.train_dataloader())), data.num_points)
     assert batch.xyz.shape == batch.rgb.shape == (8, 128, 3)

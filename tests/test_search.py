@@ -92,7 +92,7 @@ def test_a_picture_with_its_own_body_finds_itself(domain, caplog):
 
 def test_a_picture_is_the_very_cloud_of_the_store_only_with_its_own_body(domain):
     store = Store.open(domain / "plaza-4")
-    network, how = ReIDModule(build_model("ognet_small", k=4, widths=[8, 16], kept=[16, 8])), Data(points=256)
+    network, how = ReIDModule(build_model("ognet_small", k=4, channels=[8, 16], num_kept=[16, 8])), Data(points=256)
     embedded = searching.embed_store(network, how, store)
     tree = domain / "synthetic" / "plaza-4"
     row = store.split("query")[0]
