@@ -21,7 +21,7 @@ from ogreid.training.checkpoint import build_module
 from ogreid.data.module import ReIDDataModule, RetrievalSet
 from ogreid.data.transforms import to_network
 from ogreid.training.module import ReIDModule
-from ogreid.retrieval import judge
+from ogreid.retrieval import evaluate_retrieval
 
 
 def told(name: str, settings: Sequence[str] = ()) -> str:
@@ -57,7 +57,7 @@ def mean_average_precision(embedding: Tensor, judged: RetrievalSet) -> float:
     unit, rows, queries = nn.functional.normalize(embedding), judged.store.rows[judged.rows], judged.queries
     asked, gallery = rows[:queries], rows[queries:]
     by = (unit[:queries], asked["identity"], asked["camera"], unit[queries:], gallery["identity"], gallery["camera"])
-    return 100 * judge(*by).mean_average_precision
+    return 100 * evaluate_retrieval(*by).mean_average_precision
 
 
 def gradients(module: ReIDModule, data: ReIDDataModule) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""Embeddings to be judged: the golden ones and made ones."""
+"""Embeddings to evaluate: the golden ones and random ones."""
 
 from pathlib import Path
 
@@ -8,9 +8,9 @@ COLUMNS = ("query", "query_identity", "query_camera", "gallery", "gallery_identi
 
 
 def golden() -> dict[str, np.ndarray]:
-    """`COLUMNS` and what was found for them elsewhere."""
-    with np.load(Path(__file__).parent / "golden" / "retrieval.npz") as held:
-        return dict(held)
+    """`COLUMNS` and what the released code gives for them."""
+    with np.load(Path(__file__).parent / "golden" / "retrieval.npz") as arrays:
+        return dict(arrays)
 
 
 def scene(seed, queries=40, gallery=150, identities=9, cameras=3, width=12, noise=1.0):

@@ -1,4 +1,4 @@
-"""Judging far from the usual size: one person in very many pictures, very many people, one camera and a thousand."""
+"""Evaluation far from the usual size: one person in very many images, very many people, one camera and a thousand."""
 
 from pathlib import Path
 
@@ -7,10 +7,8 @@ import pytest
 import torch
 
 from ogreid.errors import InputError
-from ogreid.retrieval import judge
-from ogreid.retrieval.counting import _climb
-from ogreid.retrieval.directions import directions
-from ogreid.retrieval.metric import RetrievalMetric
+from ogreid.retrieval import RetrievalMetric, evaluate_retrieval
+from ogreid.retrieval.unit_vectors import unit_vectors
 
 MEBI = 1 << 20
 WIDTH = 32
@@ -27,8 +25,8 @@ def crowd(people, each, cameras, seed=0):
 
 def one_query(number, query, gallery):
     """Trapezoid AP and rank of the first hit of a query by the definition, a tied negative before a positive."""
-    unit, known = directions(query[0][number : number + 1], "query"), directions(gallery[0], "gallery")
-    scores = (known.astype(np.float64) @ unit[0].astype(np.float64)).ravel()  # exact, see `counting`
+    unit, rows = unit_vectors(query[0][number : number + 1], "query"), unit_vectors(gallery[0], "gallery")
+    scores = (rows.astype(np.float64) @ unit[0].astype(np.float64)).ravel()  # exact, see `ranking`
     same = gallery[1] == query[1][number]
     positive = np.sort(scores[same & (gallery[2] != query[2][number])])[::-1]
     negative = np.sort(scores[~same])
@@ -38,11 +36,11 @@ def one_query(number, query, gallery):
     return float(np.mean((hits / ranks + before) / 2)), int(ranks[0])
 
 
-def agrees(judged, query, gallery, asked):
-    for number in asked:
+def agrees(result, query, gallery, numbers):
+    for number in numbers:
         precision, first = one_query(number, query, gallery)
-        assert judged.average_precision[number] == pytest.approx(precision, rel=1e-12)
-        assert judged.first_hit[number] == first
+        assert result.average_precision[number] == pytest.approx(precision, rel=1e-12)
+        assert result.first_hit[number] == first
 
 
 def resident(work):
@@ -50,38 +48,30 @@ def resident(work):
     try:
         Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
     except OSError as error:
-        pytest.skip(f"this system does not tell the peak of a process: {error}")
-    before = _told("VmRSS")
-    done = work()
-    return done, (_told("VmHWM") - before) / 1024
+        pytest.skip(f"this system does not know the peak of a process: {error}")
+    before = _status("VmRSS")
+    result = work()
+    return result, (_status("VmHWM") - before) / 1024
 
 
-def _told(name):
+def _status(name):
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith(f"{name}:"))
 
 
 def metric_of(query, gallery, batch=4096):
-    """Judged as a fit does: batch by batch, rows numbered."""
+    """Evaluated as in a training: batch by batch, samples numbered."""
     sides = [torch.from_numpy(np.concatenate(pair)) for pair in zip(query, gallery, strict=True)]
     metric = RetrievalMetric(len(query[0]), len(gallery[0]))
     for part in torch.split(torch.arange(len(sides[0])), batch):
         metric.update(*(side[part] for side in sides), part)
-    return metric.compute()
-
-
-def test_climbing_is_searching():
-    rng = np.random.default_rng(0)
-    for _ in range(300):
-        rungs = np.sort(rng.integers(0, 9, rng.integers(1, 40))).astype(np.float64)
-        first, last = np.sort(rng.integers(0, len(rungs) + 1, 2))
-        score = float(rng.integers(-1, 10))
-        assert _climb(rungs, first, last, score) == first + np.searchsorted(rungs[first:last], score, side="right")
+    metric.compute()
+    return metric.result
 
 
 @pytest.mark.parametrize("network", ["learned", "collapsed but for one", "collapsed", "two points"])
-def test_a_person_of_two_thousand_pictures_is_judged_right_by_any_network(network):
-    """Where a network maps people to nearly one point, all its pictures lie at the same height of the ladder."""
+def test_a_person_of_two_thousand_images_is_evaluated_right_by_any_network(network):
+    """Where a network maps people to nearly one point, all its scores fall into one bucket."""
     rows = [np.concatenate(pair) for pair in zip(crowd(1, 2000, 2), crowd(800, 2, 2, seed=1), strict=True)]
     rows[1][2000:] += 1
     if network != "learned":
@@ -92,47 +82,47 @@ def test_a_person_of_two_thousand_pictures_is_judged_right_by_any_network(networ
     if network == "two points":
         rows[0][1::2, 0] = -1
     query = [column[:12] for column in rows]
-    agrees(judge(*query, *rows), query, rows, range(12))
+    agrees(evaluate_retrieval(*query, *rows), query, rows, range(12))
 
 
 @pytest.mark.parametrize("people", [1, 300])
 def test_one_camera_is_refused_because_nobody_is_seen_by_another(people):
     rows = crowd(people, 20, 1)
     with pytest.raises(InputError, match=f"none of the {20 * people} queries has a match from another camera"):
-        judge(*rows, *rows)
+        evaluate_retrieval(*rows, *rows)
 
 
-def test_a_thousand_cameras_are_judged():
+def test_a_thousand_cameras_are_evaluated():
     rows = crowd(500, 6, 1000)
-    agrees(judge(*rows, *rows), rows, rows, range(0, 3000, 250))
+    agrees(evaluate_retrieval(*rows, *rows), rows, rows, range(0, 3000, 250))
 
 
 @pytest.mark.thorough
-def test_ten_thousand_pictures_of_one_person_are_judged_in_bounded_memory():
+def test_ten_thousand_images_of_one_person_take_bounded_memory():
     rows = crowd(1, 10_000, 2)
     others = [np.concatenate(pair) for pair in zip(rows, crowd(10_000, 1, 2, seed=1), strict=True)]
     others[1][10_000:] += 1
-    judged, memory = resident(lambda: metric_of(rows, others))
-    agrees(judged, rows, others, range(0, 10_000, 900))
+    result, memory = resident(lambda: metric_of(rows, others))
+    agrees(result, rows, others, range(0, 10_000, 900))
     # For each thread the scores and counts of 512 queries with 5 000 matches each, and 64 MiB for the rest.
     assert memory < 4 * others[0].nbytes / MEBI + torch.get_num_threads() * 512 * 5_000 * 24 / MEBI + 64
 
 
 @pytest.mark.thorough
-def test_a_hundred_thousand_people_are_judged_in_the_memory_of_their_embeddings():
+def test_a_hundred_thousand_people_take_the_memory_of_their_embeddings():
     rows = crowd(100_000, 2, 6)
     query = [column[::100] for column in rows]
-    judged, memory = resident(lambda: metric_of(query, rows))
-    assert judged.answerable == 2000
-    agrees(judged, query, rows, range(0, 2000, 250))
+    result, memory = resident(lambda: metric_of(query, rows))
+    assert result.answerable == 2000
+    agrees(result, query, rows, range(0, 2000, 250))
     assert memory < 4 * rows[0].nbytes / MEBI + 200 * len(rows[0]) / MEBI + 64
 
 
 @pytest.mark.slow
-def test_every_one_of_a_hundred_thousand_people_may_ask():
+def test_every_one_of_a_hundred_thousand_people_may_be_a_query():
     rows = crowd(100_000, 2, 6)
     query = [column[::2] for column in rows]
-    judged, memory = resident(lambda: metric_of(query, rows))
-    assert judged.answerable == 100_000
-    agrees(judged, query, rows, range(0, 100_000, 9_999))
+    result, memory = resident(lambda: metric_of(query, rows))
+    assert result.answerable == 100_000
+    agrees(result, query, rows, range(0, 100_000, 9_999))
     assert memory < 6 * rows[0].nbytes / MEBI + 400 * len(rows[0]) / MEBI + 64

@@ -1,5 +1,23 @@
 """Retrieval: exact measures, the metric that gathers over processes, and what is made of ranked lists."""
 
-from ogreid.retrieval.ranking import RetrievalResult, judge
+from typing import TYPE_CHECKING
 
-__all__ = ["RetrievalResult", "judge"]
+from ogreid.retrieval.embeddings import Embeddings
+from ogreid.retrieval.inspection import search
+from ogreid.retrieval.measures import RetrievalResult
+from ogreid.retrieval.protocol import evaluate_retrieval
+
+if TYPE_CHECKING:
+    from ogreid.retrieval.metric import RetrievalMetric
+
+__all__ = ["Embeddings", "RetrievalMetric", "RetrievalResult", "evaluate_retrieval", "judge", "search"]
+
+judge = evaluate_retrieval  # its earlier name
+
+
+def __getattr__(name: str) -> object:
+    if name != "RetrievalMetric":  # torchmetrics takes a second to import
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from ogreid.retrieval.metric import RetrievalMetric
+
+    return RetrievalMetric

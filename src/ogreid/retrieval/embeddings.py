@@ -1,123 +1,176 @@
-"""Embeddings of a store's sightings as files: ``.npz`` for numpy, ``.parquet`` for tables, ``.faiss`` to be searched.
+"""Embeddings as files: ``.npz`` for numpy, ``.parquet`` for tables, ``.faiss`` to be searched.
 
 Parquet (Apache Arrow's ``pyarrow``) and faiss (Douze et al., 2024, arXiv:2401.08281) come with ``ogreid[export]``.
 """
 
-from collections.abc import Callable
+import dataclasses
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import IO, Any
 
 import numpy as np
 
-from ogreid import files
-from ogreid.data import Store
-from ogreid.errors import InputError
-from ogreid.retrieval.directions import directions
+from ogreid.errors import InputError, MissingFileError
+from ogreid.files import atomic_write, read_arrays
+from ogreid.retrieval.protocol import integers, to_numpy
+from ogreid.retrieval.unit_vectors import unit_vectors
 
-__all__ = ["FORMATS", "Embedded", "check_target", "read_kept", "write"]
+__all__ = ["Embeddings", "check_target"]
 
 
-@dataclass(frozen=True)
-class Embedded:
-    """Rows of a store and their embeddings.
+@dataclass(eq=False)
+class Embeddings:
+    """Embeddings of R detections, and whose they are; made of arrays or tensors.
 
     Attributes:
-        rows: (R,) numbers in the store.
         embedding: (R, D) float32, as the network gives them.
-        made_of: checksum of the network and the store.
+        identity: (R,) int64; -1 where it is not known.
+        camera: (R,) int64.
+        index: (R,) int64, for example rows of a store.
+        source: (R,) text, the file of each detection.
+        split: (R,) text, or None where there are no splits.
+        fingerprint: checksum of what they were computed with and from, or empty.
+
+    Raises:
+        InputError: columns that are not of one length, or not of their type.
     """
 
-    rows: np.ndarray
     embedding: np.ndarray
-    made_of: str
+    identity: np.ndarray
+    camera: np.ndarray
+    index: np.ndarray
+    source: np.ndarray
+    split: np.ndarray | None = None
+    fingerprint: str = ""
+
+    def __post_init__(self) -> None:
+        rows = to_numpy("embedding", self.embedding)
+        if rows.ndim != 2 or rows.dtype.kind not in "fiu":
+            raise InputError(f"embedding: expected (R, D) real numbers, got {rows.shape} {rows.dtype}")
+        self.embedding = rows.astype(np.float32, copy=False)
+        for name in ("identity", "camera", "index"):
+            setattr(self, name, integers(name, getattr(self, name), len(self.embedding)))
+        for name in ("source",) if self.split is None else ("source", "split"):
+            column = np.asarray(getattr(self, name)).astype(str)
+            if column.shape != (len(self.embedding),):
+                raise InputError(f"{name}: expected {len(self.embedding)} texts, got the shape {column.shape}")
+            setattr(self, name, column)
+
+    def normalized(self) -> "Embeddings":
+        """The same with unit vectors, whose dot products are cosine similarities.
+
+        Raises:
+            InputError: an embedding is zero or not finite.
+        """
+        return self.replace(embedding=unit_vectors(self.embedding, "embedding"))
+
+    def replace(self, **changes: Any) -> "Embeddings":  # noqa: ANN401 - attributes by name
+        """The same with other values of some attributes."""
+        return dataclasses.replace(self, **changes)
+
+    def save(self, path: Path | str) -> None:
+        """Write a file by its suffix, in one step.
+
+        ``.npz`` and ``.parquet`` hold the attributes as columns (the fingerprint of Parquet is metadata,
+        ``ogreid.fingerprint``). ``.faiss`` holds an exact inner-product index of the *normalized* embeddings, which
+        answers with cosine similarities and the values of ``index``.
+
+        Raises:
+            InputError: see :func:`check_target` and, for faiss, :meth:`normalized`.
+        """
+        path = Path(path)
+        check_target(path)
+        with atomic_write(path) as file:
+            _WRITERS[path.suffix](file, self)
+
+    @classmethod
+    def load(cls, path: Path | str) -> "Embeddings":
+        """Read an ``.npz`` or ``.parquet`` file that :meth:`save` wrote; nothing in it is run.
+
+        Raises:
+            MissingFileError: there is no such file.
+            InputError: it is of another kind, damaged, or pyarrow is missing.
+        """
+        path = Path(path)
+        if path.suffix not in _READERS:
+            raise InputError(f"{path}: embeddings are loaded from {' or '.join(_READERS)}; give such a file")
+        _check_package(path, "reading")
+        if not path.exists():
+            raise MissingFileError(f"{path}: no such file of embeddings")
+        try:
+            columns = _READERS[path.suffix](path)
+            required = {field.name: columns[field.name] for field in dataclasses.fields(cls) if field.name != "split"}
+            return cls(**required | {"split": columns.get("split"), "fingerprint": str(columns["fingerprint"])})
+        except (OSError, ValueError, KeyError) as error:
+            raise InputError(f"{path}: not embeddings that ogreid saved ({error}); delete it, or save again") from error
 
 
 def check_target(path: Path) -> None:
-    """Before anything is computed: the file can be written, and what writes it is installed.
+    """Before anything is computed: embeddings can be saved as ``path``.
 
     Raises:
-        InputError: unknown kind of file, missing folder, missing package.
+        InputError: unknown suffix, missing folder, missing package.
     """
-    if path.suffix not in FORMATS:
-        raise InputError(f"{path}: embeddings are written as {', '.join(FORMATS)}; end its name with one of them")
+    if path.suffix not in _WRITERS:
+        raise InputError(f"{path}: embeddings are saved as {', '.join(_WRITERS)}; end its name with one of them")
     if not path.parent.is_dir():
-        raise InputError(f"{path}: its folder does not exist; make it or choose another")
-    package = _NEEDS.get(path.suffix)
+        raise MissingFileError(f"{path}: its folder does not exist; make it or choose another")
+    _check_package(path, "writing")
+
+
+def _check_package(path: Path, purpose: str) -> None:
+    package = {".parquet": "pyarrow", ".faiss": "faiss"}.get(path.suffix)
     if package is not None and find_spec(package) is None:
-        raise InputError(f'{path}: writing it needs {package}; pip install "ogreid[export]"')
+        raise InputError(f'{path}: {purpose} it needs {package}; pip install "ogreid[export]"')
 
 
-def write(path: Path, store: Store, embedded: Embedded) -> Path:
-    """Write the embeddings beside, then rename.
-
-    ``.npz`` and ``.parquet`` hold the columns ``embedding``, ``row`` (number in the store), ``identity``, ``camera``,
-    ``split``, ``source`` and say what they were made of. ``.faiss`` holds an exact inner-product index of the
-    *normalized* embeddings, whose answers are cosine similarities and row numbers of the store.
-
-    Raises:
-        InputError: see :func:`check_target`; for faiss also an embedding without a direction.
-    """
-    check_target(path)
-    part = path.with_name(path.name + ".part")
-    FORMATS[path.suffix](part, store, embedded)
-    part.replace(path)
-    return path
+def _columns(embeddings: Embeddings) -> dict[str, Any]:
+    return {name: column for name, column in vars(embeddings).items() if column is not None}
 
 
-def read_kept(path: Path) -> tuple[np.ndarray, str]:
-    """Embeddings (R, D) of an ``.npz`` that :func:`write` made, and what they were made of.
-
-    Raises:
-        InputError: it is no such file.
-    """
-    try:
-        held = files.read_arrays(path)
-        return np.asarray(held["embedding"]), str(held["made_of"])
-    except (OSError, ValueError, KeyError) as error:
-        raise InputError(f"{path}: not embeddings that this program kept ({error}); delete it") from error
+def _write_npz(file: IO[bytes], embeddings: Embeddings) -> None:
+    np.savez(file, allow_pickle=False, **_columns(embeddings))
 
 
-def _columns(store: Store, embedded: Embedded) -> dict[str, np.ndarray]:
-    told = store.rows[embedded.rows]
-    return {
-        "row": embedded.rows,
-        "identity": told["identity"],
-        "camera": told["camera"],
-        "split": told["split"].astype(str),
-        "source": told["source"].astype(str),
-    }
-
-
-def _write_npz(path: Path, store: Store, embedded: Embedded) -> None:
-    columns = {"embedding": embedded.embedding} | _columns(store, embedded)
-    with path.open("wb") as file:
-        np.savez(file, made_of=np.array(embedded.made_of), **columns)  # type: ignore[arg-type]  # see callbacks.sightings
-
-
-def _write_parquet(path: Path, store: Store, embedded: Embedded) -> None:
+def _write_parquet(file: IO[bytes], embeddings: Embeddings) -> None:
     import pyarrow
     from pyarrow import parquet
 
-    flat = pyarrow.array(np.ascontiguousarray(embedded.embedding, dtype=np.float32).reshape(-1))
-    columns = {"embedding": pyarrow.FixedSizeListArray.from_arrays(flat, embedded.embedding.shape[1])}
-    table = pyarrow.table(columns | _columns(store, embedded))
-    told = {"ogreid.store": store.name, "ogreid.made_of": embedded.made_of}
-    parquet.write_table(table.replace_schema_metadata(told), path)
+    columns = _columns(embeddings)
+    metadata = {"ogreid.fingerprint": columns.pop("fingerprint")}
+    flat = pyarrow.array(embeddings.embedding.reshape(-1))
+    columns["embedding"] = pyarrow.FixedSizeListArray.from_arrays(flat, embeddings.embedding.shape[1])
+    parquet.write_table(pyarrow.table(columns).replace_schema_metadata(metadata), file)
 
 
-def _write_faiss(path: Path, store: Store, embedded: Embedded) -> None:
+def _read_parquet(path: Path) -> dict[str, Any]:
+    import pyarrow
+    from pyarrow import parquet
+
+    try:
+        with parquet.ParquetFile(path) as file:
+            table = file.read()
+        columns = {name: table[name].to_numpy() for name in table.column_names}
+        fingerprint = (table.schema.metadata or {})[b"ogreid.fingerprint"].decode()
+        return columns | {"embedding": np.stack(columns["embedding"]), "fingerprint": fingerprint}
+    except (pyarrow.ArrowException, TypeError) as error:
+        raise ValueError(" ".join(str(error).split())) from error
+
+
+def _write_faiss(file: IO[bytes], embeddings: Embeddings) -> None:
     import faiss
 
-    unit = directions(embedded.embedding, "embedding")
+    unit = embeddings.normalized().embedding
     index = faiss.IndexIDMap2(faiss.IndexFlatIP(unit.shape[1]))
-    index.add_with_ids(unit, embedded.rows.astype(np.int64))
-    faiss.write_index(index, str(path))
+    index.add_with_ids(unit, embeddings.index)
+    file.write(faiss.serialize_index(index).data)
 
 
-FORMATS: dict[str, Callable[[Path, Store, Embedded], None]] = {
+_WRITERS: dict[str, Callable[[IO[bytes], Embeddings], None]] = {
     ".npz": _write_npz,
     ".parquet": _write_parquet,
     ".faiss": _write_faiss,
 }
-_NEEDS = {".parquet": "pyarrow", ".faiss": "faiss"}
+_READERS: dict[str, Callable[[Path], Mapping[str, Any]]] = {".npz": read_arrays, ".parquet": _read_parquet}

@@ -1,10 +1,10 @@
-"""What judging costs: beside the bare matrix product, the argsort form and scikit-learn, and as the gallery grows.
+"""What evaluation costs: beside the bare matrix product, the argsort form and scikit-learn, and as the gallery grows.
 
-python -m benchmarks.judging [--size market|msmt|growth|extremes|rerank|rerank-msmt] [--rounds 3]
+python -m benchmarks.retrieval [--size market|msmt|growth|extremes|rerank|rerank-msmt] [--rounds 3]
 
-Seconds are wall time, with the process's own CPU time in brackets (on a busy machine that one counts); memory is what
-the peak rose by above the embeddings. Judging and the bare product take turns, and the median is told. Forms marked ~
-ran on a part of the queries and are scaled up. Results are kept in benchmarks/results/judging_<size>.json.
+Seconds are wall time, with the process's own CPU time in brackets (on a busy machine that one counts); memory is by how
+much the peak rises above the embeddings. Evaluation and the bare product take turns, and the median is printed. Forms
+marked ~ run on a part of the queries and are scaled up. Results go to benchmarks/results/retrieval_<size>.json.
 """
 
 import argparse
@@ -18,8 +18,8 @@ import torch
 from benchmarks.timing import save
 from sklearn.metrics import average_precision_score
 
-from ogreid.retrieval import judge
-from ogreid.retrieval.variants import reranked
+from ogreid.retrieval import evaluate_retrieval
+from ogreid.retrieval.variants import VARIANTS
 
 SIZES = {"market": (3368, 19732, 750, 6), "msmt": (11659, 82161, 3060, 15)}
 """Queries, gallery rows, identities, cameras of the test sets."""
@@ -89,45 +89,46 @@ def timed(work):
     return result, wall, cpu, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - peak) / 1e6
 
 
-def line(form, wall, cpu, memory, share, found=None):
+def line(form, wall, cpu, memory, share, precision=None):
     about = "~" if share < 1 else " "
-    worth = "" if found is None else f"   mAP step {100 * found:.4f}"
+    worth = "" if precision is None else f"   mAP step {100 * precision:.4f}"
     print(f"{form:24} {about}{wall / share:8.2f} s ({cpu / share:7.2f}) {memory:7.2f} GB{worth}")
 
 
 def compare(size, rounds):
     """One benchmark's size, every form."""
-    found = {}
+    report = {}
     for network, (noise, lean) in NETWORKS.items():
         rows = scene(*SIZES[size], noise, lean)
-        judge(*(column[:2000] for column in rows))  # compiles
+        evaluate_retrieval(*(column[:2000] for column in rows))  # compiles
         shape = f"{len(rows[0])} x {len(rows[3])}, D = {WIDTH}, {torch.get_num_threads()} threads"
         print(f"\n{size}: {shape}, {network}", flush=True)
-        found[network] = beside_product(rows, rounds)
-    save(f"judging_{size}", {"shape": shape, **found})
+        report[network] = beside_product(rows, rounds)
+    save(f"retrieval_{size}", {"shape": shape, **report})
     others(size, scene(*SIZES[size], *NETWORKS["trained"]))
 
 
 def beside_product(rows, rounds):
-    """Judging and the bare product in turns."""
+    """Evaluation and the bare product in turns."""
     ours, bare = [], []
     for _ in range(rounds):
-        judged, *cost = timed(lambda: judge(*rows))
+        result, *cost = timed(lambda: evaluate_retrieval(*rows))
         ours.append(cost)
         bare.append(timed(lambda: bare_product(rows[0], rows[3]))[1:])
     peak = max(memory for *_, memory in ours)  # only the first round raises it
     ours, bare = ([statistics.median(column) for column in zip(*taken, strict=True)] for taken in (ours, bare))
     ours[2] = peak
     ratios = [ours[i] / bare[i] for i in (0, 1)]
-    line("judge", *ours, 1, judged.mean_average_precision_step)
+    line("evaluation", *ours, 1, result.mean_average_precision_step)
     line("bare blockwise product", *bare, 1)
-    print(f"{'':24} judge / product: {ratios[0]:.2f} wall, {ratios[1]:.2f} CPU", flush=True)
+    print(f"{'':24} evaluation / product: {ratios[0]:.2f} wall, {ratios[1]:.2f} CPU", flush=True)
     names = ("wall", "cpu", "peak_gb")
-    told = {"judge": dict(zip(names, ours, strict=True)), "product": dict(zip(names, bare, strict=True))}
-    return told | {
+    return {
+        "evaluation": dict(zip(names, ours, strict=True)),
+        "product": dict(zip(names, bare, strict=True)),
         "wall_ratio": ratios[0],
         "cpu_ratio": ratios[1],
-        "mAP_step": 100 * judged.mean_average_precision_step,
+        "mAP_step": 100 * result.mean_average_precision_step,
     }
 
 
@@ -135,52 +136,52 @@ def others(size, rows):
     """As most code does it."""
     share = 1.0 if size == "market" else 0.05
     part = [column[: int(share * len(rows[0]))] for column in rows[:3]]
-    found, *cost = timed(lambda: argsort_form(*part, *rows[3:]))
-    line("matrix and argsort", *cost, share, found)
+    precision, *cost = timed(lambda: argsort_form(*part, *rows[3:]))
+    line("matrix and argsort", *cost, share, precision)
     few = min(300, len(rows[0]))
-    found, *cost = timed(lambda: sklearn_form(*(column[:few] for column in rows[:3]), *rows[3:]))
-    line("scikit-learn per query", *cost, few / len(rows[0]), found)
+    precision, *cost = timed(lambda: sklearn_form(*(column[:few] for column in rows[:3]), *rows[3:]))
+    line("scikit-learn per query", *cost, few / len(rows[0]), precision)
 
 
 def growth():
     """A thousand queries in ever larger galleries: time per score must not grow."""
     print(f"\n1000 queries, D = {WIDTH}", flush=True)
-    found = {}
+    report = {}
     for gallery in (10_000, 100_000, 1_000_000):
         rows = scene(1000, gallery, gallery // 25, 6, *NETWORKS["trained"])
-        judge(*(column[:2000] for column in rows))  # compiles
-        _, wall, cpu, memory = timed(lambda rows=rows: judge(*rows))
+        evaluate_retrieval(*(column[:2000] for column in rows))  # compiles
+        _, wall, cpu, memory = timed(lambda rows=rows: evaluate_retrieval(*rows))
         rate = 1e9 * cpu / (1000 * gallery)
         print(
             f"gallery {gallery:9,}: {wall:7.2f} s ({cpu:7.2f}), {rate:5.1f} ns CPU per score, {memory:.2f} GB",
             flush=True,
         )
-        found[gallery] = {"wall": wall, "cpu": cpu, "ns_per_score": rate, "peak_gb": memory}
-    save("judging_growth", found)
+        report[gallery] = {"wall": wall, "cpu": cpu, "ns_per_score": rate, "peak_gb": memory}
+    save("retrieval_growth", report)
 
 
 EXTREMES = {
-    "one person, 10 000 pictures": (1, 10_000, 2, 10_000),
+    "one person, 10 000 images": (1, 10_000, 2, 10_000),
     "the same, collapsed": (1, 10_000, 2, 10_000),
-    "100 000 people, 2 pictures each": (100_000, 2, 6, 1_000),
+    "100 000 people, 2 images each": (100_000, 2, 6, 1_000),
     "1 000 people, 1 000 cameras": (1_000, 20, 1_000, 1_000),
 }
-"""People, pictures of each, cameras, and how many of the pictures ask; beside 10 000 other people where it is one."""
+"""People, images of each, cameras, and how many of the images are queries; one person has 10 000 others beside."""
 
 
 def extremes():
     """Sets far from the usual size."""
-    found = {}
-    for name, (people, each, cameras, asking) in EXTREMES.items():
+    report = {}
+    for name, (people, each, cameras, queries) in EXTREMES.items():
         rows = crowd(people, each, cameras, collapsed=name.endswith("collapsed"))
-        query = [column[:asking] for column in rows]
-        judge(*(column[:50] for column in query), *(column[:2000] for column in rows))  # compiles
+        query = [column[:queries] for column in rows]
+        evaluate_retrieval(*(column[:50] for column in query), *(column[:2000] for column in rows))  # compiles
         Path("/proc/self/clear_refs").write_text("5")  # Linux: the peak begins anew, so that the sets stand alone
-        _, wall, cpu, memory = timed(lambda query=query, rows=rows: judge(*query, *rows))
-        print(f"{name:32} {asking} x {len(rows[1])}: {wall:7.2f} s ({cpu:7.2f}), {memory:.2f} GB", flush=True)
+        _, wall, cpu, memory = timed(lambda query=query, rows=rows: evaluate_retrieval(*query, *rows))
+        print(f"{name:32} {queries} x {len(rows[1])}: {wall:7.2f} s ({cpu:7.2f}), {memory:.2f} GB", flush=True)
         embeddings = (query[0].nbytes + rows[0].nbytes) / 1e9
-        found[name] = {"wall": wall, "cpu": cpu, "peak_gb": memory, "embeddings_gb": embeddings}
-    save("judging_extremes", found)
+        report[name] = {"wall": wall, "cpu": cpu, "peak_gb": memory, "embeddings_gb": embeddings}
+    save("retrieval_extremes", report)
 
 
 def crowd(people, each, cameras, collapsed):
@@ -198,32 +199,29 @@ def crowd(people, each, cameras, collapsed):
 
 
 def rerank(size):
-    """k-reciprocal re-ranking with its judging, after the plain way, on a network that is only fair."""
+    """k-reciprocal re-ranking with its evaluation, after the plain way, on a network that is only fair."""
     rows = scene(*SIZES[size], noise=2.6)
     query, gallery = rows[:3], rows[3:]
+    reranked = VARIANTS["re-ranked"]
     reranked([column[:400] for column in query], [column[:400] for column in gallery])  # compiles
     print(f"\n{size}, re-ranked: {len(query[0])} x {len(gallery[0])}, D = {WIDTH}", flush=True)
-    found = {}
-    for form, work in (("plain", lambda: judge(*rows)), ("re-ranked", lambda: reranked(query, gallery))):
-        judged, wall, cpu, memory = timed(work)
-        line(form, wall, cpu, memory, 1, judged.mean_average_precision_step)
-        found[form] = {"wall": wall, "cpu": cpu, "peak_gb": memory}
+    report = {}
+    for form, work in (("plain", lambda: evaluate_retrieval(*rows)), ("re-ranked", lambda: reranked(query, gallery))):
+        result, wall, cpu, memory = timed(work)
+        line(form, wall, cpu, memory, 1, result.mean_average_precision_step)
+        report[form] = {"wall": wall, "cpu": cpu, "peak_gb": memory}
     total = len(query[0]) + len(gallery[0])
     print(f"{'':24} one dense matrix of all pairs would be {4e-9 * total**2:.1f} GB; the released form holds several")
-    save(f"judging_rerank_{size}", found)
+    save(f"retrieval_rerank_{size}", report)
 
 
 def main():
-    asked = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    asked.add_argument(
-        "--size",
-        choices=["market", "msmt", "growth", "extremes", "rerank", "rerank-msmt"],
-        action="append",
-        help="default: market and growth",
-    )
-    asked.add_argument("--rounds", type=int, default=3, help="of judging and the bare product (%(default)s)")
-    given = asked.parse_args()
-    for size in given.size or ["market", "growth"]:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    sizes = ["market", "msmt", "growth", "extremes", "rerank", "rerank-msmt"]
+    parser.add_argument("--size", choices=sizes, action="append", help="default: market and growth")
+    parser.add_argument("--rounds", type=int, default=3, help="of evaluation and the bare product (%(default)s)")
+    options = parser.parse_args()
+    for size in options.size or ["market", "growth"]:
         if size == "growth":
             growth()
         elif size == "extremes":
@@ -231,7 +229,7 @@ def main():
         elif size.startswith("rerank"):
             rerank("msmt" if size.endswith("msmt") else "market")
         else:
-            compare(size, given.rounds)
+            compare(size, options.rounds)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,100 @@
+"""Embeddings as files: other programs read whose they are and rank as the evaluation does."""
+
+import numpy as np
+import pytest
+import torch
+
+from ogreid.errors import InputError, MissingFileError
+from ogreid.retrieval import Embeddings, embeddings, search
+
+
+@pytest.fixture
+def made():
+    rng = np.random.default_rng(0)
+    index = rng.permutation(24)[::2]
+    source = np.array([f"gallery/{row:04d}_c1.jpg" for row in index])
+    columns = rng.normal(size=(12, 8)).astype(np.float32), rng.integers(-1, 5, 12), rng.integers(1, 4, 12), index
+    return Embeddings(*columns, source, np.array(["query", "gallery"] * 6), "network and store")
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".parquet"])
+@pytest.mark.parametrize("split", [True, False])
+def test_a_file_gives_back_every_column(made, tmp_path, suffix, split):
+    pytest.importorskip("pyarrow")
+    made = made if split else made.replace(split=None)
+    made.save(tmp_path / f"people{suffix}")
+    loaded = Embeddings.load(tmp_path / f"people{suffix}")
+    for name, column in vars(made).items():
+        np.testing.assert_array_equal(getattr(loaded, name), column)
+        assert getattr(getattr(loaded, name), "dtype", None) == getattr(column, "dtype", None)
+    assert [path.name for path in tmp_path.iterdir()] == [f"people{suffix}"]
+
+
+def test_other_programs_read_the_columns(made, tmp_path):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    made.save(tmp_path / "people.parquet")
+    table = parquet.read_table(tmp_path / "people.parquet")
+    np.testing.assert_array_equal(np.stack(table["embedding"].to_numpy()), made.embedding)
+    assert table["source"].to_pylist() == made.source.tolist()
+    made.save(tmp_path / "people.npz")
+    with np.load(tmp_path / "people.npz", allow_pickle=False) as arrays:
+        assert set(arrays) == {*vars(made)}
+
+
+def test_the_faiss_index_ranks_as_search_does_and_answers_with_the_index(made, tmp_path):
+    faiss = pytest.importorskip("faiss")
+    made.save(str(tmp_path / "people.faiss"))
+    query = np.random.default_rng(2).normal(size=(3, 8)).astype(np.float32)
+    unit = query / np.linalg.norm(query, axis=1, keepdims=True)
+    scores, ids = faiss.read_index(str(tmp_path / "people.faiss")).search(unit, 5)
+    rows, expected = search(query, made.embedding, top=5)
+    np.testing.assert_array_equal(ids, made.index[rows])
+    np.testing.assert_allclose(scores, expected, atol=1e-6)
+
+
+def test_an_embedding_that_cannot_be_normalized_leaves_no_index(made, tmp_path):
+    pytest.importorskip("faiss")
+    made.embedding[2] = 0
+    with pytest.raises(InputError, match="embedding 2 is all zeros"):
+        made.save(tmp_path / "people.faiss")
+    assert not list(tmp_path.iterdir())
+
+
+def test_tensors_become_arrays_of_the_documented_types():
+    two = torch.arange(2, dtype=torch.int32)
+    made = Embeddings(torch.ones(2, 3, dtype=torch.bfloat16), two, two, two, ["a", "b"])
+    assert (made.embedding.dtype, made.identity.dtype) == (np.float32, np.int64)
+    np.testing.assert_allclose(np.linalg.norm(made.normalized().embedding, axis=1), 1, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("embedding", np.ones(12)), ("camera", np.ones(12)), ("index", np.arange(5)), ("source", ["a"]), ("split", ["b"])],
+)
+def test_columns_that_do_not_fit_are_refused(made, name, value):
+    with pytest.raises(InputError, match=name):
+        made.replace(**{name: value})
+
+
+@pytest.mark.parametrize("name", ["people.npz", "people.parquet", "people.faiss", "missing.npz"])
+def test_a_file_that_holds_no_embeddings_is_refused(tmp_path, name):
+    pytest.importorskip("pyarrow")
+    if name == "people.npz":
+        np.savez(tmp_path / name, embedding=np.ones((2, 3)))
+    elif name != "missing.npz":
+        (tmp_path / name).write_bytes(b"PAR1 and nothing else")
+    with pytest.raises(MissingFileError if name == "missing.npz" else InputError, match=name):
+        Embeddings.load(tmp_path / name)
+
+
+@pytest.mark.parametrize(("name", "word"), [("people.csv", ".parquet"), ("nowhere/people.npz", "folder")])
+def test_a_target_that_cannot_be_written_is_refused_before_the_work(tmp_path, name, word):
+    with pytest.raises(InputError, match=word):
+        embeddings.check_target(tmp_path / name)
+
+
+@pytest.mark.parametrize(("suffix", "package"), [(".parquet", "pyarrow"), (".faiss", "faiss")])
+def test_a_missing_package_is_named_with_the_command_that_installs_it(tmp_path, monkeypatch, suffix, package):
+    monkeypatch.setattr(embeddings, "find_spec", lambda name: None)
+    with pytest.raises(InputError, match=rf'{package}; pip install "ogreid\[export\]"'):
+        embeddings.check_target(tmp_path / f"people{suffix}")
