@@ -23,8 +23,8 @@ from benchmarks.timing import alternate, save
 from ogreid.config import Augmentation
 from ogreid.data.dataset import CloudDataset, ResidentClouds
 from ogreid.data.store.manifest import BLOCK, Field, Manifest, make_rows
+from ogreid.data.store.writing import write_block, write_store
 from ogreid.data.transforms import augment, draws_for, to_network
-from ogreid.data.store.writing import StoreWriter, write_block
 
 ROWS, STORED, POINTS = 512, 8192, 4096
 
@@ -49,13 +49,15 @@ def written(folder):
     rows = make_rows(["train"] * ROWS, [1 + i // 4 for i in range(ROWS)], [1] * ROWS, [f"{i}.jpg" for i in range(ROWS)])
     fields = {"xyz": Field("float16", (STORED, 3)), "rgb": Field("uint8", (STORED, 3))}
     plan = Manifest("random", "folder", "raster", "scattered", True, STORED, 128, 64, fields)
-    with StoreWriter(folder, plan, rows) as writer:
-        for block in writer.pending():
+
+    def blocks(part, pending):
+        for block in pending:
             count = min(BLOCK, ROWS - block * BLOCK)
             xyz = (0.3 * noise.standard_normal((count, STORED, 3))).astype(np.float16)
             rgb = noise.integers(0, 255, (count, STORED, 3), dtype=np.uint8)
-            writer.record(block, write_block(writer.part, block, {"xyz": xyz, "rgb": rgb}))
-        return writer.finish()
+            yield block, write_block(part, block, {"xyz": xyz, "rgb": rgb})
+
+    return write_store(folder, plan, rows, blocks)
 
 
 def loading(store, batch):

@@ -1,4 +1,4 @@
-"""Tiny benchmarks in their own layouts, with real forms of names."""
+"""Tiny data sets in the layouts of the benchmarks, with real forms of names."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ from PIL import Image
 
 
 def picture(path: Path, seed: int = 0, size: tuple[int, int] = (64, 128)) -> Path:
-    """Save a picture whose colors follow from the seed."""
+    """Save an image whose colors follow from the seed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     blocks = np.random.default_rng(seed).integers(0, 256, (8, 4, 3), dtype=np.uint8)
     Image.fromarray(blocks).resize(size, Image.Resampling.BILINEAR).save(path)
@@ -15,13 +15,13 @@ def picture(path: Path, seed: int = 0, size: tuple[int, int] = (64, 128)) -> Pat
 
 
 def market(root: Path, identities: int = 2) -> Path:
-    """Market-1501: training and judged people, a distractor, junk, and the litter of unpacking."""
+    """Market-1501: training and test people, a distractor, junk, and what unpacking leaves behind."""
     for person in range(1, identities + 1):
         for camera in (1, 2):
             picture(root / f"bounding_box_train/{person:04d}_c{camera}s1_000151_01.jpg", person)
-            judged = person + identities
-            picture(root / f"query/{judged:04d}_c{camera}s1_001051_00.jpg", judged)
-            picture(root / f"bounding_box_test/{judged:04d}_c{camera}s1_001076_01.jpg", judged)
+            other = person + identities
+            picture(root / f"query/{other:04d}_c{camera}s1_001051_00.jpg", other)
+            picture(root / f"bounding_box_test/{other:04d}_c{camera}s1_001076_01.jpg", other)
     picture(root / "bounding_box_test/0000_c1s1_000151_02.jpg")
     picture(root / "bounding_box_test/-1_c1s1_000401_03.jpg")
     for folder in ("bounding_box_train", "bounding_box_test"):
@@ -80,7 +80,7 @@ def clouds(root: Path, points: int = 40) -> Path:
 
 
 def published(root: Path) -> Path:
-    """The published code's tree of pictures."""
+    """The published code's tree of images."""
     for split in ("train", "train_all"):
         picture(root / split / "0002/0002_c1s1_000451_03.jpg")
     for split in ("val", "train_all"):

@@ -4,38 +4,32 @@ import numpy as np
 import pytest
 
 from ogreid.data.datasets.obj import PublishedClouds, read_obj
-from ogreid.data.store.writing import pack
 from ogreid.data.datasets.readers import Row, rows_array
+from ogreid.data.store.writing import pack
 from ogreid.errors import InputError
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 
 
-def write(path, points, faces="f 1 2 3\n"):
+def write(path, points):
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join("v " + " ".join(f"{value:.6f}" for value in point) + "\n" for point in points) + faces)
+    lines = ["v " + " ".join(f"{value:.6f}" for value in point) for point in points]
+    path.write_text("\n".join([*lines, "f 1 2 3", ""]))
     return path
 
 
-def cloud(count=50, seed=0):
-    rng = np.random.default_rng(seed)
+def cloud(count=50):
+    rng = np.random.default_rng(0)
     return np.concatenate([rng.normal(size=(count, 3)), rng.integers(0, 256, (count, 3)) / 255], axis=1)
 
 
-def test_a_published_cloud_is_read_digit_for_digit(tmp_path):
+def test_a_published_cloud_is_read_digit_for_digit_its_white_points_too(tmp_path):
     points = cloud()
+    points[2:4, 3:] = 1
     xyz, rgb = read_obj(write(tmp_path / "a.jpg.obj", points))
-    lines = (tmp_path / "a.jpg.obj").read_text().splitlines()
-    written = np.array([[float(word) for word in line.split()[1:]] for line in lines if line.startswith("v")])
-    np.testing.assert_array_equal(xyz, written[:, :3].astype(np.float32))
+    np.testing.assert_array_equal(xyz, np.round(points[:, :3], 6).astype(np.float32))
     np.testing.assert_array_equal(rgb, np.rint(points[:, 3:] * 255))
     assert (xyz.dtype, rgb.dtype) == (np.float32, np.uint8)
-
-
-def test_white_points_are_kept(tmp_path):
-    points = cloud(5)
-    points[2:4, 3:] = 1
-    assert (read_obj(write(tmp_path / "a.obj", points))[1][2:4] == 255).all()
 
 
 @pytest.mark.parametrize(
@@ -57,27 +51,25 @@ def test_other_statements_line_ends_and_number_forms_do_not_matter(tmp_path, tex
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("", r"a.obj: empty; copy it again"),
-        (" \n", r"a.obj: empty"),
-        ("# nothing\nf 1 2 3\n", r"a.obj: no points"),
-        ("v 1 2 3 0 0 0\nv 1 2 3\n", r"a.obj:2: a point without color \(v 1 2 3\); expected v x y z r g b"),
-        ("v 1 2 3 0 0 0 1\n", r"a.obj:1: 7 numbers"),
-        ("v 1 2 3 0 0\n", r"a.obj:1: 5 numbers"),
-        ("v 1 2 x 0 0 0\n", r"a.obj:1: could not convert string to float: 'x'"),
-        ("v 1 2 3 0 0 200\n", r"a.obj: colors 0.0 to 200.0; expected 0 to 1"),
-        ("v 1 2 nan 0 0 1\n", r"a.obj: colors.*all finite"),
+        (None, "a.obj: No such file"),
+        ("", "a.obj: empty"),
+        (" \n", "a.obj: empty"),
+        ("# nothing\nf 1 2 3\n", "a.obj: no points"),
+        ("v 1 2 3 0 0 0\nv 1 2 3\n", "a.obj:2: .*without color"),
+        ("v 1 2 3 0 0 0 1\n", "a.obj:1: 7 numbers"),
+        ("v 1 2 3 0 0\n", "a.obj:1: 5 numbers"),
+        ("v 1 2 x 0 0 0\n", "a.obj:1: .*'x'"),
+        ("v 1 2 3 0 0 200\n", "a.obj: colors 0.0 to 200.0"),
+        ("v 1 2 nan 0 0 1\n", "a.obj: .*finite"),
+        ("v 1 2 70000 0 0 1\n", "a.obj: .*meters"),
     ],
 )
 def test_a_damaged_cloud_is_refused_with_file_and_line(tmp_path, text, words):
-    (tmp_path / "a.obj").write_text(text)
+    if text is not None:
+        (tmp_path / "a.obj").write_text(text)
     with pytest.raises(InputError, match=words) as refusal:
         read_obj(tmp_path / "a.obj")
     assert str(tmp_path) in str(refusal.value)
-
-
-def test_a_missing_cloud_is_refused(tmp_path):
-    with pytest.raises(InputError, match=r"a.obj: No such file"):
-        read_obj(tmp_path / "a.obj")
 
 
 def packed(tmp_path, clouds, **options):
@@ -89,20 +81,16 @@ def packed(tmp_path, clouds, **options):
     return pack(rows_array(rows), source, tmp_path / "store", name="store", benchmark="market")
 
 
-def test_a_published_cloud_survives_the_store_exactly_in_float32(tmp_path):
+def test_a_published_cloud_survives_the_store(tmp_path):
     golden = np.load(GOLDEN / "lift_vertex.npz")["points"]
     store = packed(tmp_path, [golden, golden[::-1]], dtype="float32")
     xyz, rgb = store.clouds([0, 1])
-    np.testing.assert_array_equal(xyz[0], golden[:, :3].astype(np.float32))
-    np.testing.assert_array_equal(xyz[1], golden[::-1, :3].astype(np.float32))
+    np.testing.assert_array_equal(xyz, np.stack([golden, golden[::-1]])[..., :3].astype(np.float32))
     np.testing.assert_allclose(rgb[0], golden[:, 3:], atol=5e-7)  # six written decimals
     assert (store.manifest.mode, store.manifest.order, store.manifest.background) == ("published", "written", True)
     assert store.picture(0) is None
-
-
-def test_float16_is_within_a_millimeter(tmp_path):
-    golden = np.load(GOLDEN / "lift_vertex.npz")["points"]
-    np.testing.assert_allclose(packed(tmp_path, [golden]).clouds([0])[0][0], golden[:, :3], atol=1e-3)
+    short = packed(tmp_path / "short", [golden])
+    np.testing.assert_allclose(short.clouds([0])[0][0], golden[:, :3], atol=1e-3)
 
 
 def test_evaluation_selects_the_released_loader_s_points_of_a_packed_cloud(tmp_path):

@@ -1,6 +1,8 @@
 import signal
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import numpy as np
@@ -8,13 +10,14 @@ import pytest
 
 import benchmark_trees as trees
 from ogreid.data import Store
-from ogreid.data.store.manifest import BLOCK
-from ogreid.data.store.writing import pack
 from ogreid.data.datasets.readers import read_benchmark, rows_array
 from ogreid.data.datasets.sources import CropClouds, read_crop
-from ogreid.data.datasets.synthetic_stores import Synthetic, ensure_synthetic, parse_synthetic
+from ogreid.data.datasets.synthetic_stores import Synthetic, ensure_synthetic, parse_synthetic, synthetic_domains
+from ogreid.data.store.manifest import BLOCK
+from ogreid.data.store.writing import pack
 from ogreid.errors import InputError
 from ogreid.lifting import Mesh, WeakCamera, lift, lift_surface, upright_template
+from ogreid.synthetic import DOMAINS
 
 
 @pytest.fixture(scope="module")
@@ -27,8 +30,9 @@ def rows(root):
     return rows_array(read_benchmark("market", root, allow_count_mismatch=True))
 
 
+@pytest.fixture(scope="module")
 def many(rows):
-    """Enough rows for two blocks, by repeating a few pictures."""
+    """Two blocks of rows, by repeating a few images."""
     return np.resize(rows, BLOCK + 3)
 
 
@@ -43,26 +47,16 @@ def same_bytes(one, other):
 
 
 def test_a_packed_cloud_is_the_lifted_crop_in_scattered_order(tmp_path, root, rows):
-    store = packed(rows, CropClouds(root), tmp_path / "tiny")
+    exact = packed(rows, CropClouds(root, dtype="float32"), tmp_path / "exact")
     crop = read_crop(root / rows["source"][0])
-    np.testing.assert_array_equal(store.picture(0), crop)
-    points = lift(crop, upright_template())
-    xyz, rgb = store.clouds([0])
-    by_place = np.lexsort(np.concatenate([xyz[0], rgb[0]], axis=1).T)
-    rounded = np.concatenate([points[:, :3].astype(np.float16), points[:, 3:]], axis=1)
-    np.testing.assert_allclose(
-        np.concatenate([xyz[0], rgb[0]], axis=1)[by_place], rounded[np.lexsort(rounded.T)], atol=1e-6
-    )
-    assert store.manifest.splits == {"train": 4, "query": 4, "gallery": 6}
-    assert (store.manifest.mode, store.manifest.order, store.points) == ("raster", "scattered", 8192)
-
-
-def test_float32_is_exact_and_float16_within_a_millimeter(tmp_path, root, rows):
-    exact, _ = packed(rows[:1], CropClouds(root, dtype="float32"), tmp_path / "a").clouds([0])
-    short, _ = packed(rows[:1], CropClouds(root), tmp_path / "b").clouds([0])
-    points = lift(read_crop(root / rows["source"][0]), upright_template())
-    np.testing.assert_array_equal(np.sort(exact[0], axis=0), np.sort(points[:, :3], axis=0))
-    np.testing.assert_allclose(short, exact, atol=1e-3)
+    np.testing.assert_array_equal(exact.picture(0), crop)
+    points = lift(crop, upright_template()).astype(np.float32)
+    cloud = np.concatenate(exact.clouds([0]), axis=2)[0]
+    np.testing.assert_allclose(cloud[np.lexsort(cloud.T)], points[np.lexsort(points.T)], atol=1e-6)
+    assert exact.manifest.splits == {"train": 4, "query": 4, "gallery": 6}
+    assert (exact.manifest.mode, exact.manifest.order, exact.points) == ("raster", "scattered", 8192)
+    short = packed(rows[:1], CropClouds(root), tmp_path / "short")
+    np.testing.assert_allclose(short.clouds([0])[0], exact.clouds([0])[0], atol=1e-3)
 
 
 def test_vertex_mode_keeps_the_written_order(tmp_path, root, rows):
@@ -72,39 +66,31 @@ def test_vertex_mode_keeps_the_written_order(tmp_path, root, rows):
     assert store.picture(0) is None and store.manifest.order == "written"
 
 
-def test_extras_stand_beside_their_points(tmp_path, root, rows):
+def test_extras_belong_to_their_points(tmp_path, root, rows):
     source = CropClouds(root, dtype="float32", extras=("foreground", "normal", "body"))
     store = packed(rows[:1], source, tmp_path / "tiny")
-    lifted = lift_surface(read_crop(root / rows["source"][0]), upright_template())
     foreground = store.field("foreground", [0])[0]
-    assert foreground.sum() == lifted.foreground.sum()
+    template = upright_template()
+    assert foreground.sum() == lift_surface(read_crop(root / rows["source"][0]), template).foreground.sum()
     faces = store.field("body", [0])[0, foreground, 0].astype(int)
-    corners = upright_template().vertices[upright_template().faces[faces]]
-    spread = np.abs(corners.mean(axis=1) - store.clouds([0])[0][0, foreground]).max()
-    assert spread < 0.06  # every point lies on the face that its body coordinate names
-    np.testing.assert_allclose(
-        np.linalg.norm(store.field("normal", [0])[0, foreground].astype(float), axis=1), 1, atol=2e-3
-    )
+    centers = template.vertices[template.faces[faces]].mean(axis=1)
+    assert np.abs(centers - store.clouds([0])[0][0, foreground]).max() < 0.06
+    lengths = np.linalg.norm(store.field("normal", [0])[0, foreground].astype(float), axis=1)
+    np.testing.assert_allclose(lengths, 1, atol=2e-3)
 
 
-def test_the_bytes_do_not_depend_on_the_workers(tmp_path, root, rows):
-    for workers in (1, 2):
-        packed(many(rows), CropClouds(root), tmp_path / str(workers), workers=workers)
-    assert same_bytes(tmp_path / "1", tmp_path / "2")
-
-
-def test_an_interrupted_pack_continues_to_the_same_bytes(tmp_path, root, rows):
+def test_the_bytes_depend_neither_on_the_workers_nor_on_an_interruption(tmp_path, root, many):
     def interrupt(done, total):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        packed(many(rows), CropClouds(root), tmp_path / "tiny", progress=interrupt)
-    assert (tmp_path / "tiny.part").is_dir() and not (tmp_path / "tiny").exists()
-    seen = []
-    packed(many(rows), CropClouds(root), tmp_path / "tiny", progress=lambda done, total: seen.append((done, total)))
-    assert seen == [(BLOCK + 3, BLOCK + 3)]  # the first block was not packed again
-    packed(many(rows), CropClouds(root), tmp_path / "whole")
-    assert same_bytes(tmp_path / "tiny", tmp_path / "whole")
+        packed(many, CropClouds(root), tmp_path / "resumed", progress=interrupt)
+    assert (tmp_path / "resumed.part").is_dir() and not (tmp_path / "resumed").exists()
+    steps = []
+    packed(many, CropClouds(root), tmp_path / "resumed", progress=lambda *step: steps.append(step))
+    assert steps == [(BLOCK + 3, BLOCK + 3)]  # the first block was not packed again
+    packed(many, CropClouds(root), tmp_path / "two", workers=2)
+    assert same_bytes(tmp_path / "resumed", tmp_path / "two")
 
 
 KILLED = """
@@ -114,39 +100,41 @@ from ogreid.data.store.writing import pack
 from ogreid.data.datasets.sources import CropClouds
 import numpy as np
 
-if __name__ == "__main__":
-    root, rows, target = map(Path, sys.argv[1:])
-    pack(np.load(rows), CropClouds(root), target, name="tiny", benchmark="market", workers=2,
-         progress=lambda done, total: os.kill(os.getpid(), signal.SIGKILL))
+who = sys.argv.pop()
+class Clouds(CropClouds):
+    def cloud(self, source):
+        return os.kill(os.getpid(), signal.SIGKILL) if who == "worker" else super().cloud(source)
+
+root, rows, target = map(Path, sys.argv[1:])
+pack(np.load(rows), Clouds(root), target, name="tiny", benchmark="market", workers=2,
+     progress=lambda done, total: os.kill(os.getpid(), signal.SIGKILL))
 """
 
 
-def test_a_pack_that_was_killed_with_its_workers_goes_on(tmp_path, root, rows):
+@pytest.mark.parametrize(("who", "status", "blocks"), [("parent", -signal.SIGKILL, 1), ("worker", 1, 0)])
+def test_a_pack_that_was_killed_resumes(tmp_path, root, rows, who, status, blocks):
+    """From a script without a main guard, with a source of its own."""
     np.save(tmp_path / "rows.npy", np.resize(rows, 5 * BLOCK))
-    (tmp_path / "killed.py").write_text(KILLED)
-    order = [sys.executable, tmp_path / "killed.py", root, tmp_path / "rows.npy", tmp_path / "tiny"]
-    assert subprocess.run(order, check=False, capture_output=True).returncode == -signal.SIGKILL
-    assert (tmp_path / "tiny.part/finished.jsonl").read_text().count("\n") == 1
-    seen = []
-    packed(
-        np.load(tmp_path / "rows.npy"), CropClouds(root), tmp_path / "tiny", progress=lambda *step: seen.append(step)
-    )
-    assert len(seen) == 4  # blocks that were not packed twice
+    (tmp_path / "script.py").write_text(KILLED)
+    command = [sys.executable, tmp_path / "script.py", root, tmp_path / "rows.npy", tmp_path / "tiny", who]
+    answer = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert answer.returncode == status, answer.stderr
+    assert ("WorkerError: a worker process was killed" in answer.stderr) == (who == "worker")
+    assert (tmp_path / "tiny.part/finished.jsonl").read_text().count("\n") == blocks
+    packed(np.load(tmp_path / "rows.npy"), CropClouds(root), tmp_path / "tiny")
     packed(np.load(tmp_path / "rows.npy"), CropClouds(root), tmp_path / "whole")
     assert same_bytes(tmp_path / "tiny", tmp_path / "whole")
 
 
-def test_an_unreadable_picture_is_named_and_nothing_is_left(tmp_path, root):
-    broken = tmp_path / "crops"
-    trees.market(broken)
-    bad = broken / "query/0003_c1s1_001051_00.jpg"
+@pytest.mark.parametrize("workers", [1, 2])
+def test_an_unreadable_image_is_named_and_nothing_is_left(tmp_path, workers):
+    trees.market(tmp_path / "crops")
+    bad = tmp_path / "crops/query/0003_c1s1_001051_00.jpg"
     bad.write_bytes(bad.read_bytes()[:100])
-    rows = rows_array(read_benchmark("market", broken, allow_count_mismatch=True))
-    for workers in (1, 2):
-        with pytest.raises(InputError, match=f"{bad}: not a readable picture") as refusal:
-            packed(many(rows), CropClouds(broken), tmp_path / "tiny", workers=workers)
-        assert "\n" not in str(refusal.value)
-        assert not list(tmp_path.glob("tiny*"))
+    rows = rows_array(read_benchmark("market", tmp_path / "crops", allow_count_mismatch=True))
+    with pytest.raises(InputError, match=f"{bad}: not a readable image"):
+        packed(np.resize(rows, BLOCK + 3), CropClouds(tmp_path / "crops"), tmp_path / "tiny", workers=workers)
+    assert not list(tmp_path.glob("tiny*"))
 
 
 def beside(source):
@@ -154,25 +142,21 @@ def beside(source):
 
 
 def test_a_body_beside_its_crop_is_reported_with_the_crop(tmp_path, root, rows):
-    with pytest.raises(InputError, match=r"0001_c1s1_000151_01.jpg: lifting: the body lies on columns"):
+    with pytest.raises(InputError, match=r"0001_c1s1_000151_01.jpg: .*columns"):
         packed(rows, CropClouds(root, beside), tmp_path / "tiny")
 
 
 def test_crops_of_another_size_are_resized(tmp_path):
-    large = trees.picture(tmp_path / "large.png", 3, (128, 256))
-    small = trees.picture(tmp_path / "small.png", 3)
+    large, small = trees.picture(tmp_path / "large.png", 3, (128, 256)), trees.picture(tmp_path / "small.png", 3)
     assert read_crop(large).shape == (128, 64, 3)
     assert np.abs(read_crop(large).astype(int) - read_crop(small).astype(int)).mean() < 5
 
 
-def test_the_disk_that_a_store_needs_is_known_before(tmp_path, root, rows, monkeypatch):
-    store = packed(rows, CropClouds(root), tmp_path / "tiny")
-    size = sum((store.path / f"{name}.npy").stat().st_size for name in store.fields)
-    assert abs(size - bytes_needed(len(rows), CropClouds(root))) < 1000
+def test_a_store_that_does_not_fit_the_disk_is_refused_before_it_is_packed(tmp_path, root, rows, monkeypatch):
     monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=1000))
     with pytest.raises(InputError, match="GB of disk"):
-        packed(rows, CropClouds(root), tmp_path / "other")
-    assert not list(tmp_path.glob("other*"))
+        packed(rows, CropClouds(root), tmp_path / "tiny")
+    assert not list(tmp_path.glob("tiny*"))
 
 
 @pytest.mark.parametrize(
@@ -180,7 +164,7 @@ def test_the_disk_that_a_store_needs_is_known_before(tmp_path, root, rows, monke
     [
         ({"extras": ("normals",)}, "did you mean normal"),
         ({"extras": ("normal",), "mode": "nearest"}, "only raster mode"),
-        ({"mode": "vertex", "background": False}, "as many points as the body"),
+        ({"mode": "vertex", "background": False}, "use raster"),
     ],
 )
 def test_settings_that_do_not_go_together_are_refused_at_once(root, options, words):
@@ -188,69 +172,57 @@ def test_settings_that_do_not_go_together_are_refused_at_once(root, options, wor
         CropClouds(root, **options)
 
 
-@pytest.mark.parametrize(
-    ("name", "asked"),
-    [
-        ("plaza-160", Synthetic("plaza", 160)),
-        ("winter-40-s3", Synthetic("winter", 40, 3)),
-        ("market", None),
-        ("plaza", None),
-        ("nowhere-12", None),
-        ("plaza-160-x", None),
-    ],
-)
-def test_a_synthetic_name_tells_domain_size_and_seed(name, asked):
-    assert parse_synthetic(name) == asked
-    assert asked is None or asked.name == name
-
-
-def test_too_few_synthetic_people_are_refused():
+def test_a_synthetic_name_gives_domain_size_and_seed():
+    assert parse_synthetic("plaza-160") == Synthetic("plaza", 160)
+    assert parse_synthetic("winter-40-s3") == Synthetic("winter", 40, 3)
+    assert parse_synthetic("winter-40-s3").name == "winter-40-s3"
+    assert [parse_synthetic(name) for name in ("market", "plaza", "nowhere-12", "plaza-160-x")] == [None] * 4
+    assert set(synthetic_domains()) == set(DOMAINS)
     with pytest.raises(InputError, match="expected 4 to 100000"):
         parse_synthetic("plaza-2")
 
 
-class StandIn:
-    """``ogreid.synthetic`` with its crops, but none of its work."""
-
-    def __init__(self):
-        self.DOMAINS, self.APPEARANCE = {"plaza": None}, 1
-        self.made = []
-
-    def make_domain(self, domain, root, *, identities, seed=0, workers=1, progress=None):
+def test_a_missing_synthetic_store_is_made_once_however_many_runs_need_it(tmp_path, monkeypatch):
+    def make_domain(domain, root, *, identities, seed=0, workers=1, progress=None):
+        time.sleep(0.05)
         trees.market(root, identities // 2)
-        self.made.append((domain, identities, seed))
-        progress(f"{root.name}: crops", 1, 1)
+        calls.append((domain, identities, seed))
 
-    def read_estimates(self, root):
+    def read_estimates(root):
         return {path.relative_to(root).as_posix(): upright_template() for path in root.rglob("*.jpg")}
 
+    def ensure(_=None):
+        return ensure_synthetic("plaza-4-s7", tmp_path, progress=lambda *step: steps.append(step))
 
-def test_a_missing_synthetic_store_is_made_and_packed_once(tmp_path, monkeypatch):
-    people, told = StandIn(), []
-    monkeypatch.setitem(sys.modules, "ogreid.synthetic", people)
-    for _ in range(2):
-        path = ensure_synthetic("plaza-4-s7", tmp_path, progress=lambda *step: told.append(step))
-    assert path == tmp_path / "plaza-4-s7"
-    assert people.made == [("plaza", 4, 7)]
-    assert told[0] == ("plaza-4-s7: crops", 1, 1) and told[-1] == ("plaza-4-s7: clouds", 14, 14)
+    calls, steps = [], []
+    stand_in = SimpleNamespace(APPEARANCE=1, make_domain=make_domain, read_estimates=read_estimates)
+    monkeypatch.setitem(sys.modules, "ogreid.synthetic", stand_in)
+    with ThreadPoolExecutor(3) as pool:
+        assert set(pool.map(ensure, range(3))) == {tmp_path / "plaza-4-s7"}
+    assert calls == [("plaza", 4, 7)] and steps == [("plaza-4-s7: clouds", 14, 14)]
     assert (tmp_path / "synthetic/plaza-4-s7/query").is_dir()
-    assert Store.open(path).manifest.creation == {"domain": "plaza", "identities": 4, "seed": 7, "appearance": 1}
-    people.APPEARANCE = 2
-    with pytest.raises(InputError, match=r"plaza-4-s7: made by another version .* delete it and .* made again"):
-        ensure_synthetic("plaza-4-s7", tmp_path)
-
-
-def test_an_unknown_domain_is_answered_with_the_known_ones(tmp_path):
-    with pytest.raises(InputError, match=r"no synthetic domain 'plazza-8'; did you mean plaza\?, as in plaza-160"):
+    store = Store.open(tmp_path / "plaza-4-s7")
+    store.verify()
+    assert store.manifest.creation == {"domain": "plaza", "identities": 4, "seed": 7, "appearance": 1}
+    stand_in.APPEARANCE = 2
+    with pytest.raises(InputError, match=r"plaza-4-s7: made by another version"):
+        ensure()
+    with pytest.raises(InputError, match=r"did you mean plaza\?, as in plaza-160"):
         ensure_synthetic("plazza-8", tmp_path)
 
 
-@pytest.mark.parametrize(("domain", "cameras"), [("platform", 2)])
-def test_a_real_domain_is_made_read_and_packed(tmp_path, domain, cameras):
-    store = Store.open(ensure_synthetic(f"{domain}-4", tmp_path))
-    assert store.manifest.benchmark == domain
+def test_a_script_without_a_main_guard_makes_a_synthetic_store_in_worker_processes(tmp_path):
+    (tmp_path / "script.py").write_text(
+        "from ogreid.data.datasets.synthetic_stores import ensure_synthetic\n"
+        "print(ensure_synthetic('platform-4', 'data', workers=2))\n"
+    )
+    answer = subprocess.run(
+        [sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120
+    )
+    assert answer.stdout == "data/platform-4\n", answer.stderr
+    store = Store.open(tmp_path / "data/platform-4")
+    assert store.manifest.benchmark == "platform" and len(store.manifest.cameras) == 2
     assert all(len(store.split(split)) for split in ("train", "query", "gallery"))
-    assert 1 < len(store.manifest.cameras) <= cameras
-    judged = store.rows[store.split("query")]
-    assert not set(judged["identity"]) & set(store.rows["identity"][store.split("train")])
+    query, train = (set(store.rows["identity"][store.split(split)]) for split in ("query", "train"))
+    assert not query & train
     assert store.picture(0).std() > 5

@@ -6,28 +6,23 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import benchmark_trees as trees
-from ogreid.data.store.writing import pack
 from ogreid.data.preview import beside, draw_cloud, export_ply, write_preview
-from ogreid.data.datasets.readers import read_benchmark, rows_array
-from ogreid.data.datasets.sources import CropClouds
 from ogreid.errors import InputError
 from ogreid.lifting.readers.mesh_files import read_vertices_and_faces
+from small_stores import small_arrays, small_rows, small_store
 
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory):
-    root = trees.market(tmp_path_factory.mktemp("benchmark"))
-    rows = rows_array(read_benchmark("market", root, allow_count_mismatch=True))
-    return pack(rows, CropClouds(root), tmp_path_factory.mktemp("stores") / "a&b", name="a&b", benchmark="market")
+    return small_store(tmp_path_factory.mktemp("stores") / "a&b", small_rows(14), small_arrays(14, points=200))
 
 
 def test_a_preview_shows_crops_beside_their_clouds(store, tmp_path):
     page = write_preview(store, 3, tmp_path / "page.html").read_text()
     assert page.count("<figure>") == 3 and "<title>a&amp;b</title>" in page
-    pictures = re.findall(r"data:image/png;base64,([^\"]+)", page)
-    assert len(pictures) == 3 * 4
-    crop = np.asarray(Image.open(io.BytesIO(base64.b64decode(pictures[0]))))
+    images = re.findall(r"data:image/png;base64,([^\"]+)", page)
+    assert len(images) == 3 * 4
+    crop = np.asarray(Image.open(io.BytesIO(base64.b64decode(images[0]))))
     np.testing.assert_array_equal(crop, store.picture(0))
     with pytest.raises(InputError, match="--preview 0"):
         write_preview(store, 0, tmp_path / "page.html")
@@ -44,7 +39,7 @@ def test_a_drawn_cloud_shows_near_points_before_far_ones_and_turns():
     assert np.flatnonzero(side[:, 0] == 255).mean() < 64 < np.flatnonzero(side[:, 2] == 255).mean()
 
 
-def test_pictures_beside_each_other_are_equally_high_and_keep_their_pixels():
+def test_images_beside_each_other_are_equally_high_and_keep_their_pixels():
     red, blue = np.full((4, 2, 3), (255, 0, 0), np.uint8), np.full((2, 2, 3), (0, 0, 255), np.uint8)
     row = np.asarray(beside(red, blue, height=8, gap=3))
     assert row.shape == (8, 4 + 3 + 8, 3)

@@ -92,7 +92,7 @@ def _pack(args: Namespace, place: Path, name: str, workers: int, bars: ProgressB
         rows, shard = shard_rows(rows, *parse_shard(args.shard))
         if not len(rows):
             raise InputError(f"--shard {args.shard}: nothing is left for this shard; {whole} rows need fewer")
-    size = len(rows) * sum(field.row_bytes for field in source.fields.values()) / 1e9
+    size = len(rows) * sum(field.row_bytes for field in source.settings["fields"].values()) / 1e9
     log.info("%s: %d clouds, %.2f GB on disk, to %s", name, len(rows), size, place)
     return pack(
         rows,

@@ -41,14 +41,17 @@ def unpack_mat(root: Path, kind: str, target: Path, progress: Callable[[int, int
     """
     if target.is_dir():
         return target
-    source = find_mat(root) or root / "cuhk-03.mat"
-    images = _read_protocol(root, f"cuhk03_new_protocol_config_{kind}.mat")
+    source, images = find_mat(root) or root, _read_protocol(root, f"cuhk03_new_protocol_config_{kind}.mat")
+    try:
+        import h5py  # type: ignore[import-not-found, import-untyped, unused-ignore]
+    except ImportError as error:
+        raise InputError(f'{source}: reading it needs h5py; pip install "ogreid[cuhk]"') from error
     part = target.with_name(f"{target.name}.part")
     shutil.rmtree(part, ignore_errors=True)
     for folder in SPLITS.values():
         (part / folder).mkdir(parents=True)
     try:
-        with _open(source) as released:
+        with h5py.File(source, "r") as released:
             for done, (name, places) in enumerate(sorted(images.items()), start=1):
                 image = Image.fromarray(_image(released, kind, name))
                 for place in places:
@@ -57,19 +60,9 @@ def unpack_mat(root: Path, kind: str, target: Path, progress: Callable[[int, int
                     progress(done, len(images))
     except Exception as error:  # a damaged HDF5 file makes h5py raise half a dozen unrelated classes
         shutil.rmtree(part, ignore_errors=True)
-        if isinstance(error, InputError):
-            raise
         raise InputError(f"{source}: not the released file ({error}); download it again") from error
     part.rename(target)
     return target
-
-
-def _open(path: Path) -> Any:  # noqa: ANN401 - h5py carries no types
-    try:
-        import h5py  # type: ignore[import-not-found, import-untyped, unused-ignore]
-    except ImportError as error:
-        raise InputError(f'{path}: reading it needs h5py; pip install "ogreid[cuhk]"') from error
-    return h5py.File(path, "r")
 
 
 def _read_protocol(root: Path, name: str) -> dict[str, list[str]]:

@@ -76,26 +76,19 @@ class PublishedClouds:
     @property
     def settings(self) -> dict[str, Any]:
         """See ``CloudSource``; which pixel a written point came from is not in the file."""
-        shape = {"points": self.points, "height": 0, "width": 0}
-        return {"mode": "published", "order": "written", "background": self.points == SCENE, **shape}
+        fields = {"xyz": Field(self.dtype, (self.points, 3)), "rgb": Field("uint8", (self.points, 3))}
+        size = {"points": self.points, "height": 0, "width": 0, "fields": fields}
+        return {"mode": "published", "order": "written", "background": self.points == SCENE, **size}
 
-    @property
-    def fields(self) -> dict[str, Field]:
+    def cloud(self, source: str) -> dict[str, np.ndarray]:
         """See ``CloudSource``."""
-        return {"xyz": Field(self.dtype, (self.points, 3)), "rgb": Field("uint8", (self.points, 3))}
-
-    def arrays(self, sources: list[str]) -> dict[str, np.ndarray]:
-        """See ``CloudSource``."""
-        arrays = {name: np.empty((len(sources), *field.shape), field.dtype) for name, field in self.fields.items()}
-        for i, source in enumerate(sources):
-            xyz, rgb = read_obj(self.root / source)
-            if len(xyz) != self.points:
-                raise InputError(
-                    f"{self.root / source}: {len(xyz)} points, {self.first} has {self.points}; copy it again,"
-                    " or pack the trees with and without background apart"
-                )
-            arrays["xyz"][i], arrays["rgb"][i] = xyz, rgb
-        return arrays
+        xyz, rgb = read_obj(self.root / source)
+        if len(xyz) != self.points:
+            raise InputError(
+                f"{self.root / source}: {len(xyz)} points, {self.first} has {self.points}; copy it again,"
+                " or pack the trees with and without background apart"
+            )
+        return {"xyz": xyz.astype(self.dtype), "rgb": rgb}
 
 
 def read_published(name: str, root: str | Path, *, allow_count_mismatch: bool = False) -> list[Row]:

@@ -94,31 +94,24 @@ class CropClouds:
     @property
     def settings(self) -> dict[str, Any]:
         """See :class:`ogreid.data.store.writing.CloudSource`; ``vertex`` keeps the published order of the points."""
+        points = HEIGHT * WIDTH
+        extras = {name: replace(EXTRAS[name], shape=(points, *EXTRAS[name].shape)) for name in self.extras}
         return {
             "mode": self.mode,
             "order": "written" if self.mode == "vertex" else "scattered",
             "background": self.background,
-            "points": HEIGHT * WIDTH,
+            "points": points,
             "height": HEIGHT,
             "width": WIDTH,
+            "fields": {"xyz": Field(self.dtype, (points, 3)), "rgb": Field("uint8", (points, 3)), **extras},
         }
 
-    @property
-    def fields(self) -> dict[str, Field]:
-        """See ``CloudSource``."""
-        points = HEIGHT * WIDTH
-        extras = {name: replace(EXTRAS[name], shape=(points, *EXTRAS[name].shape)) for name in self.extras}
-        return {"xyz": Field(self.dtype, (points, 3)), "rgb": Field("uint8", (points, 3)), **extras}
+    def cloud(self, source: str) -> dict[str, np.ndarray]:
+        """See ``CloudSource``.
 
-    def arrays(self, sources: list[str]) -> dict[str, np.ndarray]:
-        """See ``CloudSource``; a body that cannot be lifted is reported with its crop."""
-        arrays = {name: np.empty((len(sources), *field.shape), field.dtype) for name, field in self.fields.items()}
-        for i, source in enumerate(sources):
-            for name, values in self._cloud(source).items():
-                arrays[name][i] = values
-        return arrays
-
-    def _cloud(self, source: str) -> dict[str, np.ndarray]:
+        Raises:
+            InputError: an unreadable crop, or a body that cannot be lifted; names the crop.
+        """
         image = read_crop(self.root / source)
         try:
             mesh = self.mesh_of(source)
@@ -132,6 +125,7 @@ class CropClouds:
         farthest = np.abs(points[:, :3]).max()
         if farthest > FARTHEST:
             raise InputError(f"{self.root / source}: its points lie up to {farthest:.3g} m away")
-        rgb = np.rint(points[:, 3:] * 255).astype(np.uint8)
         order = slice(None) if self.mode == "vertex" else scattered(len(points))
-        return {name: values[order] for name, values in {"xyz": points[:, :3], "rgb": rgb, **extras}.items()}
+        arrays = {"xyz": points[:, :3].astype(self.dtype), "rgb": np.rint(points[:, 3:] * 255).astype(np.uint8)}
+        arrays |= {name: values.astype(EXTRAS[name].dtype) for name, values in extras.items()}
+        return {name: values[order] for name, values in arrays.items()}

@@ -22,6 +22,7 @@ BLOCK = 128  # rows that share a checksum; also the unit of work and of resuming
 SPLITS = ("train", "val", "query", "gallery")
 OUTSIDE = re.compile(r"^/|(^|/)\.\.(/|$)|[\0\\]")
 """Matches relative paths that lead out of their folder on some system."""
+FILE_NAME = r"(?!\.\.?$)[^/\\\x00-\x1f]{1,255}"
 MAX_BYTES = 1 << 28  # of a manifest: 250 million rows; the checksums of a block take 140 bytes
 KINDS = {
     "xyz": ("float16", "float32"),
@@ -141,27 +142,23 @@ class Manifest:
 def _check(manifest: Manifest) -> None:
     """Whether the values can be true: the manifest may come from anybody, and names files and sizes."""
     points, height, width = sizes = (manifest.points, manifest.height, manifest.width)
-    counts = [*sizes, manifest.rows]
-    for group in (manifest.identities, manifest.splits, manifest.cameras):
-        counts += group.values()
-    if manifest.shard is not None:
-        counts += (manifest.shard.number, manifest.shard.count, manifest.shard.rows)
-    for count in counts:
-        if type(count) is not int or not 0 <= count < 2**40:
-            raise ValueError(f"count {count!r}")
+    shard = manifest.shard or Shard(1, 1, 1, "")
+    counts = [*sizes, manifest.rows, shard.number, shard.count, shard.rows]
+    counts += [*manifest.identities.values(), *manifest.splits.values(), *manifest.cameras.values()]
+    if not all(type(count) is int and 0 <= count < 2**40 for count in counts):
+        raise ValueError("a count that is no number, or no possible one")
     if not manifest.rows or not points or (manifest.order == "scattered" and height * width != points):
         raise ValueError(f"{manifest.rows} rows of {points} points, {height} x {width} pixels")
     texts = (manifest.benchmark, manifest.mode, manifest.order, manifest.rows_sha256, manifest.ogreid)
-    if not all(isinstance(text, str) for text in texts) or not re.fullmatch(
-        r"(?!\.\.?$)[^/\\\x00-\x1f]{1,255}", manifest.name
-    ):
+    if not all(isinstance(text, str) for text in texts) or not re.fullmatch(FILE_NAME, manifest.name):
         raise ValueError(f"name {manifest.name!r}: expected a word that can name a file")
-    if not {"xyz", "rgb"} <= set(manifest.fields):
+    if not {"xyz", "rgb"} <= set(manifest.fields) <= set(KINDS):
         raise ValueError(f"arrays {', '.join(manifest.fields)}")
+    blocks = -(-manifest.rows // BLOCK)
     for name, array in manifest.fields.items():
-        shape, blocks = (points,) if name == "foreground" else (points, 3), -(-manifest.rows // BLOCK)
-        if array.dtype not in KINDS.get(name, ()) or array.shape != shape:
-            raise ValueError(f"{name}: {array.dtype} {array.shape}; expected {KINDS.get(name, ())} {shape}")
+        shape = (points,) if name == "foreground" else (points, 3)
+        if array.dtype not in KINDS[name] or array.shape != shape:
+            raise ValueError(f"{name}: expected {' or '.join(KINDS[name])} {shape}, got {array.dtype} {array.shape}")
         if len(array.checksums) != blocks or not all(isinstance(text, str) for text in array.checksums):
             raise ValueError(f"{name}: {len(array.checksums)} checksums for {blocks} blocks of rows")
 
@@ -179,10 +176,8 @@ def make_rows(split: list[str], identity: list[int], camera: list[int], source: 
             raise InputError(f"{path!a}: leads out of the benchmark's folder, or is not Unicode; rename it")
         if max(map(abs, numbers)) >= 2**63:
             raise InputError(f"{path}: identity and camera {numbers}; expected 64-bit numbers")
-    width = max(map(len, source), default=1)
-    rows = np.empty(len(source), [("split", "<U8"), ("identity", "<i8"), ("camera", "<i8"), ("source", f"<U{width}")])
-    rows["split"], rows["identity"], rows["camera"], rows["source"] = split, identity, camera, source
-    return rows
+    kinds = {"split": "<U8", "identity": "<i8", "camera": "<i8", "source": f"<U{max(map(len, source), default=1)}"}
+    return np.array(list(zip(split, identity, camera, source, strict=True)), list(kinds.items()))
 
 
 def rows_checksum(rows: np.ndarray) -> str:

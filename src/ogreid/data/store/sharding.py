@@ -1,7 +1,7 @@
 """One store packed in shards, on as many machines as there are, and merged to what one machine would have packed."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from ogreid.data.store.manifest import BLOCK, Manifest, Shard, rows_checksum
 from ogreid.data.store.reading import Store, read_block
-from ogreid.data.store.writing import StoreWriter, write_block
+from ogreid.data.store.writing import write_block, write_store
 from ogreid.errors import InputError
 
 __all__ = ["merge_shards", "parse_shard", "shard_path", "shard_rows"]
@@ -49,18 +49,18 @@ def merge_shards(target: Path, *, progress: Callable[[int, int], None] | None = 
     if rows_checksum(rows) != whole.rows_sha256:
         raise InputError(f"{target}: the shards' rows together are not those they were cut from; pack them again")
     blocks = [(shard, own) for shard in shards for own in range(-(-len(shard) // BLOCK))]
-    with StoreWriter(target, _settings(shards[0]), rows, overwrite=overwrite) as writer:
-        for block in writer.pending():
+
+    def copied(part: Path, pending: list[int]) -> Generator[tuple[int, dict[str, str]]]:
+        for block in pending:
             shard, own = blocks[block]
             arrays = {name: read_block(shard.path / f"{name}.npy", own) for name in shard.fields}
-            sums = write_block(writer.part, block, arrays)
+            sums = write_block(part, block, arrays)
             for name, field in shard.manifest.fields.items():
                 if sums[name] != field.checksums[own]:
                     raise InputError(f"{shard.path / name}.npy: damaged since it was packed; pack this shard again")
-            writer.record(block, sums)
-            if progress is not None:
-                progress(min((block + 1) * BLOCK, len(rows)), len(rows))
-        return writer.finish()
+            yield block, sums
+
+    return write_store(target, _settings(shards[0]), rows, copied, overwrite=overwrite, progress=progress)
 
 
 def _span(rows: int, number: int, count: int) -> slice:
