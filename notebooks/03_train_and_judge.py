@@ -29,7 +29,7 @@ from PIL import Image
 from rich.console import Console
 
 from ogreid import config
-from ogreid.training.callbacks.galleries import gallery_sheet
+from ogreid.reporting.galleries import gallery_sheet
 from ogreid.training.inference import judge_stores, network_for
 from ogreid.reporting.terminal import results_table
 from ogreid.training.train import train

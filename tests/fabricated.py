@@ -9,7 +9,7 @@ import numpy as np
 EXPERIMENT = """\
 name: {name}
 description: a run made of arithmetic
-seed: 3
+seed: {seed}
 data:
   train: [{train}]
   inputs: scene
@@ -18,7 +18,7 @@ model:
   k: {k}
 loss:
   name: circle
-validation:
+evaluation:
   average_precision: trapezoid
 """
 STEPS, EPOCHS = 8, 4
@@ -38,12 +38,13 @@ def make_run(
     transfer="winter-8",
     level=40.0,
     k=8,
+    seed=3,
     pictures=True,
     summary=True,
 ) -> Path:
     """Write a run folder as training leaves it and return it."""
     folder.mkdir(parents=True)
-    (folder / "experiment.yaml").write_text(EXPERIMENT.format(name=name, train=train, k=k))
+    (folder / "experiment.yaml").write_text(EXPERIMENT.format(name=name, train=train, k=k, seed=seed))
     if summary:
         (folder / "summary.json").write_text(json.dumps(_summary(train, transfer, level)))
     _write_metrics(folder / "metrics.csv", train, transfer, level)
@@ -78,22 +79,22 @@ def _write_metrics(path, train, transfer, level):
             writer.writerow({"epoch": epoch, "step": step, "train/loss": 5 / (1 + step), "train/clouds_per_second": 70})
             if step % STEPS == STEPS - 1:
                 now = level * (epoch + 1) / EPOCHS
-                judged = {"val/mAP": now, f"val/{train}/mAP": now, f"val/{train}/rank1": 1.5 * now}
-                writer.writerow({"epoch": epoch, "step": step, **judged, f"transfer/{transfer}/mAP": now / 2})
+                evaluated = {"val/mAP": now, f"val/{train}/mAP": now, f"val/{train}/rank1": 1.5 * now}
+                writer.writerow({"epoch": epoch, "step": step, **evaluated, f"transfer/{transfer}/mAP": now / 2})
 
 
 def _write_pictures(folder, name):
     """Three queries in flat colors; the cloud is a red ball in a blue plane."""
     folder.mkdir()
     rng = np.random.default_rng(0)
-    found = rng.integers(0, 255, (3, 10, 1, 1, 3), dtype=np.uint8) * np.ones((1, 1, 128, 64, 1), dtype=np.uint8)
+    gallery = rng.integers(0, 255, (3, 10, 1, 1, 3), dtype=np.uint8) * np.ones((1, 1, 128, 64, 1), dtype=np.uint8)
     np.savez_compressed(
         folder / f"{name}-galleries.npz",
         kind=np.array(["best", "median", "worst"]),
         average_precision=np.array([1.0, 0.4, 0.01]),
-        query=found[:, 0],
+        query=gallery[:, 0],
         query_name=np.array([f"query/000{i}_c1.jpg" for i in range(3)]),
-        found=found,
+        gallery=gallery,
         names=np.array([[f"gallery/{i:04}_c2.jpg" for i in range(8)] + ["", ""]] * 3),
         scores=np.linspace(0.9, 0.1, 30).reshape(3, 10),
         correct=np.arange(30).reshape(3, 10) % 3 == 0,

@@ -1,43 +1,95 @@
-"""The report door."""
+"""The report command: pages and tables by the suffix of their file."""
 
 import csv
 import io
+import subprocess
+import sys
 
 import pytest
 
 from fabricated import make_run
 from ogreid.errors import InputError
 from ogreid.report import main
+from sweeping_files import make_sweep
 
 
-def test_one_run_is_told_in_its_own_folder(tmp_path, capsys):
+def read_csv(text):
+    return list(csv.DictReader(io.StringIO(text)))
+
+
+def test_one_run_has_a_page_in_its_own_folder(tmp_path, capsys):
     run = make_run(tmp_path / "run")
     assert main([str(run)]) == 0
     assert capsys.readouterr().out == f"{run / 'report.html'}\n"
-    assert (run / "report.html").is_file()
-    assert main([str(run), "--to", str(tmp_path / "else.html")]) == 0
-    assert (tmp_path / "else.html").is_file()
+    assert main([str(run), "--no-pictures", "--to", str(tmp_path / "else.html")]) == 0
+    assert "data:image" in (run / "report.html").read_text()
+    assert "data:image" not in (tmp_path / "else.html").read_text()
 
 
-def test_several_runs_are_told_on_one_page(tmp_path, capsys, monkeypatch):
+def test_several_runs_are_on_one_page(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     runs = [str(make_run(tmp_path / f"s{i}", pictures=False)) for i in range(2)]
     assert main(runs) == 0
     assert "2 runs" in (tmp_path / "comparison.html").read_text()
 
 
-def test_tables_come_as_markdown_and_csv(tmp_path, capsys):
+def test_tables_are_printed_as_markdown_and_csv(tmp_path, capsys):
     run = str(make_run(tmp_path / "made" / "s0", train="market", transfer="duke", pictures=False))
     main([run, "--markdown"])
     lines = capsys.readouterr().out.splitlines()
-    assert lines[2].startswith("| market | made \N{MIDDLE DOT} s0 | 60.00 |")
-    assert any(line.startswith("| duke (transfer) | paper, Table III") for line in lines)
+    assert [cell.strip() for cell in lines[2].split("|")[1:4]] == ["market", "made \N{MIDDLE DOT} s0", "60.00"]
+    assert any("duke (transfer)" in line and "paper, Table III" in line for line in lines)
     main([run, "--csv"])
-    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    rows = read_csv(capsys.readouterr().out)
     kinds = ["run", "baseline", "baseline", "paper", "difference", "run", "paper", "difference"]
     assert [row["kind"] for row in rows] == kinds
-    assert float(rows[0]["mAP"]) == 40
+    assert float(rows[0]["mAP"]) == 40 and rows[0]["seed"] == "3" and rows[0]["queries"] == "60"
     assert float(rows[4]["mAP"]) == pytest.approx(40 - 70.56) and rows[4]["rank5"] == ""
+
+
+def test_a_file_is_of_the_kind_that_its_suffix_says(tmp_path, capsys):
+    runs = [
+        str(make_run(tmp_path / f"k{k}/s{s}", k=k, seed=s, level=k + s, pictures=False)) for k in (4, 8) for s in (0, 1)
+    ]
+    for suffix in ("csv", "md", "html"):
+        assert main([*runs, "--to", str(tmp_path / f"all.{suffix}")]) == 0
+        assert capsys.readouterr().out == f"{tmp_path / f'all.{suffix}'}\n"
+    assert (tmp_path / "all.md").read_text().startswith("| data set")
+    assert (tmp_path / "all.html").read_text().startswith("<!doctype html>")
+    rows = [row for row in read_csv((tmp_path / "all.csv").read_text()) if row["data set"] == "plaza-8"]
+    found = [(row["kind"], row["seed"], row["model.k"], float(row["mAP"])) for row in rows if row["kind"] != "baseline"]
+    assert found[:4] == [("run", str(s), str(k), k + s) for k in (4, 8) for s in (0, 1)]
+    assert found[4:] == [("mean", "", "4", 4.5), ("mean", "", "8", 8.5)]
+
+
+def test_a_sweep_is_a_table_too(tmp_path, capsys):
+    folder = make_sweep(tmp_path / "sweep", [{"model.k": 4, "level": 20.0}])
+    assert main([str(folder), "--markdown"]) == 0
+    assert "plaza-8 mAP" in capsys.readouterr().out.splitlines()[0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        ([], "run folders"),
+        (["{run}", "--to", "page.pdf"], ".html, .md or .csv"),
+        (["{run}", "--to", "page.html", "--csv"], "--to"),
+        (["{run}", "--csv", "--open"], "--open"),
+        (["{run}", "--to", "nowhere/page.html"], "nowhere"),
+        (["{run}", "--to", "nowhere/table.csv"], "nowhere"),
+        (["absent"], "absent"),
+        (["{sweep}", "{run}"], "alone"),
+        (["{sweep}"], "not a whole sweep"),
+    ],
+)
+def test_what_cannot_be_reported_is_refused(tmp_path, monkeypatch, arguments, word):
+    monkeypatch.chdir(tmp_path)
+    places = {"run": make_run(tmp_path / "run", pictures=False), "sweep": tmp_path / "sweep"}
+    places["sweep"].mkdir()
+    (places["sweep"] / "sweep.json").write_text("{}")
+    with pytest.raises(InputError) as refused:
+        main([argument.format(**places) for argument in arguments])
+    assert word in str(refused.value) and "\n" not in str(refused.value)
 
 
 def test_networks_are_listed_with_what_they_cost(monkeypatch, capsys):
@@ -49,38 +101,19 @@ def test_networks_are_listed_with_what_they_cost(monkeypatch, capsys):
     assert len({len(line) for line in lines}) == 1
 
 
-def test_no_run_is_asked_for():
-    with pytest.raises(InputError, match="which run"):
-        main([])
-
-
-def test_the_page_is_opened_when_asked(tmp_path, monkeypatch):
+def test_the_page_is_opened_on_request(tmp_path, monkeypatch):
     opened = []
     monkeypatch.setattr("webbrowser.open", opened.append)
-    run = make_run(tmp_path / "run")
+    run = make_run(tmp_path / "run", pictures=False)
     main([str(run), "--open"])
     assert opened == [(run / "report.html").resolve().as_uri()]
 
 
-def test_a_folder_that_does_not_exist_is_named(tmp_path):
-    run = make_run(tmp_path / "run")
-    with pytest.raises(InputError, match="its folder does not exist"):
-        main([str(run), "--to", str(tmp_path / "nowhere" / "page.html")])
-    with pytest.raises(InputError, match="no run"):
-        main([str(tmp_path / "absent")])
-
-
-def test_a_page_to_be_shown_around_leaves_people_out(tmp_path):
-    run = make_run(tmp_path / "run")
-    main([str(run), "--no-pictures", "--to", str(tmp_path / "shown.html")])
-    main([str(run)])
-    assert "data:image" not in (tmp_path / "shown.html").read_text()
-    assert "data:image" in (run / "report.html").read_text()
-
-
-def test_a_sweep_is_told_alone(tmp_path):
-    (tmp_path / "sweep.json").write_text("{}")
-    with pytest.raises(InputError, match="give it alone"):
-        main([str(tmp_path), str(make_run(tmp_path / "run"))])
-    with pytest.raises(InputError, match=r"sweep\.json: not a whole sweep"):
-        main([str(tmp_path)])
+def test_neither_torch_nor_pyplot_is_loaded_and_help_needs_no_matplotlib(tmp_path):
+    code = "import sys; from ogreid.report import main\ntry: main(sys.argv[1:])\nexcept SystemExit: pass\n"
+    code += (
+        "sys.stderr.write(' '.join(sorted({'torch', 'matplotlib', 'matplotlib.pyplot', 'jinja2'} & set(sys.modules))))"
+    )
+    for argument, loaded in (("--help", ""), (str(make_run(tmp_path / "run")), "jinja2 matplotlib")):
+        command = [sys.executable, "-c", code, argument]
+        assert subprocess.run(command, capture_output=True, text=True, check=True).stderr == loaded

@@ -88,9 +88,7 @@ def _evaluate(arguments: argparse.Namespace, network: "Network") -> None:
     from ogreid.training.inference import evaluate
 
     changes = {} if arguments.points is None else {"num_points": arguments.points, "density": None}
-    results = evaluate(
-        network, arguments.on, arguments.data, also=arguments.also, devices=arguments.devices, **changes
-    )
+    results = evaluate(network, arguments.on, arguments.data, also=arguments.also, devices=arguments.devices, **changes)
     if rank() != 0:
         return
     paper = _published(arguments.checkpoint, results)
@@ -134,14 +132,13 @@ def _write_densities(path: Path, network: "Network", rows: Sequence[dict[str, An
 
 def _published(checkpoint: str | None, stores: Iterable[str]) -> dict[tuple[str, str], dict[str, float]]:
     """Rows of the paper that fit a run of ours."""
-    from ogreid.reporting import read_run
     from ogreid.reporting.paper import published_for
     from ogreid.runs import Run
 
     if checkpoint is None or not (Path(checkpoint) / "experiment.yaml").is_file():
         return {}
-    run = read_run(Run.open(checkpoint).folder)
-    entries = {on: published_for(run, on) for on in stores}
+    experiment = Run.open(checkpoint).experiment()
+    entries = {on: published_for(experiment, on) for on in stores}
     return {(f"paper, {entry.source}", on): entry.numbers() for on, entry in entries.items() if entry is not None}
 
 

@@ -1,9 +1,9 @@
-"""Tell runs on a page: ``python -m ogreid.report RUN... [--open] [--markdown] [--csv]``."""
+"""Write a page or a table of runs: ``python -m ogreid.report RUN... [--to FILE] [--open]``."""
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+
 from ogreid.config import command_line
 from ogreid.errors import InputError
 
@@ -11,64 +11,61 @@ EPILOG = """\
 examples:
   python -m ogreid.report runs/demo/20260101-120000-0 --open       one page in the run's own folder
   python -m ogreid.report runs/demo/* --to seeds.html              several runs on one page
-  python -m ogreid.report runs/sweeps/k                             a sweep: its table, its plot, its runs
+  python -m ogreid.report runs/demo/* --to seeds.csv               their numbers, unrounded, with seeds and settings
   python -m ogreid.report runs/demo/* --markdown >> notes.md       their table as text
+  python -m ogreid.report runs/sweeps/k                            a sweep: its table, its plots, its runs
   python -m ogreid.report --models                                 parameters and operations of every network
 """
 
 
 def parser() -> command_line.Parser:
-    """The command line of this door."""
-    made = command_line.Parser(
+    """The command line."""
+    command = command_line.Parser(
         prog="python -m ogreid.report",
-        description="Write one HTML file that needs nothing else: a run, or several beside each other.",
+        description="Write one HTML file that needs nothing else, or a table: of a run, of several, or of a sweep.",
         epilog=EPILOG,
     )
-    made.add_argument("runs", nargs="*", type=Path, metavar="RUN", help="run folders, or the folder of a sweep")
-    made.add_argument(
-        "--to", type=Path, metavar="FILE", help="the page (RUN/report.html; several runs: comparison.html)"
+    command.add_argument("runs", nargs="*", type=Path, metavar="RUN", help="run folders, or the folder of a sweep")
+    command.add_argument("--open", action="store_true", help="show the page in the browser")
+    command.add_argument("--no-pictures", action="store_true", help="leave out pictures and clouds of people")
+    kind = command.add_mutually_exclusive_group()
+    kind.add_argument(
+        "--to", type=Path, metavar="FILE", help=".html, .md or .csv (RUN/report.html; several runs: comparison.html)"
     )
-    made.add_argument("--open", action="store_true", help="show the page in the browser")
-    made.add_argument("--no-pictures", action="store_true", help="leave out pictures and clouds of people")
-    text = made.add_mutually_exclusive_group()
-    text.add_argument("--markdown", action="store_true", help="print the results table as Markdown instead")
-    text.add_argument("--csv", action="store_true", help="print the results, unrounded, as CSV instead")
-    text.add_argument("--models", action="store_true", help="print every network with its parameters and operations")
-    return made
+    kind.add_argument("--markdown", action="store_true", help="print the results table as Markdown instead")
+    kind.add_argument("--csv", action="store_true", help="print the results, unrounded, as CSV instead")
+    kind.add_argument("--models", action="store_true", help="print every network with its parameters and operations")
+    return command
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse, read, write."""
-    asked = parser().parse_args(argv)
-    if asked.models:
+    arguments = parser().parse_args(argv)
+    target: Path | None = arguments.to
+    kind = ".md" if arguments.markdown or arguments.models else ".csv" if arguments.csv else ".html"
+    kind = kind if target is None else target.suffix
+    if kind not in (".html", ".md", ".csv"):
+        raise InputError(f"--to {target}: expected a name that ends in .html, .md or .csv")
+    if arguments.open and kind != ".html":
+        raise InputError("--open shows pages; leave it out, or choose a --to that ends in .html")
+    if arguments.models:
         from ogreid.models.summary import model_rows
         from ogreid.reporting.tables import models_table
 
-        sys.stdout.write(models_table(model_rows()))
+        sys.stdout.write(models_table(model_rows()).markdown())
         return 0
-    if not asked.runs:
-        raise InputError("which run? give folders like runs/demo/<stamp>-<seed>, or --models")
-    from ogreid.reporting import comparison, csv_table, markdown_table
+    if not arguments.runs:
+        raise InputError("expected run folders like runs/demo/<stamp>-<seed>, or --models")
+    from ogreid.reporting.pages import report_text, save, write_report
 
-    if asked.markdown or asked.csv:
-        rows = comparison.comparison_rows(comparison.named_runs(asked.runs))
-        sys.stdout.write(markdown_table(rows) if asked.markdown else csv_table(rows))
-        return 0
-    command_line.show(_page(asked), browse=asked.open)
+    if kind == ".html":
+        page = write_report(*arguments.runs, target=target, people=not arguments.no_pictures)
+        command_line.show(page, browse=arguments.open)
+    elif target is None:
+        sys.stdout.write(report_text(*arguments.runs, kind=kind))
+    else:
+        command_line.show(save(target, report_text(*arguments.runs, kind=kind)), browse=False)
     return 0
-
-
-def _page(asked: argparse.Namespace) -> Path:
-    from ogreid.reporting import write_comparison, write_report, write_sweep
-
-    first = asked.runs[0]
-    if (first / "sweep.json").is_file():
-        if len(asked.runs) > 1:
-            raise InputError(f"{first}: a sweep has a page of its own; give it alone")
-        return write_sweep(first, asked.to)
-    if len(asked.runs) == 1:
-        return write_report(first, asked.to, people=not asked.no_pictures)
-    return write_comparison(asked.runs, asked.to or Path("comparison.html"))
 
 
 if __name__ == "__main__":

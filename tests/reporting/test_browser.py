@@ -1,4 +1,4 @@
-"""Pages in Debian's own Chromium: nothing complains, nothing is asked of the network, clouds are drawn and turn."""
+"""Pages in Chromium: no message on the console, no request to the network, clouds are drawn and turn."""
 
 import io
 import shutil
@@ -9,7 +9,7 @@ from PIL import Image
 from playwright.sync_api import sync_playwright
 
 from fabricated import make_run
-from ogreid.reporting import write_comparison, write_report
+from ogreid.reporting import write_report
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
@@ -45,20 +45,20 @@ def single(tmp_path_factory):
 def several(tmp_path_factory):
     place = tmp_path_factory.mktemp("runs")
     runs = [make_run(place / f"made/k{k}", k=k, level=30 + k, pictures=False) for k in (4, 8, 16)]
-    return write_comparison(runs, place / "comparison.html")
+    return write_report(*runs, target=place / "comparison.html")
 
 
 class Opened:
-    """A page as somebody sees it, with what its console said and what it asked for."""
+    """A page in a browser window, with the messages of its console and the requests it made."""
 
     def __init__(self, browser, path, scheme="light", size=None):
         self.context = browser.new_context(
             viewport=size or WIDE, color_scheme=scheme, reduced_motion="reduce", offline=True
         )
-        self.page, self.said, self.asked = self.context.new_page(), [], []
-        self.page.on("console", lambda message: self.said.append(message.text))
-        self.page.on("pageerror", lambda error: self.said.append(str(error)))
-        self.page.on("request", lambda request: self.asked.append(request.url))
+        self.page, self.messages, self.requests = self.context.new_page(), [], []
+        self.page.on("console", lambda message: self.messages.append(message.text))
+        self.page.on("pageerror", lambda error: self.messages.append(str(error)))
+        self.page.on("request", lambda request: self.requests.append(request.url))
         self.page.goto(path.as_uri())
 
     def __enter__(self):
@@ -67,9 +67,9 @@ class Opened:
     def __exit__(self, *_):
         self.context.close()
 
-    def complaints(self):
+    def problems(self):
         """Without the software GPU's remark that reading its pixels stalls it, which the test does."""
-        return [text for text in self.said if "GL Driver Message" not in text]
+        return [text for text in self.messages if "GL Driver Message" not in text]
 
     def cloud(self):
         """Pixels of the canvas (H, W, 3) once it is drawn, two frames after whatever was done to it."""
@@ -77,7 +77,7 @@ class Opened:
         self.page.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
         return pixels(self.page.locator("canvas").screenshot())
 
-    def paper(self):
+    def background(self):
         """Color of the page itself, 0 to 255."""
         color = self.page.evaluate("getComputedStyle(document.body).backgroundColor")
         return [float(part) for part in color.removeprefix("rgb(").removesuffix(")").split(",")]
@@ -87,21 +87,21 @@ def pixels(png):
     return np.asarray(Image.open(io.BytesIO(png)).convert("RGB")).astype(int)
 
 
-def red_and_blue(seen):
+def red_and_blue(image):
     """Where the red ball is, and the blue plane behind it."""
-    red = (seen[..., 0] > 180) & (seen[..., 1] < 60) & (seen[..., 2] < 60)
-    blue = (seen[..., 2] > 180) & (seen[..., 0] < 60) & (seen[..., 1] < 60)
+    red = (image[..., 0] > 180) & (image[..., 1] < 60) & (image[..., 2] < 60)
+    blue = (image[..., 2] > 180) & (image[..., 0] < 60) & (image[..., 1] < 60)
     return red, blue
 
 
-def colored(seen):
+def colored(image):
     """How many pixels are of the ball and of the plane."""
-    return tuple(int(where.sum()) for where in red_and_blue(seen))
+    return tuple(int(where.sum()) for where in red_and_blue(image))
 
 
-def width(seen):
+def width(image):
     """Of the plane, in pixels."""
-    return np.ptp(np.flatnonzero(red_and_blue(seen)[1].any(axis=0)))
+    return np.ptp(np.flatnonzero(red_and_blue(image)[1].any(axis=0)))
 
 
 @pytest.mark.parametrize("size", [WIDE, PHONE], ids=["wide", "phone"])
@@ -110,11 +110,11 @@ def test_a_run_is_shown_on_every_screen(browser, single, scheme, size):
     with Opened(browser, single, scheme, size) as opened:
         red, blue = colored(opened.cloud())
         assert red > 3000 and blue > 3000
-        assert (min(opened.paper()) > 200) if scheme == "light" else (max(opened.paper()) < 60)
+        assert (min(opened.background()) > 200) if scheme == "light" else (max(opened.background()) < 60)
         table = opened.page.locator("#results table.results")
         assert table.is_visible() and "paper, Table II" in table.inner_text()
         assert opened.page.evaluate("document.documentElement.scrollWidth") == size["width"]
-        assert opened.complaints() == [] and opened.asked == [single.as_uri()]
+        assert opened.problems() == [] and opened.requests == [single.as_uri()]
 
 
 def test_a_cloud_turns_by_mouse_and_by_key_and_comes_nearer(browser, single):
@@ -132,13 +132,13 @@ def test_a_cloud_turns_by_mouse_and_by_key_and_comes_nearer(browser, single):
         opened.page.mouse.move(*middle)
         opened.page.mouse.wheel(0, -400)
         assert colored(opened.cloud())[0] > 1.2 * colored(turned)[0]
-        assert opened.complaints() == []
+        assert opened.problems() == []
 
 
 def test_the_button_changes_between_light_and_dark(browser, single):
     with Opened(browser, single) as opened:
         opened.page.locator("#theme").click()
-        assert max(opened.paper()) < 60
+        assert max(opened.background()) < 60
 
 
 def test_without_webgl_the_cloud_is_painted(playing, single):
@@ -149,14 +149,15 @@ def test_without_webgl_the_cloud_is_painted(playing, single):
         red, blue = colored(opened.cloud())
         assert red > 3000 and blue > 3000
         assert opened.page.locator("canvas").get_attribute("data-drawn") == "2d"
-        assert opened.complaints() == []
+        assert opened.problems() == []
 
 
 @pytest.mark.parametrize("size", [WIDE, PHONE], ids=["wide", "phone"])
 def test_several_runs_are_shown_on_every_screen(browser, several, size):
     with Opened(browser, several, "dark", size) as opened:
         assert opened.page.locator("table.results").first.is_visible()
-        lines = opened.page.locator("#curves svg").first.locator("g.line path")
+        lines = opened.page.locator("#curves svg").first.locator("path[style*='fill: none'][style*='var(--c']")
         assert lines.count() == 3 and all(line.bounding_box()["width"] > 50 for line in lines.all())
+        assert lines.first.evaluate("line => getComputedStyle(line).stroke") == "rgb(92, 200, 207)"  # c0 in the dark
         assert opened.page.evaluate("document.documentElement.scrollWidth") == size["width"]
-        assert opened.complaints() == [] and opened.asked == [several.as_uri()]
+        assert opened.problems() == [] and opened.requests == [several.as_uri()]

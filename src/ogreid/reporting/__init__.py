@@ -1,8 +1,16 @@
-"""Reports of runs: one HTML file each that needs nothing else, and the same numbers as Markdown and CSV."""
+"""Reports of runs and sweeps: pages that need nothing else, and the same numbers as Markdown and CSV."""
 
-from ogreid.reporting.comparison import write_comparison, write_sweep
-from ogreid.reporting.page import write_report
-from ogreid.reporting.reading import RunRecord, read_run
-from ogreid.reporting.tables import csv_table, markdown_table
+from ogreid.reporting.pages import report_text, write_report
+from ogreid.reporting.reading import RunResults, read_run
+from ogreid.reporting.sweeps import density_figure, read_sweep, sweep_figures, sweep_table
 
-__all__ = ["RunRecord", "csv_table", "markdown_table", "read_run", "write_comparison", "write_report", "write_sweep"]
+__all__ = [
+    "RunResults",
+    "density_figure",
+    "read_run",
+    "read_sweep",
+    "report_text",
+    "sweep_figures",
+    "sweep_table",
+    "write_report",
+]

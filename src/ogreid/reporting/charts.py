@@ -1,17 +1,145 @@
-"""Line charts as inline SVG, drawn by hand: no script, no library, readable in the dark."""
+"""Charts by matplotlib: inline SVG that follows the light and the dark page, SVG files, and pixels.
 
+matplotlib is imported when a chart is drawn. Its global state stays as it is, and the user's own settings of it do not
+matter.
+"""
+
+import colorsys
+import io
 import math
-from collections.abc import Mapping, Sequence
+import re
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ogreid.reporting.drawings import Drawing
+import numpy as np
 
-__all__ = ["Line", "line_chart", "line_drawing", "scatter_chart", "thin_out"]
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
-WIDTH, HEIGHT = 420, 270
-LEFT, RIGHT, TOP, BOTTOM = 46, 12, 12, 40
-COLORS = 6
+__all__ = ["PALETTE", "Chart", "Line", "bar_chart", "line_chart", "scatter_chart", "themed", "thin_out"]
+
+NAMES = ["paper", "ink", "quiet", "line", "c0", "c1", "c2", "c3", "c4", "c5"]
+LIGHT = ["#fcfbf9", "#1d2226", "#5c666e", "#e2dfd9", "#0b6e75", "#c45a11", "#5b4bb5", "#a02a6b", "#5f7a12", "#2d5f9e"]
+DARK = ["#15181b", "#e6e8ea", "#98a3ac", "#2d3339", "#5cc8cf", "#f0985a", "#a99cf2", "#e987bd", "#b3cf5a", "#84b4ee"]
+PALETTE = dict(zip(NAMES, zip(LIGHT, DARK, strict=True), strict=True))
+"""Name of a color, also of the page's CSS variable -> its value in light and in dark."""
+
+PAPER, INK, QUIET, _, *COLORS = LIGHT
+HEAD, ROW = 26, 18  # pixels of a title and of a row of the legend, in files
+BAR, GAP, LONGEST = 13, 9, 30  # pixels, pixels, characters
+MARKED = 30  # points up to which each has a marker
+FONTS = "system-ui, 'Segoe UI', Roboto, 'Noto Sans', 'DejaVu Sans', sans-serif"
+STYLE = Path(__file__).with_name("charts.mplstyle")
+
+
+class Entry(NamedTuple):
+    """An entry of a legend."""
+
+    color: str
+    name: str
+    value: str = ""
+    dashed: bool = False
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A chart that is drawn when one of its forms is asked for.
+
+    Attributes:
+        title: above it.
+        description: what it shows, for readers who do not see it.
+        draw: fills the axes.
+        legend: below it, where there is one.
+        notes: a tooltip for each marker, in the order of drawing.
+        size: width and height in pixels, without title and legend.
+        margins: left, right, top and bottom of the axes in pixels.
+    """
+
+    title: str
+    description: str
+    draw: "Callable[[Axes], object]"
+    legend: Sequence[Entry] = ()
+    notes: Sequence[str] = ()
+    size: tuple[int, int] = (420, 270)
+    margins: tuple[int, int, int, int] = (46, 12, 12, 40)
+
+    def svg(self) -> str:
+        """For a page with title and legend of its own, and the colors of ``PALETTE`` as CSS variables."""
+        return themed(self._svg("none"))
+
+    def file(self) -> str:
+        """An SVG file with title and legend, light or dark as the reader's screen is."""
+        dark = "".join(
+            f'[style*="{kind}: {light}"]{{{kind}:{dark} !important}}'
+            for light, dark in PALETTE.values()
+            for kind in ("fill", "stroke")
+        )
+        head = f"<title>{escape(self.title)}</title><desc>{escape(self.description)}</desc>"
+        style = f"<style>@media(prefers-color-scheme:dark){{{dark}}}</style>"
+        return self._svg(PAPER).replace(">", f">{head}{style}", 1) + "\n"
+
+    def pixels(self) -> np.ndarray:
+        """(H, W, 3) uint8 on white with title and legend, two pixels for one of ``size``."""
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+        with self._figure("white") as figure:
+            figure.set_dpi(144)
+            canvas: Any = FigureCanvasAgg(figure)
+            canvas.draw()
+            return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+
+    @contextmanager
+    def _figure(self, background: str) -> "Iterator[Figure]":
+        """The figure, without title and legend where it has no background; inside, matplotlib's style is ours."""
+        import matplotlib
+        from matplotlib.figure import Figure
+        from matplotlib.lines import Line2D
+
+        (width, height), (left, right, top, bottom), framed = self.size, self.margins, background != "none"
+        foot = ROW * len(self.legend) + 8 if framed else 0
+        full = height + foot + (HEAD if framed else 0)
+        with matplotlib.rc_context(), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Glyph .* missing")  # the reader's browser has other fonts
+            matplotlib.rc_file(STYLE)
+            matplotlib.rcParams["svg.hashsalt"] = self.title
+            figure = Figure((width / 72, full / 72), dpi=72, facecolor=background)
+            inner = (width - left - right) / width, (height - top - bottom) / full
+            self.draw(figure.add_axes((left / width, (foot + bottom) / full, *inner)))
+            if framed:
+                figure.text(14 / width, 1 - 8 / full, self.title, size=14, weight="bold", va="top")
+            for row, entry in enumerate(self.legend if framed else ()):
+                y, dashes = (foot - 12 - ROW * row) / full, (3, 2) if entry.dashed else (None, None)
+                figure.add_artist(Line2D([14 / width, 34 / width], [y, y], color=entry.color, dashes=dashes))
+                label = f"{entry.name}: {entry.value}" if entry.value else entry.name
+                figure.text(42 / width, y, label, va="center_baseline")
+            yield figure
+
+    def _svg(self, background: str) -> str:
+        """What matplotlib writes without header, fonts, and the ids that the charts of a page would share."""
+        written, notes = io.StringIO(), iter(self.notes)
+        with self._figure(background) as figure:
+            figure.savefig(written, format="svg", metadata={"Date": None, "Creator": None})
+        found = re.search(r'viewBox="0 0 ([\d.]+ [\d.]+)".*(<g id="figure_1">.*</svg>)', written.getvalue(), re.DOTALL)
+        assert found is not None, "matplotlib writes a figure"
+        body = re.sub(r'<g id="[\w.]+">', "<g>", found[2]).replace("font-family: 'DejaVu Sans', sans-serif; ", "")
+        body = re.sub(r"(<use [^>]*)/>", lambda use: f"{use[1]}><title>{escape(next(notes, ''))}</title></use>", body)
+        width, height = found[1].split()
+        return (
+            '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
+            f'viewBox="0 0 {width} {height}" width="{width}" height="{height}" role="img" '
+            f'aria-label="{escape(f"{self.title}. {self.description}")}" font-family="{FONTS}">{body}'
+        )
+
+
+def themed(text: str) -> str:
+    """The text with the colors of ``PALETTE`` as CSS variables."""
+    return re.sub("|".join(LIGHT), lambda color: f"var(--{NAMES[LIGHT.index(color[0])]})", text)
 
 
 @dataclass(frozen=True)
@@ -21,15 +149,13 @@ class Line:
     Attributes:
         name: in the legend.
         points: (x, y), ascending in x.
-        level: a horizontal reference instead of data: dashed, across the chart, without marks.
-        color: number of the color; the lines' order where it is not given.
+        level: a horizontal reference instead of data: dashed, across the chart, without markers.
         spread: of each point, drawn as a whisker to both sides; none where it is 0.
     """
 
     name: str
     points: Sequence[tuple[float, float]]
     level: bool = False
-    color: int | None = None
     spread: Sequence[float] = ()
 
 
@@ -39,191 +165,134 @@ def line_chart(
     title: str,
     x_label: str,
     y_label: str,
-    x_range: tuple[float, float] | None = None,
-    y_range: tuple[float, float] | None = None,
-) -> str:
-    """A figure with a chart, its legend, and the last values as its description for those who do not see it."""
-    if not any(line.points for line in lines):
-        return ""
-    drawn = line_drawing(lines, title=title, x_label=x_label, y_label=y_label, x_range=x_range, y_range=y_range)
-    return drawn.figure()
-
-
-def line_drawing(
-    lines: Sequence[Line],
-    *,
-    title: str,
-    x_label: str,
-    y_label: str,
-    x_range: tuple[float, float] | None = None,
-    y_range: tuple[float, float] | None = None,
     ticks: Mapping[float, str] | None = None,
     upright: float | None = None,
     last: bool = True,
-) -> Drawing:
-    """The chart as a drawing; one line at least has points.
+) -> Chart:
+    """Lines over one horizontal axis.
 
     Args:
-        lines: in the order of the legend.
+        lines: in the order of the legend; those without points are left out.
         title: above it.
         x_label: below.
         y_label: to the left.
-        x_range: from, to; from 0 where it is not given.
-        y_range: likewise; by the values where it is not given.
-        ticks: x -> what stands there, instead of round numbers.
+        ticks: x -> its label, instead of round numbers from 0.
         upright: an x that a dashed line marks.
-        last: whether the value at the end is what a line comes to, as of a curve over time; else every value is told.
+        last: whether the legend gives the last value of each line, as of a curve over time.
     """
-    drawn = [line for line in lines if line.points]
-    reach = [y + side for line in drawn for (_, y), way in _spreads(line) for side in (-way, way)]
-    low, high = y_range or _padded(min(reach), max(reach))
-    places = [x for line in drawn if not line.level for x, _ in line.points] or [0.0, 1.0]
-    left, right = x_range or (min(0.0, *places), max(places))
-    frame = _Frame(left, right if right > left else left + 1, low, high)
-    body = [_grid(frame, x_label, y_label, ticks)]
-    if upright is not None:
-        body.append(f'<path class="level" d="M{frame.x(upright):.1f} {TOP}V{HEIGHT - BOTTOM}"/>')
-    number, legend = 0, []
-    for line in drawn:
-        color = number if line.color is None else line.color
-        number += not line.level
-        body.append(_draw(line, frame, color))
-        value = _short(line.points[-1][1]) if last or line.level else ""
-        legend.append(("level" if line.level else f"c{color % COLORS}", line.name, value))
-    return Drawing(title, _told(drawn, last, ticks or {}), "".join(body), (WIDTH, HEIGHT), legend)
+    lines = [line for line in lines if line.points]
+    data = [line for line in lines if not line.level]
+    colors = {line.name: COLORS[number % len(COLORS)] for number, line in enumerate(data)}
+    dashed: dict[str, Any] = {"color": QUIET, "linestyle": "--", "linewidth": 1.5}
 
+    def draw(axes: "Axes") -> None:
+        for line in lines:
+            for (x, y), spread in zip(line.points, line.spread, strict=False):
+                axes.vlines(x, y - spread, y + spread, color=INK, linewidth=1.3 if spread else 0, clip_on=False)
+            if line.level:
+                axes.axhline(line.points[-1][1], **dashed)
+            else:
+                marker = "o" if len(line.points) <= MARKED else None
+                axes.plot(*zip(*line.points, strict=True), color=colors[line.name], marker=marker, clip_on=False)
+        axes.margins(0, 0.06)
+        low, high = axes.get_ylim()
+        axes.set(xlabel=x_label, ylabel=y_label, ylim=(0 if axes.dataLim.y0 >= 0 and low < high / 3 else low, high))
+        axes.locator_params(nbins=5, steps=[1, 2, 5, 10])
+        axes.xaxis.set_major_formatter(lambda value, _: _number(value))
+        axes.yaxis.set_major_formatter(lambda value, _: _number(value))
+        if ticks is None:
+            axes.set_xlim(left=min(0.0, axes.get_xlim()[0]))
+        else:
+            axes.set_xticks(list(ticks), list(ticks.values()))
+        if upright is not None:
+            axes.axvline(upright, **dashed)
 
-def _told(lines: Sequence[Line], last: bool, ticks: Mapping[float, str]) -> str:
-    """The chart in words."""
-    if last:
-        return f"At the end: {'; '.join(f'{line.name} {_short(line.points[-1][1])}' for line in lines)}."
+    ends = {line.name: _number(line.points[-1][1]) for line in lines}
     values = {
-        line.name: ", ".join(f"{_short(y)} at {ticks.get(x, _short(x))}" for x, y in line.points) for line in lines
+        line.name: [f"{_number(y)} at {(ticks or {}).get(x, _number(x))}" for x, y in line.points]
+        for line in data
+        if len(line.points) <= MARKED
     }
-    return "; ".join(f"{name}: {value}" for name, value in values.items()) + "."
+    return Chart(
+        title,
+        "; ".join(f"{name}: {', '.join(values.get(name, [end]))}" for name, end in ends.items()),
+        draw,
+        [
+            Entry(colors.get(line.name, QUIET), line.name, ends[line.name] if last or line.level else "", line.level)
+            for line in lines
+        ],
+        [f"{name}: {value}" for name, own in values.items() for value in own],
+    )
 
 
-def scatter_chart(
-    points: Sequence[tuple[float, float]], groups: Sequence[int], *, title: str, told: str, legend: str | None = None
-) -> str:
-    """A figure with one dot per point, colored by its group; axes have no unit and are not drawn.
+def bar_chart(
+    names: Sequence[str], series: Mapping[str, Sequence[tuple[float, float] | None]], *, title: str, x_label: str
+) -> Chart:
+    """Horizontal bars from 0, for what has no order.
 
-    Args:
-        points: (x, y).
-        groups: the group of each.
-        title: above it.
-        told: what it shows, for those who do not see it.
-        legend: what a group is called before its number; no legend where it is not given.
+    There is a group of bars for each name, from above; ``series`` is, for each entry of the legend, (mean, spread) of
+    every name, or None where there is no number.
     """
-    if not points:
-        return ""
-    low_x, high_x = min(x for x, _ in points), max(x for x, _ in points)
-    low_y, high_y = min(y for _, y in points), max(y for _, y in points)
-    scale = min((WIDTH - 20) / ((high_x - low_x) or 1), (HEIGHT - 20) / ((high_y - low_y) or 1))
-    names = sorted(set(groups))
-    hue = {name: 360 * i / len(names) for i, name in enumerate(names)}
-    dots = "".join(
-        f'<circle cx="{WIDTH / 2 + scale * (x - (low_x + high_x) / 2):.1f}" '
-        f'cy="{HEIGHT / 2 - scale * (y - (low_y + high_y) / 2):.1f}" r="3.4" style="--hue: {hue[group]:.0f}">'
-        f"<title>{group}</title></circle>"
-        for (x, y), group in zip(points, groups, strict=True)
+    step = BAR * len(series) + GAP
+    short = [name if len(name) <= LONGEST else name[: LONGEST - 1] + "\N{HORIZONTAL ELLIPSIS}" for name in names]
+    texts: list[list[str]] = [[] for _ in names]
+    bars = []
+    for row, (key, values) in enumerate(series.items()):
+        for place, value in enumerate(values):
+            if value is not None:
+                bars.append((step * place + BAR * row, *value, COLORS[row % len(COLORS)]))
+                texts[place].append(f"{key} {value[0]:.1f}")
+
+    def draw(axes: "Axes") -> None:
+        offset: dict[str, Any] = {"xytext": (4, 0), "textcoords": "offset points"}
+        for top, mean, spread, color in bars:
+            middle = top + (BAR - 2) / 2
+            axes.barh(top, mean, BAR - 2, align="edge", color=color)
+            axes.hlines(middle, mean - spread, mean + spread, color=INK, linewidth=1.3 if spread else 0)
+            text = f"{mean:.1f} \N{PLUS-MINUS SIGN} {spread:.1f}" if spread else f"{mean:.1f}"
+            axes.annotate(text, (mean + spread, middle), color=QUIET, va="center_baseline", **offset)
+        high = max((mean + spread for _, mean, spread, _ in bars), default=0) or 1
+        axes.set(xlim=(0, high), ylim=(step * len(names), 0), xlabel=x_label, xticks=[])
+        axes.set_yticks([step * place + (step - GAP) / 2 for place in range(len(names))], short)
+        axes.grid(visible=False)
+
+    return Chart(
+        title,
+        "; ".join(f"{name}: {', '.join(text)}" for name, text in zip(names, texts, strict=True)),
+        draw,
+        [Entry(COLORS[row % len(COLORS)], name) for row, name in enumerate(series)],
+        size=(560, step * len(names) + 28),
+        margins=(14 + round(6.6 * max(map(len, short))), 92, 6, 22),
     )
-    items = "".join(f'<li style="--hue: {hue[name]:.0f}">{escape(legend or "")} {name}</li>' for name in names)
-    return (
-        f'<figure class="chart scatter"><figcaption>{escape(title)}</figcaption><svg viewBox="0 0 {WIDTH} {HEIGHT}" '
-        f'role="img" aria-label="{escape(title)}: {escape(told)}">{dots}</svg>'
-        + (f'<ul class="legend">{items}</ul>' if legend else "")
-        + "</figure>"
-    )
+
+
+def scatter_chart(points: np.ndarray, groups: np.ndarray, *, title: str, description: str, group: str) -> Chart:
+    """A dot for each of the points (M, 2), y up, in the color of its group (M,); scales are equal along both axes.
+
+    ``group`` is what a group is called before its number.
+    """
+    names = np.unique(groups).tolist()
+    shades = [colorsys.hsv_to_rgb(number / len(names), 0.7, 0.8) for number in range(len(names))]
+    colors = ["#" + bytes(round(255 * part) for part in shade).hex() for shade in shades]
+
+    def draw(axes: "Axes") -> None:
+        for name, color in zip(names, colors, strict=True):
+            axes.plot(*points[groups == name].T, "o", color=color, markersize=6.8, clip_on=False)
+        axes.set_aspect("equal")
+        axes.set_axis_off()
+
+    legend = [Entry(color, f"{group} {name}") for name, color in zip(names, colors, strict=True)]
+    notes = [f"{group} {name}" for name in np.sort(groups).tolist()]
+    return Chart(title, description, draw, legend, notes, margins=(10, 10, 10, 10))
 
 
 def thin_out(points: Sequence[tuple[float, float]], most: int = 240) -> list[tuple[float, float]]:
     """At most ``most`` points: means over runs of neighbors, so that a long noisy curve stays light and true."""
-    if len(points) <= most:
-        return list(points)
-    size = math.ceil(len(points) / most)
+    size = max(math.ceil(len(points) / most), 1)
     runs = [points[i : i + size] for i in range(0, len(points), size)]
     return [(sum(x for x, _ in run) / len(run), sum(y for _, y in run) / len(run)) for run in runs]
 
 
-@dataclass(frozen=True)
-class _Frame:
-    left: float
-    right: float
-    low: float
-    high: float
-
-    def x(self, value: float) -> float:
-        return LEFT + (value - self.left) / (self.right - self.left) * (WIDTH - LEFT - RIGHT)
-
-    def y(self, value: float) -> float:
-        return HEIGHT - BOTTOM - (value - self.low) / (self.high - self.low) * (HEIGHT - TOP - BOTTOM)
-
-
-def _grid(frame: _Frame, x_label: str, y_label: str, ticks: Mapping[float, str] | None = None) -> str:
-    parts = []
-    for tick in _ticks(frame.low, frame.high):
-        y = frame.y(tick)
-        parts.append(f'<path class="grid" d="M{LEFT} {y:.1f}H{WIDTH - RIGHT}"/>')
-        parts.append(f'<text class="tick" x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{_short(tick)}</text>')
-    named = {tick: _short(tick) for tick in _ticks(frame.left, frame.right)} if ticks is None else ticks
-    for tick, name in named.items():
-        text = f'<text class="tick" x="{frame.x(tick):.1f}" y="{HEIGHT - BOTTOM + 16}" text-anchor="middle">'
-        parts.append(f"{text}{escape(name)}</text>")
-    middle = LEFT + (WIDTH - LEFT - RIGHT) / 2
-    parts.append(f'<text class="axis" x="{middle}" y="{HEIGHT - 6}" text-anchor="middle">{escape(x_label)}</text>')
-    turned = f"translate(11 {TOP + (HEIGHT - TOP - BOTTOM) / 2}) rotate(-90)"
-    parts.append(f'<text class="axis" transform="{turned}" text-anchor="middle">{escape(y_label)}</text>')
-    return "".join(parts)
-
-
-def _draw(line: Line, frame: _Frame, color: int) -> str:
-    if line.level:
-        y = frame.y(line.points[-1][1])
-        return f'<path class="level" d="M{LEFT} {y:.1f}H{WIDTH - RIGHT}"><title>{_title(line, None)}</title></path>'
-    places = [(frame.x(x), frame.y(y)) for x, y in line.points]
-    path = "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in places)
-    marks = ""
-    if len(places) <= 30:
-        marks = "".join(
-            f'<circle cx="{x:.1f}" cy="{y:.1f}" r="2.6"><title>{_title(line, point)}</title></circle>'
-            for (x, y), point in zip(places, line.points, strict=True)
-        )
-    whiskers = "".join(
-        f'<path class="whisker" d="M{frame.x(x):.1f} {frame.y(y - way):.1f}V{frame.y(y + way):.1f}"/>'
-        for (x, y), way in _spreads(line)
-        if way
-    )
-    return f'<g class="line c{color % COLORS}"><path d="{path}"/>{whiskers}{marks}</g>'
-
-
-def _spreads(line: Line) -> list[tuple[tuple[float, float], float]]:
-    """Each point and its spread."""
-    return list(zip(line.points, line.spread or [0.0] * len(line.points), strict=True))
-
-
-def _title(line: Line, point: tuple[float, float] | None) -> str:
-    x, y = point or line.points[-1]
-    at = "" if point is None else f" at {_short(x)}"
-    return f"{escape(line.name)}{at}: {_short(y)}"
-
-
-def _padded(low: float, high: float) -> tuple[float, float]:
-    room = (high - low) * 0.06 or abs(high) * 0.1 or 1.0
-    floor = low - room
-    return (0.0 if low >= 0 > floor or (low >= 0 and low < high / 3) else floor), high + room
-
-
-def _ticks(low: float, high: float, wanted: int = 5) -> list[float]:
-    """Round numbers inside the range: steps of 1, 2 or 5 times a power of ten."""
-    raw = (high - low) / wanted
-    power = 10 ** math.floor(math.log10(raw))
-    step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= raw * 0.999)
-    first = math.ceil(low / step - 1e-9)
-    return [i * step for i in range(first, math.floor(high / step + 1e-9) + 1)]
-
-
-def _short(value: float) -> str:
-    if value == 0 or abs(value) >= 1000 or float(value).is_integer():
-        return f"{value:,.0f}".replace(",", "\N{NARROW NO-BREAK SPACE}")
-    return f"{value:.3g}" if abs(value) < 10 else f"{value:.1f}"
+def _number(value: float) -> str:
+    """Three digits, or all of a large number with its thousands apart."""
+    return f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}".replace(",", "\N{NARROW NO-BREAK SPACE}")

@@ -1,4 +1,4 @@
-"""The paper's numbers that fit a run, from ``experiments/published.yaml``."""
+"""The paper's numbers that fit an experiment, from ``experiments/published.yaml``."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -8,13 +8,12 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from ogreid.reporting.reading import RunRecord
+from ogreid.config import Experiment, options
 
 __all__ = ["Published", "own_settings", "published_for", "published_tables"]
 
-BENCHMARKS = {"market": "Market-1501", "duke": "DukeMTMC-reID", "msmt": "MSMT17", "cuhk": "CUHK03-NP"}
-_VISIBLE = "-visible"
-_PAPERS = "trapezoid"
+BENCHMARKS = ("market", "duke", "msmt", "cuhk")
+VISIBLE = "-visible"  # ending of a store of the visible parts alone
 
 
 @dataclass(frozen=True)
@@ -33,84 +32,71 @@ class Published:
 
     def numbers(self) -> dict[str, float]:
         """Under the names of ``summary.json``."""
-        found = {"rank1": self.rank1, "mAP": self.mean_average_precision}
-        return {name: value for name, value in found.items() if value is not None}
+        numbers = {"rank1": self.rank1, "mAP": self.mean_average_precision}
+        return {name: value for name, value in numbers.items() if value is not None}
 
-    def minus(self, numbers: Mapping[str, float], definition: str) -> dict[str, float]:
-        """What ``numbers`` have more than the paper, in percentage points; no mAP of another definition.
+    def minus(self, numbers: Mapping[str, float], average_precision: str) -> dict[str, float]:
+        """``numbers`` of ``summary.json`` minus the paper's, in percentage points.
 
-        Args:
-            numbers: as in ``summary.json``.
-            definition: of their mAP, ``trapezoid`` or ``step``.
+        There is none of mAP unless ``average_precision``, its definition, is the paper's ``trapezoid``.
         """
-        comparable = {name: value for name, value in self.numbers().items() if name != "mAP" or definition == _PAPERS}
-        return {name: float(numbers[name]) - value for name, value in comparable.items() if name in numbers}
+        alike = [name for name in self.numbers() if name != "mAP" or average_precision == "trapezoid"]
+        return {name: float(numbers[name]) - self.numbers()[name] for name in alike if name in numbers}
 
 
 @cache
 def published_tables() -> dict[str, Any]:
     """The whole file, from the source tree or from the installed package."""
     package = Path(__file__).resolve().parents[1]
-    candidates = (package / "experiments" / "published.yaml", package.parents[1] / "experiments" / "published.yaml")
-    path = next((path for path in candidates if path.is_file()), None)
-    assert path is not None, "published.yaml is part of the package"
-    plain = OmegaConf.to_container(OmegaConf.load(path))
+    candidates = (folder / "experiments" / "published.yaml" for folder in (package, package.parents[1]))
+    plain = OmegaConf.to_container(OmegaConf.load(next(path for path in candidates if path.is_file())))
     assert isinstance(plain, dict)
     return {str(key): value for key, value in plain.items()}
 
 
-def published_for(run: RunRecord, on: str) -> Published | None:
-    """What the paper reports for this network, loss and input, trained on the same benchmark and judged on ``on``.
+def published_for(experiment: Experiment, test: str) -> Published | None:
+    """What the paper reports for this network, loss and input, trained on the same benchmark and evaluated on ``test``.
 
-    A network with settings of its own finds the ablation that it repeats, else the published network, by that name.
+    A network with settings of its own finds the ablation that it repeats, else the published network of that name.
     """
-    trained = run.setting("data.train", [])
-    if len(trained) != 1 or trained[0].removesuffix(_VISIBLE) not in BENCHMARKS:
+    (train, *others), own = experiment.data.train, own_settings(experiment)
+    if others or train.removesuffix(VISIBLE) not in BENCHMARKS:
         return None
-    network = (run.setting("model.name"), run.setting("loss.name"))
-    own = own_settings(run)
-    if trained[0] != on:
-        found = _transfer(trained[0], on, network)
-    elif (ablation := _ablation(network, own)) is not None and on == "market":
+    network = (experiment.model.name, experiment.loss.name)
+    if train == test == "market" and (ablation := _ablation(network, own)) is not None:
         return ablation
-    else:
-        found = _retrieval(on, network, run.setting("data.inputs", "scene"))
-    return replace(found, source=f"{found.source}, network as published") if found is not None and own else found
+    entry = _retrieval(test, network, experiment.data.inputs) if train == test else _transfer(train, test, network)
+    return replace(entry, source=f"{entry.source}, network as published") if entry is not None and own else entry
 
 
-def own_settings(run: RunRecord) -> dict[str, Any]:
-    """What the run's network does otherwise than the variant it is named after."""
-    settings = dict(run.setting("model", {}))
-    return {name: value for name, value in settings.items() if name != "name" and value is not None}
+def own_settings(experiment: Experiment) -> dict[str, Any]:
+    """The settings in which the network differs from the variant that it is named after."""
+    return options(experiment.model, "name")
 
 
-def _retrieval(on: str, network: tuple[str, str], inputs: str) -> Published | None:
-    """Table II, or Table I where another input is shown: a store of visible parts is called ``<benchmark>-visible``."""
-    benchmark = on.removesuffix(_VISIBLE)
-    shown = inputs if benchmark == on else "visible"
-    tables = published_tables()
+def _retrieval(test: str, network: tuple[str, str], inputs: str) -> Published | None:
+    """Table II, or Table I for inputs other than the whole cloud."""
+    benchmark, tables = test.removesuffix(VISIBLE), published_tables()
+    shown = inputs if benchmark == test else "visible"
     entries = tables["retrieval"] if shown == "scene" else [e for e in tables["inputs"] if e["inputs"] == shown]
-    for entry in entries:
-        if (entry["model"], entry["loss"]) == network and benchmark in entry:
-            return Published("Table II" if shown == "scene" else "Table I", *entry[benchmark])
-    return None
+    table = "Table II" if shown == "scene" else "Table I"
+    fit = (entry[benchmark] for entry in entries if (entry["model"], entry["loss"]) == network and benchmark in entry)
+    return next((Published(table, *numbers) for numbers in fit), None)
 
 
 def _ablation(network: tuple[str, str], own: dict[str, Any]) -> Published | None:
     """Tables IV and V."""
     for entry in published_tables()["ablations"]:
-        if (entry["model"], entry["loss"]) == network and entry["settings"] == own:
-            told = f"Table {entry['table']}, without {entry['part']}"
-            if "difference" in entry:
-                return Published(f"{told}: mAP {entry['difference']:.2f} lower than with it", None, None)
-            return Published(told, None, entry["without"])
+        if (entry["model"], entry["loss"], entry["settings"]) == (*network, own):
+            source = f"Table {entry['table']}, without {entry['part']}"
+            lower = f": mAP {entry['difference']:.2f} lower than with it" if "difference" in entry else ""
+            return Published(source + lower, None, entry.get("without"))
     return None
 
 
 def _transfer(train: str, test: str, network: tuple[str, str]) -> Published | None:
-    """Table III is of the base network."""
-    for entry in published_tables()["transfer"]:
-        fits = (entry["train"], entry["test"]) == (train, test) and entry["loss"] in (None, network[1])
-        if fits and network[0] == "ognet":
+    """Table III, which is of the base network."""
+    for entry in published_tables()["transfer"] if network[0] == "ognet" else ():
+        if (entry["train"], entry["test"]) == (train, test) and entry["loss"] in (None, network[1]):
             return Published(f"Table III, {entry['record']}", entry["rank1"], entry["mAP"])
     return None

@@ -1,146 +1,94 @@
-"""Ranked galleries and clouds from a run's ``pictures/`` as pieces of a page that holds its own data."""
+"""Ranked galleries, clouds and maps of embeddings of a run's ``pictures/``, for a page that holds its own data."""
 
 import base64
 import io
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from html import escape
+from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
+from typing import Any, TypeVar
 
 import numpy as np
 from PIL import Image
 
 from ogreid import files
 from ogreid.errors import InputError
-from ogreid.reporting.charts import scatter_chart
+from ogreid.reporting.charts import Chart, scatter_chart
 
-__all__ = ["cloud_html", "crop_html", "gallery_html"]
+__all__ = ["image_url", "read_clouds", "read_galleries", "read_maps"]
 
-GALLERIES, CLOUD, MAP = "-galleries.npz", "-cloud.npz", "-map.npz"
-_TOLD = {
-    "best": "found best",
-    "median": "half are found better, half worse",
-    "worst": "found worst",
-}
+T = TypeVar("T")
+KINDS = {"best": "highest AP", "median": "median AP", "worst": "lowest AP"}
 
 
-def gallery_html(files: Sequence[Path]) -> str:
-    """The ranked lists of every ``<set>-galleries.npz``: the query, then what it found, framed green or red."""
-    parts = []
-    for path in (p for p in files if p.name.endswith(GALLERIES)):
-        name = path.name.removesuffix(GALLERIES)
-        with _held(path) as held:
-            lists = "".join(_ranked_list(held, number) for number in range(len(held["kind"])))
-        parts.append(f"<h3>{escape(name)}</h3>{lists}")
-    return "".join(parts)
+def read_galleries(paths: Sequence[Path]) -> dict[str, list[dict[str, Any]]]:
+    """The ranked lists of every ``<set>-galleries.npz``, as the template ``ranked`` takes them."""
+    return _read(paths, "-galleries.npz", lambda arrays: [_ranked_list(arrays, i) for i in range(len(arrays["kind"]))])
 
 
-def map_html(files: Sequence[Path]) -> str:
+def read_clouds(paths: Sequence[Path]) -> dict[str, tuple[int, str]]:
+    """The cloud of every ``<set>-cloud.npz``: its P points in base64.
+
+    First (P, 3) little-endian int16, in which 32767 is the largest extent, then (P, 3) uint8 colors.
+    """
+    return _read(paths, "-cloud.npz", _cloud)
+
+
+def read_maps(paths: Sequence[Path]) -> list[Chart]:
     """The embeddings of every ``<set>-map.npz`` on a plane, colored by identity and by camera."""
     charts = []
-    for path in (p for p in files if p.name.endswith(MAP)):
-        name = path.name.removesuffix(MAP)
-        with _held(path) as held:
-            points = [(float(x), float(y)) for x, y in held["xy"]]
-            people = len(set(held["identity"].tolist()))
-            charts += [
-                scatter_chart(
-                    points,
-                    held["identity"].tolist(),
-                    title=f"{name}: {people} people, a color each",
-                    told="sightings of one person should lie together",
-                ),
-                scatter_chart(
-                    points,
-                    held["camera"].tolist(),
-                    title=f"{name}: the same by camera",
-                    told="sightings by one camera should not lie together",
-                    legend="camera",
-                ),
-            ]
-    return f'<div class="charts">{"".join(charts)}</div>' if any(charts) else ""
+    for name, (xy, *columns) in _read(paths, "-map.npz", _map).items():
+        for groups, group in zip(columns if len(xy) else (), ("identity", "camera"), strict=False):
+            text = f"images of one {group} should {'' if group == 'identity' else 'not '}lie together"
+            charts.append(scatter_chart(xy, groups, title=f"{name} by {group}", description=text, group=group))
+    return charts
 
 
-def cloud_html(files: Sequence[Path]) -> str:
-    """A canvas for the clouds of every ``<set>-cloud.npz``, with their data beside it."""
-    made = {}
-    for path in (p for p in files if p.name.endswith(CLOUD)):
-        name = path.name.removesuffix(CLOUD)
-        with _held(path) as held:
-            made[name] = _cloud_data(name, held)
-    if not made:
-        return ""
-    first = next(iter(made))
-    choice = "".join(
-        f'<button type="button" data-cloud="{escape(name)}" aria-pressed="{str(name == first).lower()}">{escape(name)}'
-        "</button>"
-        for name in made
-    )
-    buttons = f'<div class="choice" role="group" aria-label="data set of the cloud">{choice}</div>'
-    return (
-        '<figure class="cloud"><canvas tabindex="0" role="img" aria-label="A person as a colored point cloud. '
-        'Drag or use the arrow keys to turn it, plus and minus to come nearer."></canvas>'
-        f"{buttons if len(made) > 1 else ''}<figcaption>One query as the network sees it: <span data-points></span> "
-        f"colored points. Drag to turn, scroll or pinch to come nearer.</figcaption>{''.join(made.values())}</figure>"
-    )
+def image_url(image: np.ndarray) -> str:
+    """(H, W, 3) uint8 as a URL that holds its own data."""
+    jpeg = io.BytesIO()
+    Image.fromarray(image).save(jpeg, "JPEG", quality=88, optimize=True)
+    return f"data:image/jpeg;base64,{base64.b64encode(jpeg.getvalue()).decode()}"
 
 
-def _ranked_list(held: dict[str, np.ndarray], number: int) -> str:
-    kind = str(held["kind"][number])
-    precision = 100 * float(held["average_precision"][number])
-    query = _stem(held["query_name"][number])
-    found = "".join(
-        _found(rank, held["found"][number][rank - 1], str(name), float(score), bool(correct))
-        for rank, (name, score, correct) in enumerate(
-            zip(held["names"][number], held["scores"][number], held["correct"][number], strict=True), start=1
-        )
-        if name
-    )
-    return (
-        f'<div class="ranked"><figure class="query">{crop_html(held["query"][number], f"query {query}")}'
-        f"<figcaption><b>{escape(kind)}</b> AP {precision:.1f}</figcaption></figure>"
-        f'<ol class="found" aria-label="{_TOLD.get(kind, kind)}: query {query}">{found}</ol></div>'
-    )
+def _read(paths: Sequence[Path], ending: str, build: Callable[[dict[str, np.ndarray]], T]) -> dict[str, T]:
+    """Name of the set -> what is built of its file."""
+    built = {}
+    for path in (path for path in paths if path.name.endswith(ending)):
+        try:
+            with np.errstate(invalid="raise", over="raise", divide="raise"):
+                built[path.name.removesuffix(ending)] = build(files.read_arrays(path))
+        except (OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:
+            raise InputError(f"{path}: not a whole pictures file ({error}); delete it or repeat the run") from error
+    return built
 
 
-def _found(rank: int, picture: np.ndarray, name: str, score: float, correct: bool) -> str:
-    verdict, mark = ("right", "✓") if correct else ("wrong", "✗")
-    title = f"rank {rank}, {verdict}, score {score:.3f}, {_stem(name)}"
-    return (
-        f'<li class="{verdict}" title="{title}">{crop_html(picture, title)}'
-        f'<span aria-hidden="true">{mark} {score:.2f}</span></li>'
-    )
+def _ranked_list(arrays: dict[str, np.ndarray], number: int) -> dict[str, Any]:
+    kind, name = (str(arrays[key][number]) for key in ("kind", "query_name"))
+    query = f"query {PurePosixPath(name).stem}"
+    text = f"AP {100 * float(arrays['average_precision'][number]):.1f}"
+    columns = [arrays[key][number] for key in ("gallery", "names", "scores", "correct")]
+    images = [_ranked(*one) for one in enumerate(zip(*columns, strict=True), start=1) if str(one[1][1])]
+    head = {"kind": kind, "title": query, "url": image_url(arrays["query"][number]), "text": text}
+    return {"label": f"{KINDS.get(kind, kind)}: {query}", "query": head, "images": images}
 
 
-def _cloud_data(name: str, held: dict[str, np.ndarray]) -> str:
-    """Positions as int16 of the largest extent, colors as bytes: 9 bytes a point."""
-    xyz = held["xyz"].astype(np.float64)
-    extent = float(np.abs(xyz).max()) or 1.0
-    positions = np.rint(xyz / extent * 32767).astype("<i2")
-    packed = positions.tobytes() + np.ascontiguousarray(held["rgb"], dtype=np.uint8).tobytes()
-    return (
-        f'<script type="application/octet-stream" data-name="{escape(name)}" data-count="{len(xyz)}">'
-        f"{base64.b64encode(packed).decode()}</script>"
-    )
+def _ranked(rank: int, one: tuple[np.ndarray, str, float, bool]) -> dict[str, Any]:
+    image, name, score, correct = one
+    kind, mark = ("right", "✓") if correct else ("wrong", "✗")
+    title = f"rank {rank}, {kind}, score {float(score):.3f}, {PurePosixPath(str(name)).stem}"
+    return {"kind": kind, "title": title, "url": image_url(image), "text": f"{mark} {float(score):.2f}"}
 
 
-def crop_html(picture: np.ndarray, told: str) -> str:
-    """A crop (H, W, 3) uint8 as an image that holds its own data; ``told`` (escaped) is for those who cannot see it."""
-    held = io.BytesIO()
-    Image.fromarray(picture).save(held, "JPEG", quality=88, optimize=True)
-    data = base64.b64encode(held.getvalue()).decode()
-    return f'<img src="data:image/jpeg;base64,{data}" alt="{told}" width="64" height="128">'
+def _cloud(arrays: dict[str, np.ndarray]) -> tuple[int, str]:
+    xyz = arrays["xyz"].astype(np.float64)
+    positions = np.rint(xyz / (float(np.abs(xyz).max()) or 1.0) * 32767).astype("<i2")
+    packed = positions.tobytes() + np.ascontiguousarray(arrays["rgb"], dtype=np.uint8).tobytes()
+    return len(xyz), base64.b64encode(packed).decode()
 
 
-def _stem(source: object) -> str:
-    return escape(PurePosixPath(str(source)).stem)
-
-
-@contextmanager
-def _held(path: Path) -> Iterator[dict[str, np.ndarray]]:
-    """The arrays of a pictures file, and one line where it turns out not to be what the run wrote."""
-    try:
-        with np.errstate(invalid="raise", over="raise", divide="raise"):
-            yield files.read_arrays(path)
-    except (OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:
-        raise InputError(f"{path}: not a whole pictures file ({error}); delete it or repeat the run") from error
+def _map(arrays: dict[str, np.ndarray]) -> list[np.ndarray]:
+    """Points within the unit square, identities and cameras."""
+    xy = arrays["xy"].reshape(len(arrays["xy"]), 2).astype(np.float64, casting="same_kind")
+    if len(xy):
+        xy = (xy - xy.min(axis=0)) / (float(np.ptp(xy, axis=0).max()) or 1.0)
+    columns = [arrays[key].reshape(len(xy)).astype(np.int64, casting="same_kind") for key in ("identity", "camera")]
+    return [xy, *columns]

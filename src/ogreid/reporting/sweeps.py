@@ -1,21 +1,33 @@
-"""What a sweep found: ``sweep.json`` read back, its runs merged over their seeds, as the rows of a table."""
+"""A sweep: ``sweep.json`` read back, its runs merged over their seeds, as a table and as charts.
+
+A chart has the mAP over k or over density (the paper's Figures 7 and 8), or bars where no parameter is a number.
+"""
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
-from statistics import mean, stdev
 from typing import Any
 
 from ogreid import files
-from ogreid.errors import InputError
+from ogreid.errors import InputError, MissingFileError
+from ogreid.reporting.charts import Chart, Line, bar_chart, line_chart
+from ogreid.reporting.paper import published_tables
+from ogreid.reporting.tables import COLUMNS, Spread, Table, mean_numbers, spread_text
 
-__all__ = ["Setting", "SweepRecord", "merged", "read_sweep", "sweep_markdown", "sweep_rows"]
+__all__ = [
+    "Setting",
+    "SweepRecord",
+    "density_figure",
+    "read_sweep",
+    "sweep_figures",
+    "sweep_table",
+]
 
-NUMBERS = {"rank1": "rank-1", "mAP": "mAP"}
-Spread = tuple[float, float | None]
-"""Mean and sample standard deviation; None of a single run."""
+DENSITY = "data.density"
+AXES = {"model.k": "neighbors k", DENSITY: "points, % of the cloud", "data.num_points": "points"}
 
 
 @dataclass(frozen=True)
@@ -24,7 +36,7 @@ class Setting:
 
     Attributes:
         parameters: those that vary in the sweep, without the seed.
-        runs: how many came to their end.
+        runs: how many have finished.
         numbers: data set -> number -> mean and spread.
         published: data set -> number, where the paper has one.
     """
@@ -36,12 +48,19 @@ class Setting:
 
     @property
     def name(self) -> str:
-        """As short as it can be told: values of names, key and value of the others."""
-        return ", ".join(_told(key, value) for key, value in self.parameters.items())
+        """In short: values of names, key and value of the others."""
+        return self.without("")
 
-    def without(self, left_out: str) -> str:
-        """The same without one parameter."""
-        return ", ".join(_told(key, value) for key, value in self.parameters.items() if key != left_out)
+    def without(self, key: str) -> str:
+        """The name without one parameter."""
+        others = {one: value for one, value in self.parameters.items() if one != key}
+        texts = [v if isinstance(v, str) else f"{one.rpartition('.')[2]} {v}" for one, v in others.items()]
+        return ", ".join(texts)
+
+    def mean_average_precision(self, test: str) -> tuple[float, float] | None:
+        """Mean and spread on a data set; None where it was not evaluated."""
+        found = self.numbers.get(test, {}).get("mAP")
+        return None if found is None else (found[0], found[1] or 0.0)
 
 
 @dataclass(frozen=True)
@@ -69,18 +88,23 @@ class SweepRecord:
         return [key for key in self.content["parameters"] if key != "seed"]
 
     @property
-    def sets(self) -> dict[str, bool]:
-        """Data set -> whether every run judged it without having been trained on it."""
-        found: dict[str, bool] = {}
+    def sets(self) -> dict[str, str]:
+        """Data set -> its name in tables, which says where no run was trained on it."""
+        transfer: dict[str, bool] = {}
         for run in self.content["runs"]:
-            for on in (*run.get("retrieval", {}), *run.get("transfer", {})):
-                found[on] = found.get(on, True) and on in run["transfer"]
-        return found
+            for test in (*run.get("retrieval", {}), *run.get("transfer", {})):
+                transfer[test] = transfer.get(test, True) and test in run["transfer"]
+        return {test: f"{test} (transfer)" if everywhere else test for test, everywhere in transfer.items()}
 
     @property
     def failed(self) -> list[Mapping[str, Any]]:
-        """Runs that died."""
+        """Runs that failed."""
         return [run for run in self.content["runs"] if run["status"] == "failed"]
+
+    def run_folders(self) -> list[Path]:
+        """Of the finished runs: as written down, or moved with everything under the root of runs."""
+        written = [Path(run["folder"]) for run in self.content["runs"] if run["status"] == "finished"]
+        return [path if path.is_dir() else self.folder.parent.parent / Path(*path.parts[1:]) for path in written]
 
 
 def read_sweep(folder: Path) -> SweepRecord:
@@ -91,86 +115,132 @@ def read_sweep(folder: Path) -> SweepRecord:
     """
     path = folder / "sweep.json"
     if not path.is_file():
-        raise InputError(f"{folder}: no sweep (no sweep.json in it); expected a folder like runs/sweeps/k")
+        raise MissingFileError(f"{folder}: no sweep (no sweep.json in it); expected a folder like runs/sweeps/k")
     try:
         content = files.read_json(path, most=1 << 26)
-        return SweepRecord(folder, content, merged(content["runs"], content["parameters"]))
+        return SweepRecord(folder, content, _merged(content["runs"], content["parameters"]))
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise InputError(
             f"{path}: not a whole sweep; delete it and start the sweep again: no finished run is repeated"
         ) from error
 
 
-def merged(runs: Sequence[Mapping[str, Any]], parameters: Sequence[str]) -> list[Setting]:
-    """Finished runs by their settings.
-
-    Args:
-        runs: entries of ``sweep.json``.
-        parameters: those that vary.
-    """
+def _merged(runs: Sequence[Mapping[str, Any]], parameters: Sequence[str]) -> list[Setting]:
+    """Finished runs (entries of ``sweep.json``) by the parameters that vary, without the seed."""
     keys = [key for key in parameters if key != "seed"]
     alike: dict[str, list[Mapping[str, Any]]] = {}
     for run in runs:
         if run["status"] == "finished":
             alike.setdefault(json.dumps([run["parameters"].get(key) for key in keys]), []).append(run)
-    return [
-        Setting(
-            {key: group[0]["parameters"].get(key) for key in keys},
-            len(group),
-            _numbers(group),
-            dict(group[0].get("published", {})),
-        )
-        for group in alike.values()
-    ]
+    settings = []
+    for group in alike.values():
+        sets = [{**run["retrieval"], **run["transfer"]} for run in group]
+        numbers = {test: mean_numbers([one[test] for one in sets if test in one]) for test in sets[0]}
+        own = {key: group[0]["parameters"].get(key) for key in keys}
+        settings.append(Setting(own, len(group), numbers, dict(group[0].get("published", {}))))
+    return settings
 
 
-def _numbers(group: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Spread]]:
-    judged = [{**run["retrieval"], **run["transfer"]} for run in group]
-    found: dict[str, dict[str, Spread]] = {}
-    for on, numbers in judged[0].items():
-        rows = [one[on] for one in judged if on in one]
-        found[on] = {
-            key: (mean(values), stdev(values) if len(values) > 1 else None)
-            for key in numbers
-            if len(values := [float(row[key]) for row in rows if isinstance(row.get(key), int | float)]) == len(rows)
-        }
-    return found
+def sweep_table(record: SweepRecord) -> Table:
+    """What varies, the number of runs, and on each data set rank-1 and mAP with the paper's beside them."""
+    columns = {key: [str(setting.parameters[key]) for setting in record.settings] for key in record.keys}
+    columns["runs"] = [str(setting.runs) for setting in record.settings]
+    for test, name in record.sets.items():
+        for key in ("rank1", "mAP"):
+            found = [setting.numbers.get(test, {}).get(key, (None,)) for setting in record.settings]
+            columns[f"{name} {COLUMNS[key]}"] = [spread_text(*one) for one in found]
+        for key in ("rank1", "mAP") if any(test in setting.published for setting in record.settings) else ():
+            paper = [setting.published.get(test, {}).get(key) for setting in record.settings]
+            columns[f"paper, {test} {COLUMNS[key]}"] = [spread_text(one) for one in paper]
+    align = "l" * len(record.keys) + "r" * (len(columns) - len(record.keys))
+    return Table(list(columns), list(zip(*columns.values(), strict=True)), align)
 
 
-def sweep_rows(record: SweepRecord) -> tuple[list[str], list[list[str]]]:
-    """Heads and cells of the sweep's table: what varies, how many runs, rank-1 and mAP on each set, the paper's."""
-    paper = [on for on in record.sets if any(on in setting.published for setting in record.settings)]
-    heads = [*record.keys, "runs"]
-    for on, transfer in record.sets.items():
-        heads += [f"{on}{' (transfer)' if transfer else ''} {name}" for name in NUMBERS.values()]
-        heads += [f"paper {name}" for name in NUMBERS.values()] if on in paper else []
-    rows = []
+def sweep_figures(record: SweepRecord) -> dict[str, Chart]:
+    """File stem -> chart.
+
+    A parameter that is a number becomes the horizontal axis. Where it is the only one, the data sets are the lines of
+    one chart; else every data set has a chart, whose lines are the other parameters. Without a number: bars.
+    """
+    if not record.settings:
+        return {}
+    axis, sets = _axis(record), list(record.sets)
+    if axis is None:
+        return {"plot": _bars(record)}
+    if record.keys == [axis] or len(sets) == 1:
+        return {"plot": _over(record, axis, sets)}
+    return {f"plot-{test.replace('/', '-')}": _over(record, axis, [test]) for test in sets}
+
+
+def density_figure(rows: Sequence[Mapping[str, Any]], trained: float | None) -> str:
+    """SVG of one trained network tested at several densities (the paper's Figure 8).
+
+    Args:
+        rows: ``density`` in (0, 1] and ``retrieval``, the numbers on each data set.
+        trained: the density of training, where it is known: an upright line marks it.
+    """
+    sets = rows[0]["retrieval"]
+    lines = [Line(test, [(100 * row["density"], row["retrieval"][test]["mAP"]) for row in rows]) for test in sets]
+    title = "mAP at tested densities" + ("" if trained is None else f", trained at {100 * trained:.3g} %")
+    upright = None if trained is None else 100 * trained
+    chart = line_chart(lines, title=title, x_label=AXES[DENSITY], y_label="mAP, %", last=False, upright=upright)
+    return chart.file()
+
+
+def _axis(record: SweepRecord) -> str | None:
+    """The parameter with the most values, of those that are numbers."""
+    counts = {}
+    for key in record.keys:
+        values = [setting.parameters[key] for setting in record.settings]
+        if all(isinstance(one, int | float) and not isinstance(one, bool) for one in values) and len(set(values)) > 1:
+            counts[key] = len(set(values))
+    return max(counts, key=counts.__getitem__, default=None)
+
+
+def _over(record: SweepRecord, axis: str, tests: Sequence[str]) -> Chart:
+    """MAP over one parameter: a line for each combination of the others and each set."""
+    values = sorted({setting.parameters[axis] for setting in record.settings})
+    place = _scale(axis, values)
+    grouped: dict[str, list[tuple[float, float, float]]] = {}
     for setting in record.settings:
-        cells = [str(value) for value in setting.parameters.values()] + [str(setting.runs)]
-        for on in record.sets:
-            cells += [_cell(setting.numbers.get(on, {}).get(key)) for key in NUMBERS]
-            cells += [_cell(_alone(setting.published.get(on, {}).get(key))) for key in NUMBERS] if on in paper else []
-        rows.append(cells)
-    return heads, rows
+        for test in tests:
+            if found := setting.mean_average_precision(test):
+                name = setting.without(axis) or record.sets[test]
+                grouped.setdefault(name, []).append((place(setting.parameters[axis]), *found))
+    lines = [
+        Line(name, [point[:2] for point in sorted(points)], spread=[spread for _, _, spread in sorted(points)])
+        for name, points in grouped.items()
+    ]
+    if axis == "model.k" and "market" in tests and record.sets["market"] == "market":  # the paper's two numbers of k
+        entry = next(one for one in published_tables()["ablations"] if one["part"].startswith("graph"))
+        for name, key in (("no graph", "without"), ("with its graph", "with")):
+            lines.append(Line(f"paper, market: {name}", [(0.0, float(entry[key]))], level=True))
+    return line_chart(
+        lines,
+        title=f"{record.name}: mAP over {axis}" + ("" if record.keys == [axis] else f", {tests[0]}"),
+        x_label=AXES.get(axis, axis),
+        y_label="mAP, %",
+        last=False,
+        ticks={place(value): f"{value * (100 if axis == DENSITY else 1):g}" for value in values},
+    )
 
 
-def sweep_markdown(record: SweepRecord) -> str:
-    """The table for a page of documentation."""
-    heads, rows = sweep_rows(record)
-    left = len(record.keys)
-    lines = [f"| {' | '.join(heads)} |", f"|{'---|' * left}{'---:|' * (len(heads) - left)}"]
-    return "\n".join([*lines, *(f"| {' | '.join(cells)} |" for cells in rows)]) + "\n"
+def _bars(record: SweepRecord) -> Chart:
+    """The mAP of each setting on each set, and the paper's on sets on which it has any."""
+    series: dict[str, list[tuple[float, float] | None]] = {
+        name: [setting.mean_average_precision(test) for setting in record.settings]
+        for test, name in record.sets.items()
+    }
+    for test in record.sets:
+        paper = [setting.published.get(test, {}).get("mAP") for setting in record.settings]
+        series[f"paper, {test}"] = [None if value is None else (value, 0.0) for value in paper]
+    names = [setting.name or record.name for setting in record.settings]
+    filled = {name: values for name, values in series.items() if any(values)}
+    return bar_chart(names, filled, title=f"{record.name}: mAP", x_label="mAP, %")
 
 
-def _told(key: str, value: object) -> str:
-    return str(value) if isinstance(value, str) else f"{key.rpartition('.')[2]} {value}"
-
-
-def _cell(value: Spread | None) -> str:
-    if value is None or math.isnan(value[0]):
-        return "\N{EN DASH}"
-    return f"{value[0]:.2f}" + ("" if value[1] is None else f" \N{PLUS-MINUS SIGN} {value[1]:.2f}")
-
-
-def _alone(value: float | None) -> Spread | None:
-    return None if value is None else (value, None)
+def _scale(axis: str, values: Sequence[float]) -> Callable[[float], float]:
+    """Doublings evenly spaced where the values grow by factors rather than by steps."""
+    factors = [after / before for before, after in pairwise(values) if before > 0]
+    growing = axis != DENSITY and values[0] > 0 and values[-1] / values[0] >= 8 and min(factors) >= 1.5
+    return math.log2 if growing else float

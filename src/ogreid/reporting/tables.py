@@ -1,186 +1,154 @@
-"""The numbers of one or several runs as rows, and rows as HTML, Markdown and CSV."""
+"""Tables of text for a page, a terminal and Markdown, and the one definition of the columns of results."""
 
 import csv
 import io
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
-from html import escape
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from statistics import mean, stdev
+from typing import TYPE_CHECKING, Any
 
-from ogreid.reporting.paper import published_for
-from ogreid.reporting.reading import RunRecord
+if TYPE_CHECKING:
+    import rich.table
 
 __all__ = [
     "COLUMNS",
     "Row",
-    "beside_paper",
+    "Spread",
+    "Table",
     "csv_table",
-    "html_table",
-    "markdown_table",
+    "csv_text",
+    "mean_numbers",
     "models_table",
-    "rows_of",
-    "scrolling",
+    "results_table",
     "signed",
+    "spread_text",
 ]
 
-COLUMNS = {
-    "rank1": "rank-1",
-    "rank5": "rank-5",
-    "rank10": "rank-10",
-    "mAP": "mAP",
-    "mAP_step": "mAP step",
-    "mINP": "mINP",
-}
+COLUMNS = {"rank1": "rank-1", "rank5": "rank-5", "rank10": "rank-10", "mAP": "mAP", "mAP_step": "step", "mINP": "mINP"}
+"""Number of ``summary.json`` -> head of its column; the number of queries follows them."""
+
+Spread = tuple[float, float | None]
+"""Mean and sample standard deviation; None of a single run."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Cells of text.
+
+    Attributes:
+        heads: of the columns.
+        rows: cells.
+        align: ``l`` (text) or ``r`` (numbers) for each column.
+    """
+
+    heads: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    align: str
+
+    def markdown(self) -> str:
+        """In columns that line up."""
+        cells = [[cell.replace("|", "/") for cell in row] for row in (self.heads, *self.rows)]
+        columns = [(max(map(len, column)), side) for *column, side in zip(*cells, self.align, strict=True)]
+        line = " | ".join(f"{{:{'<' if side == 'l' else '>'}{width}}}" for width, side in columns)
+        rule = " | ".join("-" * (width - 1) + ("-" if side == "l" else ":") for width, side in columns)
+        return "".join(
+            f"| {text} |\n" for text in (line.format(*cells[0]), rule, *(line.format(*row) for row in cells[1:]))
+        )
+
+    def terminal(self, title: str | None = None) -> "rich.table.Table":
+        """For rich; where it is narrow, names are folded: a number without its last digits is another number."""
+        from rich.box import SIMPLE_HEAD
+        from rich.table import Table as RichTable
+
+        table = RichTable(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 0, 0, 1), pad_edge=False)
+        for head, side in zip(self.heads, self.align, strict=True):
+            table.add_column(head, justify="left" if side == "l" else "right", overflow="fold", no_wrap=side == "r")
+        for row in self.rows:
+            table.add_row(*row)
+        return table
 
 
 @dataclass(frozen=True)
 class Row:
-    """One line of a results table.
+    """One line of a table of results.
 
     Attributes:
-        on: the data set.
+        test: the data set.
         transfer: whether it was never trained on.
-        who: the run, a baseline, or the paper.
+        network: the run, a baseline, or the paper.
         kind: ``run``, ``mean`` (of runs), ``baseline``, ``paper`` or ``difference`` (to the paper).
-        numbers: as in ``summary.json``, percentages as 0..100, of a difference in points; of a mean also
+        numbers: as in ``summary.json``: percentages 0..100, of a difference in points; of a mean also
             ``<name>_spread``, a standard deviation.
+        settings: of the run that may differ from those of other rows; not compared.
     """
 
-    on: str
+    test: str
     transfer: bool
-    who: str
+    network: str
     kind: str
-    numbers: dict[str, Any]
+    numbers: Mapping[str, Any]
+    settings: Mapping[str, Any] = field(default_factory=dict, compare=False)
+
+    def cells(self) -> list[str]:
+        """One for each of ``COLUMNS``, and the number of queries with what keeps the numbers from being a result."""
+        show = signed if self.kind == "difference" else spread_text
+        cells = [show(self.numbers.get(key), self.numbers.get(f"{key}_spread")) for key in COLUMNS]
+        notes = [str(self.numbers.get("queries", ""))]
+        if self.numbers.get("unanswerable"):
+            notes.append(f"{self.numbers['unanswerable']} invalid")
+        if self.numbers.get("missing"):
+            notes.append(f"partial: {self.numbers['missing']} samples missing")
+        return [*cells, ", ".join(notes)]
 
 
-def rows_of(run: RunRecord, who: str | None = None) -> list[Row]:
-    """Per data set: the run, its baselines, and the paper where it has a number, with the difference."""
-    rows = []
-    for on, (numbers, transfer) in run.numbers().items():
-        ours = Row(on, transfer, who or run.setting("model.name", run.name), "run", numbers)
-        baselines = [Row(on, transfer, name, "baseline", found) for name, found in run.baselines(on).items()]
-        rows += [ours, *baselines, *beside_paper(run, ours)]
-    return rows
-
-
-def beside_paper(run: RunRecord, ours: Row) -> list[Row]:
-    """The paper's row for one of ours, and ours minus the paper's where the numbers are of the same kind.
-
-    Args:
-        run: whose settings say which entry of the paper fits.
-        ours: a row of that run, or the mean over its repetitions.
-    """
-    paper = published_for(run, ours.on)
-    if paper is None:
-        return []
-    rows = [Row(ours.on, ours.transfer, f"paper, {paper.source}", "paper", paper.numbers())]
-    difference = paper.minus(ours.numbers, str(run.setting("evaluation.average_precision", "trapezoid")))
-    if difference:
-        rows.append(Row(ours.on, ours.transfer, f"{ours.who} minus paper", "difference", difference))
-    return rows
-
-
-def html_table(rows: Sequence[Row], caption: str) -> str:
-    """A table whose rows are grouped by data set; the first column is the row's header."""
-    heads = "".join(f'<th scope="col">{name}</th>' for name in COLUMNS.values())
-    parts = [
-        f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(caption)}">',
-        f'<table class="results"><caption>{escape(caption)}</caption><thead><tr><th scope="col">network</th>{heads}'
-        '<th scope="col">queries</th></tr></thead>',
-    ]
-    for on, transfer in dict.fromkeys((row.on, row.transfer) for row in rows):
-        note = "transfer: never trained on" if transfer else "held-out identities"
-        head = f'<th colspan="{len(COLUMNS) + 2}" scope="rowgroup">{escape(on)} <span>{note}</span></th>'
-        parts.append(f'<tbody><tr class="group">{head}</tr>')
-        parts += [_html_row(row) for row in rows if (row.on, row.transfer) == (on, transfer)]
-        parts.append("</tbody>")
-    return "".join([*parts, "</table></div>"])
-
-
-def markdown_table(rows: Sequence[Row]) -> str:
-    """The same table for a README or an issue."""
-    heads = ["judged on", "network", *COLUMNS.values(), "queries"]
-    lines = [f"| {' | '.join(heads)} |", f"|---|---|{'---:|' * (len(heads) - 2)}"]
-    for row in rows:
-        cells = [row.on + (" (transfer)" if row.transfer else ""), row.who, *_cells(row), _queries(row)]
-        lines.append(f"| {' | '.join(cell.replace('|', '/') for cell in cells)} |")
-    return "\n".join(lines) + "\n"
-
-
-def models_table(rows: Sequence[tuple[str, int, int, str]]) -> str:
-    """Markdown of (name, parameters, operations of one cloud, what the paper prints), in columns that line up."""
-    cells = [("network", "parameters", "GFLOP", "paper")]
-    cells += [(name, f"{parameters:,}", f"{flops / 1e9:.2f}", paper) for name, parameters, flops, paper in rows]
-    widths = [max(len(row[column]) for row in cells) for column in range(4)]
-    align = (str.ljust, str.rjust, str.rjust, str.ljust)
-    lines = [
-        f"| {' | '.join(put(cell, width) for put, cell, width in zip(align, row, widths, strict=True))} |"
-        for row in cells
-    ]
-    rule = f"|{'-' * (widths[0] + 2)}|{'-' * (widths[1] + 1)}:|{'-' * (widths[2] + 1)}:|{'-' * (widths[3] + 2)}|"
-    return "\n".join([lines[0], rule, *lines[1:]]) + "\n"
+def results_table(rows: Sequence[Row]) -> Table:
+    """Rows for a terminal or for Markdown."""
+    heads = ["data set", "network", *COLUMNS.values(), "queries"]
+    cells = [[row.test + (" (transfer)" if row.transfer else ""), row.network, *row.cells()] for row in rows]
+    return Table(heads, cells, "ll" + "r" * (len(heads) - 2))
 
 
 def csv_table(rows: Sequence[Row]) -> str:
-    """The same numbers unrounded."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["on", "transfer", "network", "kind", *COLUMNS, "queries", "unanswerable"])
-    for row in rows:
-        values = ["" if value is None else value for value in _values(row)]
-        counts = [row.numbers.get("queries", ""), row.numbers.get("unanswerable", "")]
-        writer.writerow([row.on, int(row.transfer), row.who, row.kind, *values, *counts])
+    """The numbers unrounded, a column for each setting."""
+    return csv_text(
+        {"data set": row.test, "transfer": int(row.transfer), "network": row.network, "kind": row.kind}
+        | {key: row.numbers.get(key, "") for key in (*COLUMNS, "queries", "unanswerable", "missing")}
+        | dict(row.settings)
+        for row in rows
+    )
+
+
+def csv_text(records: Iterable[Mapping[str, object]]) -> str:
+    """Records with a column for every key that one of them has."""
+    listed, text = list(records), io.StringIO()
+    names = dict.fromkeys(key for record in listed for key in record)
+    writer = csv.DictWriter(text, list(names), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(listed)
     return text.getvalue()
 
 
-def _html_row(row: Row) -> str:
-    cells = "".join(
-        f'<td class="number{" headline" if key in ("mAP", "rank1") else ""}">{cell}</td>'
-        for key, cell in zip(COLUMNS, _cells(row), strict=True)
-    )
-    head = f'<tr class="{row.kind}"><th scope="row">{escape(row.who)}</th>'
-    return f'{head}{cells}<td class="number">{_queries(row)}</td></tr>'
+def mean_numbers(group: Sequence[Mapping[str, Any]]) -> dict[str, Spread]:
+    """Mean and spread over several runs of each number that all of them have."""
+    known = [key for key in group[0] if all(isinstance(one.get(key), int | float) for one in group)]
+    values = {key: [float(one[key]) for one in group] for key in known}
+    return {key: (mean(own), stdev(own) if len(own) > 1 else None) for key, own in values.items()}
 
 
-def _values(row: Row) -> list[float | None]:
-    return [None if row.numbers.get(key) is None else float(row.numbers[key]) for key in COLUMNS]
+def models_table(rows: Sequence[tuple[str, int, int, str]]) -> Table:
+    """Of (name, parameters, operations of one cloud, what the paper prints)."""
+    cells = [[name, f"{parameters:,}", f"{flops / 1e9:.2f}", paper] for name, parameters, flops, paper in rows]
+    return Table(["network", "parameters", "GFLOP", "paper"], cells, "lrrl")
 
 
-def _cells(row: Row) -> list[str]:
-    spreads = [row.numbers.get(f"{key}_spread") for key in COLUMNS]
-    show = signed if row.kind == "difference" else _cell
-    return [
-        show(value) + ("" if spread is None else f" \N{PLUS-MINUS SIGN} {spread:.2f}")
-        for value, spread in zip(_values(row), spreads, strict=True)
-    ]
-
-
-def _cell(value: float | None) -> str:
-    return "\N{EN DASH}" if value is None or math.isnan(value) else f"{value:.2f}"
-
-
-def signed(value: float | None) -> str:
-    """With its sign; a minus as wide as the plus."""
+def signed(value: float | None, _spread: float | None = None) -> str:
+    """With its sign; a minus as wide as the plus. Empty for None."""
     return "" if value is None else f"{value:+.2f}".replace("-", "\N{MINUS SIGN}")
 
 
-def _queries(row: Row) -> str:
-    if "queries" not in row.numbers:
-        return ""
-    notes = [f"{row.numbers['queries']}"]
-    if row.numbers.get("unanswerable"):
-        notes.append(f"{row.numbers['unanswerable']} unanswerable")
-    if row.numbers.get("missing"):
-        notes.append(f"partial: {row.numbers['missing']} rows missing")
-    return ", ".join(notes)
-
-
-def scrolling(kind: str, table: str) -> str:
-    """A table that scrolls sideways on a narrow screen.
-
-    Args:
-        kind: class of the table.
-        table: what stands inside its tags.
-    """
-    return f'<div class="scroll"><table class="{kind}">{table}</table></div>'
+def spread_text(value: float | None, spread: float | None = None) -> str:
+    """A number with its standard deviation, where it has one; a dash for what is not known."""
+    if value is None or math.isnan(value):
+        return "\N{EN DASH}"
+    return f"{value:.2f}" + ("" if spread is None else f" \N{PLUS-MINUS SIGN} {spread:.2f}")

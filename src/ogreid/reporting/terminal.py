@@ -1,46 +1,25 @@
-"""What a run says at its end: ``summary.json`` and the table in the terminal."""
+"""Tables for the terminal: a network's parts and cost, the results of an evaluation."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Group
-from rich.table import Table
 from torch import nn
 
 from ogreid.models.summary import count_flops, count_parameters
-from ogreid.retrieval.ranking import RetrievalResult
+from ogreid.reporting import tables
+from ogreid.reporting.tables import Row, Table
 
-__all__ = ["COLUMNS", "network_table", "results_table", "summaries"]
+if TYPE_CHECKING:
+    import rich.table
 
-COLUMNS = {
-    "rank1": "rank-1",
-    "rank5": "rank-5",
-    "rank10": "rank-10",
-    "mAP": "mAP",
-    "mAP_step": "step",
-    "mINP": "mINP",
-}
+__all__ = ["network_table", "results_table"]
 
 
-def summaries(judgments: Mapping[str, RetrievalResult]) -> dict[str, dict[str, Any]]:
-    """Per data set the numbers of ``summary.json``, percentages as 0..100."""
-    return {name: judgment.summary() for name, judgment in judgments.items()}
-
-
-def results_table(title: str, rows: Mapping[tuple[str, str], Mapping[str, Any]]) -> Table:
-    """A table of (what was judged, on which set) -> numbers."""
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 0, 0, 1), pad_edge=False)
-    # In a narrow terminal names are folded; a number without its last digits would be another number.
-    table.add_column("network", overflow="fold")
-    table.add_column("judged on", overflow="fold")
-    for heading in COLUMNS.values():
-        table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("queries", justify="right", overflow="fold")
-    for (network, name), numbers in rows.items():
-        cells = [f"{numbers[key]:.2f}" if key in numbers else "" for key in COLUMNS]
-        table.add_row(network, name, *cells, _asked(numbers))
-    return table
+def results_table(title: str, rows: Mapping[tuple[str, str], Mapping[str, Any]]) -> "rich.table.Table":
+    """A table of (network, data set) -> numbers of ``summary.json``."""
+    listed = [Row(test, False, network, "run", numbers) for (network, test), numbers in rows.items()]
+    return tables.results_table(listed).terminal(title)
 
 
 def network_table(name: str, network: nn.Module, points: int) -> Group:
@@ -51,27 +30,18 @@ def network_table(name: str, network: nn.Module, points: int) -> Group:
     """
     flops = count_flops(network, points)
     title = f"{name}: {count_parameters(network):,} parameters, {flops / 1e9:.3g} GFLOP per cloud of {points:,} points"
-    table = Table(box=SIMPLE_HEAD, padding=(0, 0, 0, 1), pad_edge=False)
-    table.add_column("part", no_wrap=True)
-    table.add_column("type", no_wrap=True)
-    table.add_column("parameters", justify="right")
-    for part, kind, count in _parts(network):
-        table.add_row(part, kind, f"{count:,}")
-    return Group(title, table)
+    rows = [
+        [part, type(module).__name__, f"{count:,}"]
+        for part, module in _parts(network)
+        if (count := count_parameters(module))
+    ]
+    return Group(title, Table(["part", "type", "parameters"], rows, "llr").terminal())
 
 
-def _parts(network: nn.Module) -> list[tuple[str, str, int]]:
-    """Children that learn; those of a list one by one."""
-    found = []
-    for part, child in network.named_children():
-        inside = list(child.named_children()) if isinstance(child, nn.ModuleList | nn.Sequential) else [("", child)]
-        found += [(f"{part}.{sub}".rstrip("."), type(one).__name__, count_parameters(one)) for sub, one in inside]
-    return [row for row in found if row[2]]
-
-
-def _asked(numbers: Mapping[str, Any]) -> str:
-    """How many queries, and what keeps the numbers from being a result."""
-    note = str(numbers.get("queries", ""))
-    if numbers.get("unanswerable"):
-        note += f", {numbers['unanswerable']} unanswerable"
-    return note + (f", partial: {numbers['missing']} rows missing" if numbers.get("missing") else "")
+def _parts(network: nn.Module) -> list[tuple[str, nn.Module]]:
+    """The children; those of a list one by one."""
+    parts: list[tuple[str, nn.Module]] = []
+    for name, child in network.named_children():
+        listed = isinstance(child, nn.ModuleList | nn.Sequential)
+        parts += [(f"{name}.{inner}", one) for inner, one in child.named_children()] if listed else [(name, child)]
+    return parts

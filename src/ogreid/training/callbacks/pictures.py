@@ -22,7 +22,7 @@ class Pictures(L.Callback):
     """Writes ``pictures/<set>-{galleries,cloud,map}.npz`` for every evaluated set, of the network at the end.
 
     Where W&B tracks the run, the galleries, the map, the CMC and precision-recall curves, the cloud (a 3D object) and a
-    heat map of the mAP on every set go there.
+    chart of the mAP on every set go there.
 
     Args:
         folder: of the run.
@@ -61,35 +61,22 @@ class Pictures(L.Callback):
                     yield sets[position], metric.samples, evaluation.results[sets[position].name]
 
     def _write(self, trainer: L.Trainer) -> None:
-        from ogreid.reporting import galleries, tracked
+        from ogreid.reporting.galleries import write_pictures
+        from ogreid.reporting.media import set_media, transfer_media
 
-        shown: dict[str, Any] = {}
         sets = list(self._sets(trainer)) if trainer.is_global_zero else []
-        folder = self.folder / "pictures"
+        media: dict[str, Any] = {}
         for one, samples, result in sets:
-            if not result.answerable:
-                continue
-            columns = samples.embedding, samples.identity, samples.camera
-            shown |= tracked.tracked_map(one.name, galleries.collect_map(*columns, folder, one.name))
-            shown |= tracked.tracked_curves(one.name, result)
-            if self.people:
-                index = samples.index.cpu().numpy()
-                files = galleries.collect_galleries(
-                    one.store,
-                    one.rows[index],
-                    int((index < one.num_queries).sum()),
-                    *columns,
-                    folder,
-                    name=one.name,
-                    average_precision=result.average_precision,
-                )
-                shown |= tracked.tracked_people(one.name, *files)
-        trackers = [logger for logger in trainer.loggers if isinstance(logger, WandbLogger)]
-        if shown and trackers:
+            if result.answerable:
+                precision = result.average_precision
+                pictures = write_pictures(self.folder / "pictures", one, samples, precision, people=self.people)
+                media |= set_media(one.name, result, pictures)
+        if media:
             source = trainer.datamodule.source_name  # type: ignore[attr-defined]
-            shown |= tracked.tracked_transfer(source, {one.name: result for one, _, result in sets})
-        for logger in trackers if shown else ():
-            logger.experiment.log(shown)
+            media |= transfer_media(source, {one.name: result for one, _, result in sets})
+        for logger in trainer.loggers if media else ():
+            if isinstance(logger, WandbLogger):
+                logger.experiment.log(media)
 
     def _save_embeddings(self, trainer: L.Trainer) -> None:
         """Each evaluation replaces what the one before wrote."""

@@ -31,11 +31,11 @@
     const stored = new Int16Array(bytes.buffer, 0, count * 3);
     const positions = new Float32Array(count * 3);
     for (let i = 0; i < stored.length; i++) positions[i] = (i % 3 ? -stored[i] : stored[i]) / 32767;
-    return { count, positions, colours: bytes.subarray(count * 6) };
+    return { count, positions, colors: bytes.subarray(count * 6) };
   };
 
   const vertexShader = `
-    attribute vec3 place; attribute vec3 colour;
+    attribute vec3 place; attribute vec3 color;
     uniform vec4 turn; uniform vec3 lens; uniform float size;
     varying vec3 shade;
     void main() {
@@ -45,7 +45,7 @@
       float depth = lens.z - z;
       gl_Position = vec4(lens.x * x, lens.y * y, (depth - lens.z) / 2.0, depth);
       gl_PointSize = size / depth;
-      shade = colour;
+      shade = color;
     }`;
   const fragmentShader = `
     precision mediump float; varying vec3 shade;
@@ -68,12 +68,12 @@
     if (!gl.getProgramParameter(program, gl.LINK_STATUS)) return null;
     gl.useProgram(program);
     gl.enable(gl.DEPTH_TEST);
-    const attribute = (name, data, kind, normalised) => {
+    const attribute = (name, data, kind, normalized) => {
       gl.bindBuffer(gl.ARRAY_BUFFER, gl.createBuffer());
       gl.bufferData(gl.ARRAY_BUFFER, data, gl.STATIC_DRAW);
       const at = gl.getAttribLocation(program, name);
       gl.enableVertexAttribArray(at);
-      gl.vertexAttribPointer(at, 3, kind, normalised, 0, 0);
+      gl.vertexAttribPointer(at, 3, kind, normalized, 0, 0);
     };
     const uniform = (name) => gl.getUniformLocation(program, name);
     const [turn, lens, size] = ["turn", "lens", "size"].map(uniform);
@@ -81,7 +81,7 @@
       name: "webgl",
       load() {
         attribute("place", cloud.positions, gl.FLOAT, false);
-        attribute("colour", cloud.colours, gl.UNSIGNED_BYTE, true);
+        attribute("color", cloud.colors, gl.UNSIGNED_BYTE, true);
       },
       draw() {
         const { width, height } = canvas;
@@ -117,7 +117,7 @@
         points.sort((p, q) => q[0] - p[0]);
         pen.clearRect(0, 0, width, height);
         for (const [depth, x, y, i] of points) {
-          pen.fillStyle = `rgb(${cloud.colours.subarray(3 * i, 3 * i + 3).join()})`;
+          pen.fillStyle = `rgb(${cloud.colors.subarray(3 * i, 3 * i + 3).join()})`;
           const side = (short * 0.044) / depth;
           pen.fillRect(width / 2 + x - side / 2, height / 2 - y - side / 2, side, side);
         }

@@ -1,0 +1,115 @@
+"""The rows of results of one or several runs, with baselines, means over seeds and the paper's numbers beside them."""
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
+
+from ogreid.reporting.paper import published_for
+from ogreid.reporting.reading import RunResults
+from ogreid.reporting.tables import COLUMNS, Row, mean_numbers
+
+__all__ = ["comparison_rows", "differing_settings", "repetitions", "rows_of", "transfer_matrix"]
+
+KINDS = ("run", "mean", "baseline", "paper", "difference")
+
+
+def rows_of(run: RunResults, name: str | None = None, settings: Collection[str] = ()) -> list[Row]:
+    """For each data set the run, its baselines, and the paper where it has a number, with the difference.
+
+    Args:
+        run: evaluated or not.
+        name: of the run's rows; the network's where it is not given.
+        settings: those to write down beside the seed.
+    """
+    own = {"seed": run.experiment.seed} | {key: run.settings.get(key) for key in settings}
+    rows = []
+    for test, transfer, numbers in run.evaluations():
+        ours = Row(test, transfer, name or run.experiment.model.name, "run", numbers, own)
+        baselines = run.summary.get("baselines", {}).items()
+        rows += [ours, *(Row(test, transfer, who, "baseline", sets[test]) for who, sets in baselines if test in sets)]
+        rows += _beside_paper(run, ours)
+    return rows
+
+
+def comparison_rows(runs: Mapping[str, RunResults]) -> list[Row]:
+    """Rows of all runs, by data set; what is the same for several runs (baselines, the paper) once.
+
+    Runs that differ in nothing but the seed have a mean, and it is the mean that is compared with the paper.
+    """
+    groups, settings = repetitions(runs), differing_settings(runs.values())
+    rows: list[Row] = []
+    for group, label in zip(groups, _labels([runs[names[0]] for names in groups]), strict=True):
+        own = [row for name in group for row in rows_of(runs[name], name, settings)]
+        if len(group) > 1:
+            means = _means([row for row in own if row.kind in ("run", "baseline")], label)
+            own = [row for row in own if row.kind in ("run", "paper")] + means
+            own += [other for row in means if row.kind == "mean" for other in _beside_paper(runs[group[0]], row)]
+        for row in own:
+            rows += [row] if row not in rows else []
+    tests = list(dict.fromkeys(row.test for row in rows))
+    return sorted(rows, key=lambda row: (tests.index(row.test), row.transfer, KINDS.index(row.kind)))
+
+
+def differing_settings(runs: Iterable[RunResults]) -> dict[str, list[object]]:
+    """Dotted name -> value in each run, of the settings that are not the same in all of them; without the seed."""
+    flat = [run.settings for run in runs]
+    keys = [key for key in dict.fromkeys(key for one in flat for key in one) if key != "seed"]
+    values = {key: [one.get(key) for one in flat] for key in keys}
+    return {key: found for key, found in values.items() if any(one != found[0] for one in found)}
+
+
+def repetitions(runs: Mapping[str, RunResults]) -> list[list[str]]:
+    """The names of runs that differ in nothing but the seed and where they are kept, together."""
+    alike: dict[str, list[str]] = defaultdict(list)
+    for name, run in runs.items():
+        alike[repr([one for one in run.settings.items() if not one[0].startswith(("seed", "runs."))])].append(name)
+    return list(alike.values())
+
+
+def transfer_matrix(runs: Iterable[RunResults]) -> dict[str, dict[str, float | None]]:
+    """Training sets -> data set -> mAP, the best run where there are several, None where there is none."""
+    best: dict[str, dict[str, float]] = {}
+    for run in runs:
+        row = best.setdefault(" + ".join(run.experiment.data.train), {})
+        for test, _, numbers in run.evaluations():
+            row[test] = max(row.get(test, 0.0), float(numbers["mAP"]))
+    tests = dict.fromkeys(test for row in best.values() for test in row)
+    return {source: {test: row.get(test) for test in tests} for source, row in best.items() if row}
+
+
+def _beside_paper(run: RunResults, ours: Row) -> list[Row]:
+    """The paper's row that fits the run, and ours minus it where the numbers are of the same kind."""
+    paper = published_for(run.experiment, ours.test)
+    if paper is None:
+        return []
+    theirs = replace(ours, network=f"paper, {paper.source}", kind="paper", numbers=paper.numbers(), settings={})
+    minus = paper.minus(ours.numbers, run.experiment.evaluation.average_precision)
+    difference = replace(ours, network=f"{ours.network} minus paper", kind="difference", numbers=minus)
+    return [theirs, difference] if minus else [theirs]
+
+
+def _labels(runs: Sequence[RunResults]) -> list[str]:
+    """The name of each run's experiment, with the settings in which those of one name and training set differ."""
+    labels, kinds = [], [(run.experiment.name, run.experiment.data.train) for run in runs]
+    for run, kind in zip(runs, kinds, strict=True):
+        alike = [other for other, its in zip(runs, kinds, strict=True) if its == kind]
+        differing = [key for key in differing_settings(alike) if not key.startswith(("description", "runs."))]
+        own = [f"{key.rpartition('.')[2]}={run.settings.get(key)}" for key in differing]
+        labels.append(", ".join([run.experiment.name, *own]))
+    return labels
+
+
+def _means(rows: Sequence[Row], label: str) -> list[Row]:
+    """Mean and standard deviation over repetitions, for each data set and baseline."""
+    alike: dict[tuple[str, bool, str], list[Row]] = defaultdict(list)
+    for row in rows:
+        alike[row.test, row.transfer, row.network if row.kind == "baseline" else ""].append(row)
+    means = []
+    for (test, transfer, baseline), own in alike.items():
+        found = {key: one for key, one in mean_numbers([row.numbers for row in own]).items() if key in COLUMNS}
+        numbers = {key: value for key, (value, _) in found.items()}
+        numbers |= {f"{key}_spread": spread for key, (_, spread) in found.items() if spread is not None}
+        settings = {} if baseline else {key: value for key, value in own[0].settings.items() if key != "seed"}
+        who, kind = f"{baseline or label}, mean of {len(own)}", "baseline" if baseline else "mean"
+        means.append(Row(test, transfer, who, kind, numbers, settings))
+    return means
