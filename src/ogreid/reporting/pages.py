@@ -201,8 +201,8 @@ def _evaluated(run: RunResults, key: str) -> list[Line]:
     """One line per data set: ``val/<set>/<key>`` and ``transfer/<source>-><set>/<key>``."""
     lines = []
     for name, curve in sorted(run.curves.items(), key=lambda one: one[0].startswith("transfer/")):
-        kind, *middle, number = name.split("/")
-        if kind in ("val", "transfer") and middle and number == key:
+        kind, *middle = name.split("/")  # the learning rate is plain "lr"
+        if kind in ("val", "transfer") and len(middle) > 1 and middle.pop() == key:
             test = "/".join(middle).split("->")[-1]
             lines.append(Line(f"{test} (transfer)" if kind == "transfer" else test, curve))
     return lines

@@ -11,8 +11,8 @@ from typing import Any
 import lightning as L
 
 from ogreid.data.batch import CloudBatch
-from ogreid.training.callbacks.checkpointing import LastCheckpoint
 from ogreid.ops.collectives import largest
+from ogreid.training.callbacks.checkpointing import LastCheckpoint
 
 __all__ = ["StopAfter", "StopOnSignal", "Stopped"]
 
@@ -29,7 +29,7 @@ class Stopped(SystemExit):
     that a script does not go on with its next command.
     """
 
-    def __init__(self, asked: int) -> None:
+    def __init__(self, request: int) -> None:
         super().__init__(0 if request == _TERMINATE else 130)
 
 
