@@ -30,7 +30,9 @@ def parser() -> command_line.Parser:
     command.add_argument("--input", nargs="+", required=True, metavar="INPUT", help="a store, a folder, or images")
     command.add_argument("--to", nargs="+", required=True, type=Path, metavar="FILE", help=".npz, .parquet or .faiss")
     command.add_argument("--meshes", type=Path, metavar="DIR|FILE", help="the crops' bodies, by an estimator")
-    command.add_argument("--faces", type=Path, metavar="FILE", help="the body model's faces, where the bodies lack them")
+    command.add_argument(
+        "--faces", type=Path, metavar="FILE", help="the body model's faces, where the bodies lack them"
+    )
     command.add_argument("--devices", type=int, default=1, help="processes that share the work (%(default)s)")
     command.add_argument("--data", metavar="DIR", help="data root (OGREID_DATA, else data)")
     return command

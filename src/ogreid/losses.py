@@ -1,7 +1,5 @@
 """What training minimizes: cross-entropy of an identity classifier, and pair losses on the embedding."""
 
-from typing import Literal
-
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
@@ -11,8 +9,6 @@ from ogreid.errors import InputError
 from ogreid.ops.collectives import all_rows
 
 __all__ = ["CircleLoss", "IdentityHead", "NoPairLoss", "TripletLoss", "circle_loss", "triplet_loss"]
-
-Pairs = Literal["batch", "anchor"]
 
 
 class IdentityHead(nn.Module):
@@ -55,7 +51,7 @@ def circle_loss(
     *,
     margin: float = 0.25,
     gamma: float = 64.0,
-    pairs: Pairs = "batch",
+    pairs: str = "batch",
 ) -> Float[Tensor, ""]:
     """Circle loss of the L2-normalized embedding; not divided by the batch.
 
@@ -147,7 +143,7 @@ class CircleLoss(nn.Module):
     """
 
     def __init__(
-        self, margin: float = 0.25, gamma: float = 64.0, pairs: Pairs = "batch", *, gather: bool = False
+        self, margin: float = 0.25, gamma: float = 64.0, pairs: str = "batch", *, gather: bool = False
     ) -> None:
         super().__init__()
         self.margin, self.gamma, self.pairs, self.gather = margin, gamma, pairs, gather

@@ -138,27 +138,7 @@ class Augmentation:
 
 @dataclass(frozen=True)
 class Data:
-    """Which packed stores train and evaluate, and how a batch is drawn: the arguments of ``ReIDDataModule``.
-
-    Attributes:
-        root: folder of the packed stores; where it is not given, ``OGREID_DATA``, else ``data``.
-        train: stores whose training identities are learned; identities of different stores stay apart.
-        test: stores evaluated at validation and test; the first one's mAP is ``val/mAP``.
-        transfer: stores evaluated without having been trained on.
-        transfer_every: validations between two evaluations of the transfer sets; the last one always has them.
-        num_points: points per cloud that the network gets.
-        density: the same as a fraction of the stored points; wins over ``num_points``.
-        batch_size: clouds per training step and process.
-        eval_batch_size: clouds per evaluation step and process.
-        sampler: ``random``, ``balanced``, ``class_balanced`` or ``pk`` (identities x ``num_instances``).
-        num_instances: clouds per identity for ``class_balanced`` and ``pk``.
-        inputs: ``scene`` (the cloud), ``image`` (the cloud with z = 0: a picture in space, Table I) or ``crop`` (all
-            pixels row by row, for networks that read images). The paper's "visible part only" is a store packed
-            with ``--no-background``.
-        num_workers: loader processes.
-        resident: hold whole stores in the device's memory (9 bytes a point) instead of reading every batch; no workers.
-        augmentation: see :class:`Augmentation`.
-    """
+    """Which packed stores train and evaluate, and how a batch is drawn: the arguments of ``ReIDDataModule``, see there."""
 
     root: str | None = setting(None, resume="free")
     train: list[str] = setting(["market"], resume="fixed")

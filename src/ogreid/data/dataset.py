@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from ogreid.data.batch import CloudBatch
-from ogreid.data.datasets.sources import CloudSource
+from ogreid.data.store.writing import CloudSource
 from ogreid.data.store.reading import Store
 
 __all__ = ["CloudDataset", "CropDataset", "ResidentClouds"]
@@ -26,7 +26,13 @@ class CloudDataset(Dataset[CloudBatch]):
     """
 
     def __init__(
-        self, stores: Sequence[Store], store: np.ndarray, row: np.ndarray, identity: np.ndarray, *, sources: bool = False
+        self,
+        stores: Sequence[Store],
+        store: np.ndarray,
+        row: np.ndarray,
+        identity: np.ndarray,
+        *,
+        sources: bool = False,
     ) -> None:
         self.stores, self.store, self.row, self.identity, self.sources = list(stores), store, row, identity, sources
         self.camera = np.empty(len(row), dtype=np.int64)
@@ -134,9 +140,9 @@ class CropDataset(Dataset[CloudBatch]):
 
     def __getitems__(self, indices: list[int]) -> CloudBatch:
         """A whole batch."""
-        clouds = [self.crops[index][0].arrays([self.crops[index][1]]) for index in indices]
+        clouds = [self.crops[index][0].cloud(self.crops[index][1]) for index in indices]
         unknown = torch.full((len(indices),), -1, dtype=torch.int64)
-        xyz, rgb = (torch.from_numpy(np.concatenate([cloud[name] for cloud in clouds])) for name in ("xyz", "rgb"))
+        xyz, rgb = (torch.from_numpy(np.stack([cloud[name] for cloud in clouds])) for name in ("xyz", "rgb"))
         sources = tuple(self.crops[index][1] for index in indices)
         return CloudBatch(xyz, rgb, unknown, unknown, torch.tensor(indices), sources)
 

@@ -2,7 +2,7 @@
 
 import signal
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -121,25 +121,11 @@ class ReIDDataModule(L.LightningDataModule):
         super().__init__()
         if not isinstance(augmentation, Augmentation):
             augmentation = Augmentation(**augmentation or {})
-        self.config = check(
-            Data(
-                root=None if root is None else str(root),
-                train=_names(train),
-                test=_names(test),
-                transfer=_names(transfer),
-                transfer_every=transfer_every,
-                num_points=num_points,
-                density=density,
-                batch_size=batch_size,
-                eval_batch_size=eval_batch_size,
-                sampler=sampler,
-                num_instances=num_instances,
-                inputs=inputs,
-                num_workers=num_workers,
-                resident=resident,
-                augmentation=augmentation,
-            )
-        )
+        given = None if root is None else str(root)
+        sets = [[one] if isinstance(one, str) else list(one) for one in (train, test, transfer)]
+        sizes = num_points, density, batch_size, eval_batch_size
+        config = Data(given, *sets, transfer_every, *sizes, sampler, num_instances, inputs, num_workers, resident)
+        self.config = check(replace(config, augmentation=augmentation))
         self.root, self.seed = data_root(root), seed
         self.save_hyperparameters({**asdict(self.config), "seed": seed})
         self.progress: Progress | None = None
@@ -278,7 +264,9 @@ class ReIDDataModule(L.LightningDataModule):
     def _open(self, name: str) -> Store:
         store = Store.open(store_path(name, self.root))
         if self.config.inputs == "crop" and store.manifest.order != "scattered":
-            raise InputError(f"{store.path}: published clouds hold no crops; pack the crops: python -m ogreid.pack NAME")
+            raise InputError(
+                f"{store.path}: published clouds hold no crops; pack the crops: python -m ogreid.pack NAME"
+            )
         return store
 
     def _training_set(self) -> tuple[CloudDataset, int]:
@@ -351,10 +339,6 @@ class ReIDDataModule(L.LightningDataModule):
     @property
     def _world(self) -> int:
         return self.trainer.world_size if self.trainer is not None else 1
-
-
-def _names(given: str | Sequence[str]) -> list[str]:
-    return [given] if isinstance(given, str) else list(given)
 
 
 def _as_read(batch: Any) -> Any:  # noqa: ANN401 - torch types a batch as a list of samples

@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Generator, Tensor
 
-from ogreid.data.batch import CloudBatch
 from ogreid.config import Augmentation
+from ogreid.data.batch import CloudBatch
 
 __all__ = ["Draws", "augment", "draws_for", "select_evenly", "select_randomly", "to_crops", "to_network"]
 
@@ -171,7 +171,10 @@ def augment(xyz: Tensor, rgb: Tensor, augmentation: Augmentation, draws: Draws) 
         dropped = (place >= start) & (place < start + length) & (uniform(clouds, 1) < augmentation.color_drop)
         rgb = rgb.masked_fill(dropped[..., None], 0.0)
     if augmentation.color_jitter:
-        gain = (augmentation.color_jitter * (uniform(clouds, 1, 1) * 2 - 1) + augmentation.color_jitter / 2 * (uniform(clouds, 1, 3) * 2 - 1)).exp()
+        gain = (
+            augmentation.color_jitter * (uniform(clouds, 1, 1) * 2 - 1)
+            + augmentation.color_jitter / 2 * (uniform(clouds, 1, 3) * 2 - 1)
+        ).exp()
         gamma = (augmentation.color_jitter * (uniform(clouds, 1, 1) * 2 - 1)).exp()
         rgb = ((rgb + 0.5).clamp(1e-4, 1).pow(gamma) * gain).clamp(0, 1) - 0.5
     return xyz, rgb
