@@ -13,9 +13,10 @@ os.environ.setdefault("WANDB_SILENT", "true")
 if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"  # read when Triton is imported, which whatever is collected first may do
 
-from ogreid.data.store.manifest import BLOCK, Field, Manifest, make_rows
+from ogreid.data.store.manifest import make_rows
 from ogreid.data.store.reading import Store, scattered
-from ogreid.data.store.writing import StoreWriter, write_block
+from ogreid.runs import STAMP
+from small_stores import small_store
 
 SIDE = 16
 StoreMaker = Callable[..., Store]
@@ -50,25 +51,8 @@ def write_tiny_store(
     source = [f"{s}/{i:04d}_c{c}_{n}.jpg" for n, (s, i, c) in enumerate(zip(split, identity, camera, strict=True))]
     rows = make_rows(split, identity, camera, source)
     xyz, rgb = tiny_clouds(rows["identity"], seed)
-    points = SIDE * SIDE
-    plan = Manifest(
-        name=folder.name,
-        benchmark="folder",
-        mode="raster",
-        order="scattered",
-        background=True,
-        points=points,
-        height=SIDE,
-        width=SIDE,
-        fields={"xyz": Field("float32", (points, 3)), "rgb": Field("uint8", (points, 3))},
-    )
-    order = scattered(points)
-    with StoreWriter(folder, plan, rows) as writer:
-        for block in writer.pending():
-            inside = slice(block * BLOCK, (block + 1) * BLOCK)
-            arrays = {"xyz": xyz[inside][:, order], "rgb": rgb[inside][:, order]}
-            writer.record(block, write_block(writer.part, block, arrays))
-        return writer.finish()
+    order = scattered(SIDE * SIDE)
+    return small_store(folder, rows, {"xyz": xyz[:, order], "rgb": rgb[:, order]}, height=SIDE, width=SIDE)
 
 
 @pytest.fixture
@@ -79,3 +63,20 @@ def stores(tmp_path: Path) -> StoreMaker:
         return write_tiny_store(tmp_path / "data" / name, **how)
 
     return make
+
+
+def make_place(folder: Path, **stores: dict[str, int]) -> Path:
+    """A working folder with tiny stores of these names and options, and the experiment ``small``."""
+    for name, options in stores.items():
+        write_tiny_store(folder / "data" / name, **options)
+    (folder / "experiments").mkdir()
+    (folder / "experiments" / "small.yaml").write_text("description: tiny\n")
+    return folder
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working folder, with a tiny store to train on, another for transfer, and the experiment ``small``."""
+    monkeypatch.chdir(make_place(tmp_path, tiny={}, other={"identities": 6, "seed": 3}))
+    monkeypatch.delenv(STAMP, raising=False)
+    return tmp_path

@@ -53,6 +53,8 @@ def quiet() -> None:
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     # A resumed run writes to the folder that it is resumed from; a new run never finds one that exists.
     warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")
+    # The classifier is all that configure_model makes, and it is made once.
+    warnings.filterwarnings("ignore", message="You're using the WeightAveraging callback with a model that overrides")
     # Our loader starts at the batch where a run was stopped (data/module.py); Lightning knows its own only.
     warnings.filterwarnings("ignore", message="You're resuming from a checkpoint that ended before the epoch ended")
     # On a login node of SLURM Lightning recommends srun to everybody (lightning/fabric/plugins/environments/slurm.py).

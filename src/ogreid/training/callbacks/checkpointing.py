@@ -1,5 +1,6 @@
 """Checkpoints between two steps, so that a run that was killed anywhere resumes to the same bits."""
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from ogreid.errors import InputError
 from ogreid.runs import provenance
 
 __all__ = ["BestCheckpoint", "LastCheckpoint"]
+
+log = logging.getLogger(__name__)
 
 
 class LastCheckpoint(Checkpoint):
@@ -111,6 +114,8 @@ class LastCheckpoint(Checkpoint):
 class BestCheckpoint(ModelCheckpoint):
     """``best.ckpt``: written at the end of an epoch whose validation gave a higher ``val/mAP`` than any before.
 
+    A validation of a part of the sets (``limit_val_batches``) writes none.
+
     Args:
         folder: of the file.
     """
@@ -127,8 +132,12 @@ class BestCheckpoint(ModelCheckpoint):
         self.evaluated = False
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """There is a new number."""
-        self.evaluated = trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking
+        """There is a new number; of a part of the sets it is no result."""
+        fitting = trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking
+        missing = sum(float(value) for name, value in trainer.callback_metrics.items() if name.endswith("/missing"))
+        if fitting and missing and trainer.is_global_zero:
+            log.warning("%.0f samples were not evaluated, so no checkpoint is called the best", missing)
+        self.evaluated = fitting and not missing
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Epochs without a validation are passed over: their number would be an old one, or none after a resume."""

@@ -1,0 +1,172 @@
+"""A whole run on tiny clouds: it learns, writes its folder, resumes, and its checkpoint describes itself."""
+
+import errno
+import os
+import signal
+from pathlib import Path
+
+import pytest
+import torch
+from lightning.pytorch.callbacks import Timer
+from lightning.pytorch.strategies import DDPStrategy
+
+from ogreid import ReIDDataModule, ReIDModule, config
+from ogreid.errors import InputError
+from ogreid.training.checkpoint import load_checkpoint
+from ogreid.training.trainer import build_trainer
+from tiny_runs import TINY, fit_tiny, logged, logged_rows, same, weights
+
+
+def test_a_run_learns_and_leaves_all_its_files(place):
+    run = fit_tiny("trainer.max_epochs=12", "data.transfer=[other]", "evaluation.baselines=[untrained,histogram]")
+    for name in ("experiment.yaml", "metrics.csv", "summary.json", "report.html", "log.txt"):
+        assert (run.folder / name).is_file(), name
+    summary = run.summary()
+    assert summary["experiment"] == "small" and summary["model"] == "ognet"
+    assert summary["retrieval"]["tiny"]["queries"] == 8 and summary["transfer"]["other"]["mAP"] > 0
+    assert {name: set(sets) for name, sets in summary["baselines"].items()} == {
+        name: {"tiny", "other"} for name in ("untrained", "histogram")
+    }
+    loss = logged(run, "train/loss")
+    assert sum(loss[-4:]) < 0.6 * sum(loss[:4])
+    assert len(logged(run, "val/mAP")) == 6
+
+
+def test_a_checkpoint_is_plain_and_describes_itself(place):
+    run = fit_tiny("trainer.max_epochs=2")
+    content = torch.load(run.last, weights_only=True)
+    assert content["hyper_parameters"]["model_options"]["channels"] == [8, 16]
+    assert content["hyper_parameters"]["num_identities"] == 4
+    assert content["datamodule_hyper_parameters"]["num_points"] == 64
+    assert content["ogreid"]["provenance"]["torch"]
+    restored = load_checkpoint(run.folder)
+    assert restored.experiment == run.experiment() and not restored.module.training
+    assert ReIDDataModule(**restored.data).config.num_points == 64
+    for module in (restored.module, ReIDModule.load_from_checkpoint(run.last)):
+        assert same(dict(module.state_dict()), content["state_dict"])
+
+
+@pytest.fixture
+def whole(place):
+    """Four epochs of two steps."""
+    return fit_tiny("trainer.max_epochs=4", "loss.dropout=0.5")
+
+
+@pytest.mark.parametrize("steps", [4, 5])
+def test_a_resumed_run_goes_on_in_its_folder_to_the_same_end(whole, steps):
+    """Stopped at the end of an epoch, or inside one; the schedule is the same."""
+    broken = fit_tiny("trainer.max_epochs=4", "loss.dropout=0.5", f"trainer.max_steps={steps}")
+    resumed = fit_tiny("trainer.max_steps=-1", resume=str(broken.folder))
+    assert resumed.folder == broken.folder
+    assert same(weights(resumed.last), weights(whole.last))
+    assert logged_rows(resumed) == logged_rows(whole)
+
+
+def test_the_result_is_the_last_network_and_the_best_one_is_saved_where_asked_for(place):
+    run = fit_tiny("trainer.max_epochs=12", "runs.save_best=true")  # the mAP is 100 long before the end
+    best, last = (torch.load(run.checkpoints / name, weights_only=True)["epoch"] for name in ("best.ckpt", "last.ckpt"))
+    assert best < last == 11 and run.result == run.last
+
+
+@pytest.mark.parametrize("limit", ["1", "0.5"])
+def test_an_evaluation_of_a_part_says_what_is_missing_and_makes_no_best_checkpoint(place, limit):
+    settings = [f"trainer.limit_val_batches={limit}", "data.eval_batch_size=6", "runs.save_best=true"]
+    run = fit_tiny("trainer.max_epochs=2", *settings)
+    assert [path.name for path in run.checkpoints.iterdir()] == ["last.ckpt"]
+    assert run.summary()["retrieval"]["tiny"]["missing"] == 10 and logged(run, "val/tiny/missing") == [10]
+
+
+def test_a_sanity_check_leaves_no_numbers_behind(place):
+    run = fit_tiny("trainer.max_epochs=2", "trainer.num_sanity_val_steps=1", "data.eval_batch_size=6")
+    assert len(logged(run, "val/mAP")) == 1 and "missing" not in run.summary()["retrieval"]["tiny"]
+
+
+def test_settings_of_the_trainer_reach_it(place):
+    settings = {"max_time": "00:00:10:00", "strategy": "ddp", "num_nodes": 2, "precision": "bf16-mixed", "devices": 2}
+    experiment = config.load("small", (*TINY, *(f"trainer.{key}={value}" for key, value in settings.items())))
+    trainer = build_trainer(experiment, [])
+    assert (trainer.num_nodes, trainer.num_devices, trainer.precision) == (2, 2, "bf16-mixed")
+    assert isinstance(trainer.strategy, DDPStrategy)
+    assert [c.time_remaining() for c in trainer.callbacks if isinstance(c, Timer)] == [600]
+
+
+@pytest.mark.parametrize(
+    "setting",
+    ["precision=99", "precision=16-true", "devices=many", "strategy=foo", "accelerator=abacus", "logger=false"]
+    + ["val_check_interval=2", "overfit_batches=1", "max_epoch=3"],
+)
+def test_a_trainer_setting_that_cannot_be_served_is_refused_before_anything_is_written(place, setting):
+    with pytest.raises(InputError, match="trainer") as refused:
+        fit_tiny(f"trainer.{setting}")
+    assert setting.split("=")[0] in str(refused.value) or "Lightning" in str(refused.value)
+    assert "\n" not in str(refused.value) and not Path("runs").exists()
+
+
+def test_mixed_precision_trains_and_evaluates_on_a_cpu(place):
+    assert fit_tiny("trainer.max_epochs=2", "trainer.precision=bf16-mixed").summary()["retrieval"]["tiny"]["mAP"] > 0
+
+
+def test_averaging_ends_with_weights_of_its_own(place):
+    run = fit_tiny("trainer.max_epochs=4", "optimizer.swa_fraction=0.5")
+    assert not torch.equal(*(weights(path)["network.project.weight"] for path in (run.last, run.average)))
+    assert set(run.summary()["last"]) == {"tiny"} and load_checkpoint(run.folder).path == run.average
+
+
+@pytest.mark.filterwarnings("ignore:This DataLoader will create 3 worker processes")  # where there are fewer cores
+def test_the_same_seed_gives_the_same_weights_whatever_the_workers(place):
+    settings = ("trainer.max_epochs=1", "loss.dropout=0.5")
+    one, *others = (weights(fit_tiny(*settings, f"data.num_workers={workers}").last) for workers in (0, 1, 3))
+    assert all(same(one, other) for other in others)
+
+
+@pytest.fixture
+def forgiving():
+    """Lightning leaves torch strict; later tests are not."""
+    yield
+    torch.use_deterministic_algorithms(False)
+
+
+def test_a_deterministic_training_needs_nothing_else_on_a_cpu(place, forgiving):
+    one = weights(fit_tiny("trainer.max_epochs=1").last)
+    assert same(one, weights(fit_tiny("trainer.max_epochs=1", "trainer.deterministic=true").last))
+    assert torch.are_deterministic_algorithms_enabled()
+
+
+def test_an_operation_that_cannot_be_deterministic_is_named(place, forgiving, monkeypatch):
+    def step(*_):
+        torch.zeros(2).put_(torch.tensor([0]), torch.ones(1))  # which torch refuses on every device
+
+    monkeypatch.setattr(ReIDModule, "training_step", step)
+    with pytest.raises(InputError, match=r"trainer\.deterministic=true: put_"):
+        fit_tiny("trainer.max_epochs=1", "trainer.deterministic=true")
+
+
+def test_a_disk_that_is_full_of_other_things_is_one_line_too(place, monkeypatch):
+    def step(*_):
+        raise OSError(errno.ENOSPC, "No space left on device", "metrics.csv")
+
+    monkeypatch.setattr(ReIDModule, "training_step", step)
+    with pytest.raises(InputError, match=r"metrics\.csv.*No space left"):
+        fit_tiny("trainer.max_epochs=1")
+
+
+def test_a_fast_dev_run_goes_through_everything_and_says_that_it_is_partial(place):
+    run = fit_tiny("trainer.fast_dev_run=true", "data.eval_batch_size=4", "optimizer.swa_fraction=0.5")
+    assert run.summary()["retrieval"]["tiny"]["missing"] > 0
+
+
+def test_a_run_that_ignores_ctrl_c_from_its_start_goes_on_ignoring_it(place, monkeypatch):
+    """Those of a sweep, and those that a shell has put into the background."""
+    step = ReIDModule.training_step
+    monkeypatch.setattr(ReIDModule, "training_step", lambda *a: (os.kill(os.getpid(), signal.SIGINT), step(*a))[1])
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        assert fit_tiny("trainer.max_epochs=1").summary()["retrieval"]
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_a_run_without_a_checkpoint_leaves_no_folder(place):
+    with pytest.raises(InputError, match="num_points.*256"):
+        fit_tiny("data.num_points=9999")
+    assert not Path("runs").exists()
