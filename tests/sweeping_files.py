@@ -1,17 +1,18 @@
 """Sweep files and sweep folders made of arithmetic, for the tests of sweeps."""
 
 import json
+import sys
 from pathlib import Path
 
 from fabricated import numbers
 
 TINY = """\
-data: {points: 64, batch: 8, workers: 0, train: [tiny], retrieval: [tiny], sampling: identity, per_identity: 2}
-model: {widths: [8, 16], kept: [16, 8], k: 4, embedding: 16}
+data: {num_points: 64, batch_size: 8, num_workers: 0, train: [tiny], test: [tiny], sampler: pk, num_instances: 2}
+model: {channels: [8, 16], num_kept: [16, 8], k: 4, embedding: 16}
 loss: {dropout: 0}
 optimizer: {lr: 0.01, loss_warmup: 0}
-validation: {every: 1, views: [1.0]}
-trainer: {accelerator: cpu, devices: "1", max_epochs: 2, log_every_n_steps: 1}
+evaluation: {scales: [1.0]}
+trainer: {accelerator: cpu, devices: 1, max_epochs: 2, check_val_every_n_epoch: 1, log_every_n_steps: 1}
 runs: {pictures: false}
 wandb: {mode: disabled}
 """
@@ -22,14 +23,31 @@ method: {method}
 metric: {{name: val/mAP, goal: maximize}}
 command: ["${{env}}", "python", "-m", "ogreid.fit", {experiment}"${{args_no_hyphens}}"]
 parameters: {parameters}
+{more}
+"""
+
+FAKE = f"""\
+import sys
+from ogreid import sweep
+from ogreid.config import command_line
+from ogreid.sweeps import running
+running.COMMAND = (sys.executable, {str(Path(__file__).with_name("fake_fit.py"))!r})
+running.POLL, running.LOOK = 0.05, 0.2
+command_line.run(sweep.main)
 """
 
 
-def write_sweep(path: Path, parameters: str, *, method: str = "grid", experiment: str | None = "tiny") -> Path:
+def write_sweep(path: Path, parameters: str, *, method="grid", experiment: str | None = "tiny", more="") -> Path:
     """A sweep file; ``parameters`` as YAML in one line."""
     named = "" if experiment is None else f'"--experiment", "{experiment}", '
-    path.write_text(SWEEP.format(method=method, experiment=named, parameters=parameters))
+    path.write_text(SWEEP.format(method=method, experiment=named, parameters=parameters, more=more))
     return path
+
+
+def fake_sweep(*words: str) -> list[str]:
+    """The command line of a sweep whose runs are ``fake_fit.py``."""
+    Path("fake_sweep.py").write_text(FAKE)
+    return [sys.executable, "fake_sweep.py", *words]
 
 
 def make_sweep(

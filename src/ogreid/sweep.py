@@ -1,54 +1,61 @@
 """Run a sweep file of W&B on this machine: ``python -m ogreid.sweep experiments/sweeps/k.yaml``."""
 
+import shlex
 import sys
 from collections.abc import Sequence
+
 from ogreid.config import command_line
 from ogreid.errors import InputError
 
 EPILOG = """\
 examples:
-  python -m ogreid.sweep k --dry-run                                      what experiments/sweeps/k.yaml stands for
-  python -m ogreid.sweep k --experiment demo --processes 2                the same question on synthetic people
+  python -m ogreid.sweep k --dry-run                                      the runs of experiments/sweeps/k.yaml
+  python -m ogreid.sweep k --experiment demo --processes 2                the same question on synthetic data
   python -m ogreid.sweep density trainer.max_epochs=100                   a setting of all runs
+  srun --nodes 2 python -m ogreid.sweep k                                 two machines divide the runs
   wandb sweep experiments/sweeps/k.yaml                                   the same file, where there is a W&B server
 
-A sweep that was stopped goes on when it is started again: no finished run is repeated, a half-finished one is resumed.
+The same command, started several times, divides the runs. A sweep that was stopped continues when it is started again:
+no finished run is repeated, a half-finished one is resumed.
 """
 
 
 def parser() -> command_line.Parser:
-    """The command line of this door."""
-    made = command_line.Parser(
+    """The command line."""
+    parser = command_line.Parser(
         prog="python -m ogreid.sweep",
-        description="Run a sweep file in W&B's schema (grid or random) here, and lay its runs beside each other.",
+        description="Run a sweep file in W&B's schema (grid, random or bayes) here, and compare its runs.",
         epilog=EPILOG,
     )
-    made.add_argument("file", metavar="FILE", help="a sweep file, or its name in experiments/sweeps")
-    made.add_argument("--experiment", metavar="NAME", help="instead of the one that the file names")
-    made.add_argument("--name", help="of the folder runs/sweeps/NAME (default: the sweep's own)")
-    made.add_argument("--count", type=int, metavar="N", help="at most N runs; a random search needs it")
-    made.add_argument("--seed", type=int, default=0, help="of a random search (%(default)s)")
-    made.add_argument("--processes", type=int, default=1, metavar="P", help="runs at once (%(default)s)")
-    made.add_argument("--retry", action="store_true", help="try the runs again that failed before")
-    made.add_argument("--dry-run", action="store_true", help="print the runs and leave")
-    made.add_argument("overrides", nargs="*", metavar="group.key=value", help="settings of every run")
-    return made
+    parser.add_argument("file", metavar="FILE", help="a sweep file, or its name in experiments/sweeps")
+    parser.add_argument("--experiment", metavar="NAME", help="instead of the one that the file names")
+    parser.add_argument("--name", help="of the folder runs/sweeps/NAME (default: the sweep's own)")
+    parser.add_argument("--count", type=int, metavar="N", help="at most N runs; random and bayes need it")
+    parser.add_argument("--seed", type=int, default=0, help="of random and bayes (%(default)s)")
+    parser.add_argument("--processes", type=int, default=1, metavar="P", help="runs at once (%(default)s)")
+    parser.add_argument("--retry", action="store_true", help="try the runs again that failed before")
+    parser.add_argument("--dry-run", action="store_true", help="print the runs and leave")
+    parser.add_argument("overrides", nargs="*", metavar="group.key=value", help="settings of every run")
+    return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Parse, expand, run, tell."""
-    given = sys.argv[1:] if argv is None else list(argv)
-    asked = parser().parse_intermixed_args(given)
-    for name in ("count", "processes"):
-        if getattr(asked, name) is not None and getattr(asked, name) < 1:
-            raise InputError(f"--{name} {getattr(asked, name)}: expected 1 or more")
-    from ogreid.sweeps.running import Sweeping, run_sweep, tell_plan
+    """Parse, plan, run."""
+    words = sys.argv[1:] if argv is None else list(argv)
+    options = parser().parse_intermixed_args(words)
+    for name, low in (("count", 1), ("processes", 1), ("seed", 0)):
+        if (value := getattr(options, name)) is not None and value < low:
+            raise InputError(f"--{name}: expected {low} or more, got {value}")
+    from ogreid.sweeps.plan import Plan
 
-    sweeping = Sweeping.of(asked.file, asked.experiment, asked.overrides, asked.name, asked.count, asked.seed, given)
-    if asked.dry_run:
-        tell_plan(sweeping)
+    plan = Plan(options.file, options.experiment, options.overrides, options.name, options.count, options.seed)
+    if options.dry_run:
+        sys.stdout.write(plan.describe())
         return 0
-    return run_sweep(sweeping, asked.processes, retry=asked.retry)
+    from ogreid.sweeps.running import Sweep
+
+    command = shlex.join(["python", "-m", "ogreid.sweep", *words])
+    return Sweep(plan, command, options.processes, again=options.retry).run()
 
 
 if __name__ == "__main__":

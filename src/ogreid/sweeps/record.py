@@ -1,127 +1,94 @@
-"""``sweep.json``: what a sweep asked, what became of every run, and the numbers it found."""
+"""``sweep.json``: what a sweep asked, what became of every run, and its numbers; beside it the tables and the plots."""
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Mapping
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
-from ogreid import config
-from ogreid.reporting.paper import published_for
-from ogreid.reporting.reading import RunRecord
-from ogreid.reporting.sweeps import SweepRecord, merged, read_sweep, sweep_markdown
+from optuna.trial import TrialState
+
 from ogreid.files import write_text
-from ogreid.sweeps.file import SweepFile
-from ogreid.sweeps.jobs import Job
+from ogreid.reporting import read_sweep, sweep_figures, sweep_table
+from ogreid.reporting.paper import published_for
+from ogreid.reporting.sweeps import SweepRecord
+from ogreid.reporting.tables import csv_text
+from ogreid.sweeps.journal import Journal
+from ogreid.sweeps.plan import Job, varying
 
-__all__ = ["best", "known_failures", "varying", "write_record", "write_result"]
+__all__ = ["best", "write_record", "write_results"]
 
+STATUS = {TrialState.PRUNED: "stopped", TrialState.RUNNING: "running"}
 BESIDE_THE_PAPER = {"experiment", "loss.name", "data.inputs", "data.train", "seed"}
 """What may vary, beside the model, where the paper's tables are laid beside: they hold nothing of another density."""
 
 
-def write_record(folder: Path, sweep: SweepFile, jobs: Sequence[Job], errors: Mapping[str, str], command: str) -> None:
-    """Write ``sweep.json`` as far as the runs have come, in one step.
-
-    Args:
-        folder: of the sweep.
-        sweep: the file.
-        jobs: all of them, in their order.
-        errors: run folder -> last line of what it died of.
-        command: that goes on with the sweep.
-    """
-    keys = varying(jobs)
-    entries = [_entry(job, errors.get(str(job.run.folder)), keys) for job in jobs]
-    content = {
-        "name": sweep.name,
-        "file": str(sweep.path),
-        "description": sweep.description,
-        "method": sweep.method,
-        "metric": dict(sweep.metric),
-        "command": command,
-        "parameters": keys,
-        "runs": entries,
-        "settings": [asdict(setting) for setting in merged(entries, keys)],
-    }
-    write_text(folder / "sweep.json", json.dumps(content, indent=2) + "\n")
+def write_record(journal: Journal, command: str) -> None:
+    """Write ``sweep.json`` as far as the runs have come; ``command`` continues the sweep."""
+    plan = journal.plan
+    with journal.locked():
+        jobs = journal.jobs()
+        keys = varying(jobs)
+        paper = all(key in BESIDE_THE_PAPER or key.startswith("model.") for key in keys)
+        content = {
+            "name": plan.name,
+            "file": str(plan.path),
+            "description": str(plan.description or ""),
+            "method": plan.method,
+            "metric": plan.metric,
+            "command": command,
+            "parameters": keys,
+            "runs": [{"name": job.label(keys)} | _entry(journal, job, paper) for job in jobs],
+        }
+        write_text(plan.folder / "sweep.json", json.dumps(content, indent=2, allow_nan=False) + "\n")
 
 
-def write_result(folder: Path) -> SweepRecord:
-    """Table and drawings of what ``sweep.json`` holds, beside it."""
-    from ogreid.reporting.sweep_plots import sweep_drawings
-
+def write_results(folder: Path) -> SweepRecord:
+    """Write ``table.md``, ``table.csv`` (a row for each run) and the plots of what ``sweep.json`` holds."""
     record = read_sweep(folder)
-    write_text(folder / "table.md", sweep_markdown(record))
-    for stem, drawing in sweep_drawings(record).items():
-        write_text(folder / f"{stem}.svg", drawing.picture())
+    write_text(folder / "table.md", sweep_table(record).markdown())
+    write_text(folder / "table.csv", csv_text(map(_row, record.content["runs"])))
+    for stem, chart in sweep_figures(record).items():
+        write_text(folder / f"{stem}.svg", chart.file())
     return record
 
 
-def varying(jobs: Sequence[Job]) -> list[str]:
-    """The parameters that are not the same in every run, in alphabetical order."""
-    keys = sorted({key for job in jobs for key in job.parameters})
-    return [key for key in keys if len({repr(job.parameters.get(key)) for job in jobs}) > 1]
-
-
-def known_failures(folder: Path, jobs: Sequence[Job]) -> dict[str, str]:
-    """Run folder -> error of those jobs that failed when the sweep was started before, and not finished since."""
-    if not (folder / "sweep.json").is_file():
-        return {}
-    unfinished = {str(job.run.folder) for job in jobs if not job.finished}
-    failed = read_sweep(folder).failed
-    return {run["folder"]: str(run["error"]) for run in failed if run["folder"] in unfinished}
-
-
 def best(record: SweepRecord) -> str:
-    """The setting with the best value of the sweep's metric, as one line; empty where the runs do not hold it."""
-    metric = record.content["metric"]
-    values = {setting.name: _metric(metric.get("name", ""), setting.numbers) for setting in record.settings}
-    found = {name: value for name, value in values.items() if value is not None}
-    if len(found) < 2:
-        return ""
-    choose = min if metric.get("goal") == "minimize" else max
-    name = choose(found, key=lambda one: found[one])
-    return f"best by {metric['name']}: {name} ({found[name]:.2f})"
+    """The setting with the best mean of the sweep's metric, in one line; empty where there are no two."""
+    metric, values = record.content["metric"], dict[str, list[float]]()
+    for run in record.content["runs"]:
+        if run.get("value") is not None:
+            name = " ".join(f"{key}={run['parameters'].get(key)}" for key in record.keys)
+            values.setdefault(name, []).append(run["value"])
+    means = {name: mean(own) for name, own in values.items()}
+    name = (min if metric["goal"] == "minimize" else max)(means, key=lambda one: means[one], default="")
+    return f"best by {metric['name']}: {name} ({means[name]:.2f})" if len(means) > 1 else ""
 
 
-def _metric(name: str, numbers: Mapping[str, Mapping[str, Any]]) -> float | None:
-    """One number by the name it is logged under; ``val/mAP`` is of the first set."""
-    kind, _, rest = name.partition("/")
-    on, _, number = rest.rpartition("/")
-    if kind not in ("val", "transfer") or not numbers:
-        return None
-    found = numbers.get(on.split("->")[-1] or next(iter(numbers)), {}).get(number)
-    return None if found is None else float(found[0])
-
-
-def _entry(job: Job, error: str | None, keys: Sequence[str]) -> dict[str, Any]:
-    """One run; what it found where it came to its end."""
-    status = "finished" if job.finished else "failed" if error else "waiting"
+def _entry(journal: Journal, job: Job, paper: bool) -> dict[str, Any]:
+    """One run; its numbers where it has finished."""
+    trial = journal.newest().get(str(job.run.folder))
+    error = trial.user_attrs.get("error") if trial is not None and trial.state is TrialState.FAIL else None
+    unfinished = "failed" if error else STATUS.get(trial.state, "waiting") if trial is not None else "waiting"
     entry: dict[str, Any] = {
-        "hash": job.hash,
         "parameters": dict(job.parameters),
         "experiment": job.experiment.name,
         "folder": str(job.run.folder),
-        "status": status,
-        "error": error if status == "failed" else None,
+        "status": "finished" if job.finished else unfinished,
+        "error": None if job.finished else error,
     }
-    if status != "finished":
-        return entry
-    summary = job.run.summary()
-    entry |= {"seconds": summary.get("seconds"), "model": summary.get("model"), "size": summary.get("parameters")}
-    entry |= {"retrieval": summary["retrieval"], "transfer": summary["transfer"]}
-    entry["git"] = summary.get("provenance", {}).get("git")
-    if all(key in BESIDE_THE_PAPER or key.startswith("model.") for key in keys):
-        entry["published"] = _published(job, summary)
+    if job.finished:
+        summary = job.run.summary()
+        entry |= {"value": journal.value(job.run), "retrieval": summary["retrieval"], "transfer": summary["transfer"]}
+        entry |= {key: summary.get(key) for key in ("seconds", "model")} | {"size": summary.get("parameters")}
+        published = {test: published_for(job.experiment, test) for test in (*entry["retrieval"], *entry["transfer"])}
+        own = {test: one.numbers() for test, one in published.items() if one and "as published" not in one.source}
+        entry["published"] = {test: numbers for test, numbers in own.items() if paper and numbers}
     return entry
 
 
-def _published(job: Job, summary: dict[str, Any]) -> dict[str, dict[str, float]]:
-    """Data set -> the paper's numbers of this very network, or of the ablation that it repeats."""
-    run = RunRecord(job.run.folder, config.to_dict(job.experiment), summary, {})
-    paper = {on: published_for(run, on) for on in run.numbers()}
-    return {
-        on: numbers
-        for on, found in paper.items()
-        if found is not None and "network as published" not in found.source and (numbers := found.numbers())
-    }
+def _row(run: Mapping[str, Any]) -> dict[str, object]:
+    row = {"name": run["name"], **run["parameters"], **{key: run.get(key) for key in ("status", "error", "value")}}
+    sets = {**run.get("retrieval", {}), **run.get("transfer", {})}
+    numbers = {f"{test} {key}": value for test, result in sets.items() for key, value in result.items()}
+    return row | numbers | {key: run.get(key) for key in ("seconds", "size", "folder")}

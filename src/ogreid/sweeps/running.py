@@ -1,190 +1,188 @@
-"""A sweep from its file to its table: nothing is repeated, nothing that fails stops the rest."""
+"""A sweep from its plan to its table: divided among processes, and nothing that fails stops the rest."""
 
-import dataclasses
 import logging
-import shlex
+import os
+import shutil
+import signal
+import subprocess
 import sys
+import threading
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 
-from ogreid.errors import InputError
-from ogreid.sweeps.file import SweepFile, find_sweep, points, read_sweep_file
-from ogreid.sweeps.jobs import Job, jobs_for
-from ogreid.sweeps.record import best, known_failures, varying, write_record, write_result
+import optuna
+from optuna.pruners import NopPruner
+from optuna.trial import TrialState
 
-if TYPE_CHECKING:
-    from rich.table import Table
+from ogreid import runs
+from ogreid.config.workers import available_cores
+from ogreid.data.datasets.catalogue import check_stores
+from ogreid.reporting import sweep_table
+from ogreid.sweeps.journal import Journal, claim
+from ogreid.sweeps.plan import Job, Plan, varying
+from ogreid.sweeps.record import best, write_record, write_results
 
-__all__ = ["Sweeping", "run_sweep", "tell_plan"]
+__all__ = ["COMMAND", "Sweep"]
 
 log = logging.getLogger(__name__)
 
-
-@dataclass(frozen=True)
-class Sweeping:
-    """A sweep that can start.
-
-    Attributes:
-        sweep: the file, with what the person pinned.
-        jobs: its runs, composed and checked.
-        command: that starts it again.
-    """
-
-    sweep: SweepFile
-    jobs: Sequence[Job]
-    command: str
-
-    @classmethod
-    def of(
-        cls,
-        file: str,
-        experiment: str | None,
-        overrides: Sequence[str],
-        name: str | None,
-        count: int | None,
-        seed: int,
-        given: Sequence[str],
-    ) -> "Sweeping":
-        """From the words of the command line.
-
-        Raises:
-            InputError: anything that would fail later.
-        """
-        sweep = read_sweep_file(find_sweep(file)).pinned(experiment, overrides)
-        sweep = dataclasses.replace(sweep, name=name or sweep.name)
-        jobs = jobs_for(sweep, points(sweep, count, seed), overrides)
-        return cls(sweep, jobs, shlex.join(["python", "-m", "ogreid.sweep", *given]))
-
-    @property
-    def folder(self) -> Path:
-        """Of the sweep, beside the runs."""
-        return Path(self.jobs[0].experiment.runs.root) / "sweeps" / self.sweep.name
-
-    @property
-    def keys(self) -> list[str]:
-        """What varies; everything where there is one run only."""
-        return varying(self.jobs) or sorted(self.jobs[0].parameters)
+COMMAND = (sys.executable, "-m", "ogreid.fit")
+POLL = 0.2  # seconds between two looks at a process of our own
+LOOK = 3.0  # seconds between two looks at what others write: the journal, and the metrics of a run
 
 
-def tell_plan(sweeping: Sweeping) -> None:
-    """Print every run, and which ones are finished."""
-    for number, job in enumerate(sweeping.jobs, start=1):
-        state = "finished" if job.finished else "half-finished" if job.run.last.is_file() else ""
-        line = f"{number:>4}  {job.told(sweeping.keys)}  {job.run.folder}  {state}"
-        sys.stdout.write(line.rstrip() + "\n")
-    sys.stdout.write(f"{len(sweeping.jobs)} runs; without --dry-run: {sweeping.folder}\n")
-
-
-def run_sweep(sweeping: Sweeping, processes: int = 1, *, retry: bool = False) -> int:
-    """Run what is not finished, then tell.
+class Sweep:
+    """Threads that each train one run after another, in a process of its own, until no run is left anywhere.
 
     Args:
-        sweeping: composed.
+        plan: of the sweep.
+        command: that continues it.
         processes: runs at once.
-        retry: try again what failed before.
-
-    Returns:
-        0; 1 where a run failed; 130 where it was interrupted.
-    """
-    folder = sweeping.folder
-    errors = {} if retry else known_failures(folder, sweeping.jobs)
-    waiting = [job for job in sweeping.jobs if not job.finished and str(job.run.folder) not in errors]
-    _make_stores(waiting)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"{folder}: cannot be written ({error.strerror}); choose another with runs.root=...") from error
-    log.info("%s: %d runs, %d to do, %d at once", sweeping.sweep.name, len(sweeping.jobs), len(waiting), processes)
-    try:
-        _run(sweeping, waiting, processes, errors)
-    except KeyboardInterrupt:
-        log.info("stopped; to go on: %s", sweeping.command)
-        return 130
-    _tell(folder, errors)
-    return 1 if errors else 0
-
-
-def _run(sweeping: Sweeping, waiting: Sequence[Job], processes: int, errors: dict[str, str]) -> None:
-    from ogreid.sweeps.local import run_jobs
-
-    def write() -> None:
-        write_record(sweeping.folder, sweeping.sweep, sweeping.jobs, errors, sweeping.command)
-
-    write()
-    started = time.perf_counter()
-    ended = run_jobs(waiting, processes, sweeping.folder / "logs")
-    try:
-        for number, (job, error, seconds) in enumerate(ended, start=1):
-            if error is not None:
-                errors[str(job.run.folder)] = error
-            write()
-            left = (time.perf_counter() - started) / number * (len(waiting) - number)
-            log.info("%s", _line(sweeping, job, error, number, len(waiting), seconds, left))
-    finally:
-        ended.close()
-
-
-def _line(sweeping: Sweeping, job: Job, error: str | None, number: int, total: int, seconds: float, left: float) -> str:
-    """What became of a run."""
-    found = error or ", ".join(
-        f"{on} mAP {numbers['mAP']:.2f} rank-1 {numbers['rank1']:.2f}"
-        for on, numbers in job.run.summary()["retrieval"].items()
-    )
-    rest = f", about {left / 60:.0f} min left" if number < total else ""
-    width = len(str(total))
-    state = "FAILED " if error else ""
-    return f"[{number:>{width}}/{total}] {job.told(sweeping.keys)}  {state}{found}  {seconds:.0f} s{rest}"
-
-
-def _make_stores(jobs: Sequence[Job]) -> None:
-    """Check that every store is there; make the synthetic ones that are not, before several runs want the same one.
+        again: whether runs that failed before are tried again.
 
     Raises:
-        InputError: a store that is missing and cannot be made.
+        InputError: a store is missing.
     """
-    from ogreid.data.datasets.catalogue import check_stores
-    from ogreid.data.datasets.synthetic_stores import parse_synthetic
 
-    for data in {repr(job.experiment.data): job.experiment.data for job in jobs}.values():
-        check_stores(data)
-        for name in dict.fromkeys((*data.train, *data.test, *data.transfer)):
-            if parse_synthetic(name) is not None and not (Path(data.root) / name / "manifest.json").is_file():
-                from ogreid import pack
+    def __init__(self, plan: Plan, command: str, processes: int = 1, *, again: bool = False) -> None:
+        for job in plan.jobs:
+            check_stores(job.experiment.data)
+        self.plan, self.command, self.processes = plan, command, processes
+        self.journal = Journal(plan, again=again)
+        self.stop, self.running = threading.Event(), set[subprocess.Popen[bytes]]()
+        self.first, self.started = self.journal.left(), time.perf_counter()
 
-                pack.main([name, "--data", data.root])
+    def run(self) -> int:
+        """Run what nobody has run, wait for what others run, then print the table.
 
+        Returns:
+            0; 1 where a run failed; 130 where Ctrl-C or SIGTERM stopped it.
+        """
+        write_record(self.journal, self.command)
+        log.info("%s: %d runs left, %d at once", self.plan.name, self.first, self.processes)
+        with self._signals(), ThreadPoolExecutor(self.processes) as pool:
+            list(pool.map(self._work, range(self.processes)))  # raises what a thread did
+        write_record(self.journal, self.command)
+        if self.stop.is_set():
+            log.info("stopped; to continue: %s", self.command)
+            return 130
+        return self._print_result()
 
-def _tell(folder: Path, errors: Mapping[str, str]) -> None:
-    """The table, the best, what failed, where the rest is."""
-    from rich.console import Console
+    @contextmanager
+    def _signals(self) -> Iterator[None]:
+        """Inside, the first Ctrl-C or SIGTERM asks the runs to save and leave; the second one kills them."""
 
-    from ogreid.reporting.sweeps import sweep_rows
+        def interrupt(*_: object) -> None:
+            log.info("killed" if self.stop.is_set() else "stopping when the runs have saved; Ctrl-C again kills them")
+            for process in list(self.running):
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL) if self.stop.is_set() else process.terminate()
+            self.stop.set()
 
-    record = write_result(folder)
-    heads, rows = sweep_rows(record)
-    console = Console()
-    console.print(_table(record.name, heads, rows, len(record.keys)))
-    for line in filter(None, [best(record)]):
-        console.print(line, highlight=False)
-    for run in record.failed:
-        told = " ".join(f"{key}={run['parameters'].get(key)}" for key in record.content["parameters"])
-        console.print(f"failed: {told}: {run['error']}", highlight=False, markup=False, soft_wrap=True)
-    if errors:
-        console.print("their logs are in the sweep's folder; --retry tries them again", highlight=False)
-    files = ", ".join(path.name for path in sorted(folder.iterdir()) if path.is_file())
-    console.print(f"sweep   {folder} ({files})", soft_wrap=True, highlight=False)
+        main = threading.current_thread() is threading.main_thread()
+        heard = [s for s in (signal.SIGINT, signal.SIGTERM) if main and signal.getsignal(s) is not signal.SIG_IGN]
+        before = {number: signal.signal(number, interrupt) for number in heard}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
+    def _work(self, slot: int) -> None:
+        environment = self._environment(slot)
+        while not self.stop.is_set():
+            if (taken := self.journal.take()) is None:
+                if not self.journal.left():
+                    return
+                self.stop.wait(LOOK)  # others may fail or die
+                continue
+            trial, job, lock = taken
+            started = time.perf_counter()
+            while lock is None and not self.stop.wait(POLL):
+                lock = claim(job.run.folder)
+            pruned, error, final = (False, None, False) if lock is None else self._train(trial, job, environment)
+            state = TrialState.COMPLETE if job.finished else TrialState.PRUNED if pruned else TrialState.FAIL
+            self.journal.finish(trial, job, state, error, final=final)
+            if lock is not None:
+                lock.release()
+            write_record(self.journal, self.command)
+            self._log(job, error, time.perf_counter() - started)
 
-def _table(name: str, heads: Sequence[str], rows: Sequence[Sequence[str]], left: int) -> "Table":
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
+    def _environment(self, slot: int) -> dict[str, str]:
+        """An equal share of the cores, a graphics card of its own, and nothing of SLURM: no run is a task of a job."""
+        own = {key: value for key, value in os.environ.items() if not key.startswith("SLURM_")} | {"COLUMNS": "120"}
+        if self.processes > 1:
+            from torch.cuda import device_count
 
-    table = Table(title=name, title_justify="left", box=SIMPLE_HEAD, padding=(0, 0, 0, 1), pad_edge=False)
-    for number, head in enumerate(heads):
-        table.add_column(head, justify="left" if number < left else "right", overflow="fold")
-    for cells in rows:
-        table.add_row(*cells)
-    return table
+            cards = (own.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(device_count())))).split(",")
+            own |= {"CUDA_VISIBLE_DEVICES": cards[slot % len(cards)]} if len(cards) > 1 else {}
+            threads = str(max(1, available_cores() // self.processes))
+            own = {"OMP_NUM_THREADS": threads, "NUMBA_NUM_THREADS": threads} | own
+        return own
+
+    def _train(self, trial: optuna.Trial, job: Job, environment: dict[str, str]) -> tuple[bool, str | None, bool]:
+        """Train a run or resume it: whether it was pruned, its error, and whether trying again is useless."""
+        run, pruned, looked = job.run, False, time.monotonic()
+        if job.finished:
+            return False, None, False
+        words = ("--resume", str(run.folder), *job.words[1:]) if run.last.is_file() else ("--experiment", *job.words)
+        if not run.last.is_file():
+            shutil.rmtree(run.folder, ignore_errors=True)  # killed before its first checkpoint
+        output = self.plan.folder / "logs" / f"{run.folder.name}.txt"
+        output.parent.mkdir(exist_ok=True)
+        with output.open("ab") as file:
+            begin = file.tell()
+            process = subprocess.Popen(
+                [*COMMAND, *words],
+                env={**environment, runs.STAMP: run.folder.name.partition("-")[0]},
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # Ctrl-C in the terminal reaches the sweep alone, which decides
+            )
+        self.running.add(process)
+        if self.stop.is_set():
+            process.terminate()
+        while process.poll() is None:
+            time.sleep(POLL)
+            if not isinstance(self.plan.pruner, NopPruner) and not pruned and time.monotonic() > looked + LOOK:
+                looked = time.monotonic()
+                if pruned := self.journal.report(trial, run):
+                    process.terminate()  # it saves first
+        self.running.discard(process)
+        status = process.returncode
+        if job.finished or pruned or self.stop.is_set():
+            return pruned, None, False
+        if status <= 0:
+            return False, f"killed by {signal.Signals(-status).name}" if status else "stopped before its end", False
+        lines = output.read_bytes()[begin:].decode(errors="replace").split("\n")
+        error = [f"left with status {status}", *filter(str.strip, lines)][-1].strip().removeprefix("error: ")
+        return False, error, status == 2
+
+    def _log(self, job: Job, error: str | None, seconds: float) -> None:
+        """What became of a run, and how long the rest takes."""
+        jobs, left, value = self.journal.jobs(), self.journal.left(), self.journal.value(job.run)
+        total = self.plan.limit if self.plan.method == "bayes" else len(jobs)
+        minutes = (time.perf_counter() - self.started) / max(1, self.first - left) * left / 60
+        number = "no value" if value is None else f"{value:.2f}"
+        found = f"FAILED {error}" if error else f"{self.plan.metric['name']} {number}"
+        rest = f"{seconds:.0f} s" + (f", about {minutes:.0f} min left" if left else "")
+        log.info("[%d/%s] %s  %s  %s", (total or 0) - left, total, job.label(varying(jobs)), found, rest)
+
+    def _print_result(self) -> int:
+        """The table, the best setting, and what has no result."""
+        from rich.console import Console
+
+        folder, console = self.plan.folder, Console(soft_wrap=True, highlight=False, markup=False)
+        with self.journal.locked():
+            record = write_results(folder)
+        console.print(sweep_table(record).terminal(record.name), soft_wrap=False)
+        for run in record.content["runs"]:
+            if run["status"] in ("failed", "stopped"):
+                console.print(f"{run['status']}: {run['name']}" + (f": {run['error']}" if run["error"] else ""))
+        if record.failed:
+            console.print(f"what they printed is in {folder / 'logs'}; --retry tries them again")
+        console.print(f"{best(record)}\nsweep   {folder}".strip())
+        return 1 if record.failed else 0
