@@ -73,12 +73,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         dataset = crop_dataset(images, meshes=arguments.meshes, faces=arguments.faces)
         embeddings = embed(network, dataset, devices=arguments.devices, progress=progress)
     for target in arguments.to if rank() == 0 else ():
-        command_line.show(embeddings.save(target), browse=False)
+        embeddings.save(target)
+        command_line.show(target, browse=False)
     return 0
 
 
 def _is_store(path: Path, root: Path) -> bool:
-    return any((folder / "manifest.json").is_file() for folder in (root / path, path)) or not path.exists()
+    from ogreid.data.datasets.crops import is_image
+
+    named = any((folder / "manifest.json").is_file() for folder in (root / path, path))
+    return named or not (path.exists() or is_image(path))
 
 
 if __name__ == "__main__":

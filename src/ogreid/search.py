@@ -41,7 +41,9 @@ def parser() -> command_line.Parser:
     command.add_argument("--gallery", required=True, metavar="STORE", help="a name under the data root, or a path")
     command.add_argument("--query", nargs="+", required=True, type=Path, metavar="IMAGE", help="crops of a person")
     command.add_argument("--meshes", type=Path, metavar="DIR|FILE", help="the images' bodies, where the store has such")
-    command.add_argument("--faces", type=Path, metavar="FILE", help="the body model's faces, where the bodies lack them")
+    command.add_argument(
+        "--faces", type=Path, metavar="FILE", help="the body model's faces, where the bodies lack them"
+    )
     command.add_argument("--top", type=int, default=10, help="crops per query (%(default)s)")
     command.add_argument(
         "--to", type=Path, default=Path("ranking.html"), metavar="FILE", help=".html, .json or .csv (%(default)s)"
@@ -78,7 +80,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     gallery = _gallery(arguments, network, store)
     crops = crop_dataset(
-        arguments.query,
+        [(path.parent, path.name) for path in arguments.query],
         meshes=arguments.meshes,
         faces=arguments.faces,
         mode=cast(Mode, store.manifest.mode),

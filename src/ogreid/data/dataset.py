@@ -8,8 +8,8 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from ogreid.data.batch import CloudBatch
-from ogreid.data.store.writing import CloudSource
 from ogreid.data.store.reading import Store
+from ogreid.data.store.writing import CloudSource
 
 __all__ = ["CloudDataset", "CropDataset", "ResidentClouds"]
 
@@ -55,11 +55,11 @@ class CloudDataset(Dataset[CloudBatch]):
 
     def __getitems__(self, indices: list[int]) -> CloudBatch:
         """A whole batch at once: the store's memory map is read once per batch, in file order."""
-        wanted = np.asarray(indices)
+        rows = np.asarray(indices)
         parts = []
-        for number in np.unique(self.store[wanted]):
-            place = np.flatnonzero(self.store[wanted] == number)
-            parts.append((place, *self.stores[number].raw(self.row[wanted[place]])))
+        for number in np.unique(self.store[rows]):
+            place = np.flatnonzero(self.store[rows] == number)
+            parts.append((place, *self.stores[number].raw(self.row[rows[place]])))
         xyz, rgb = (_in_order([(part[0], part[i]) for part in parts]) for i in (1, 2))
         return self.batch(indices, torch.from_numpy(xyz), torch.from_numpy(rgb))
 
@@ -125,10 +125,11 @@ class CropDataset(Dataset[CloudBatch]):
 
     Args:
         crops: for each crop what makes its cloud, and the crop's name there.
+        sources: the crops' names in a batch.
     """
 
-    def __init__(self, crops: Sequence[tuple[CloudSource, str]]) -> None:
-        self.crops = list(crops)
+    def __init__(self, crops: Sequence[tuple[CloudSource, str]], sources: Sequence[str]) -> None:
+        self.crops, self.sources = list(crops), list(sources)
 
     def __len__(self) -> int:
         """Number of crops."""
@@ -143,7 +144,7 @@ class CropDataset(Dataset[CloudBatch]):
         clouds = [self.crops[index][0].cloud(self.crops[index][1]) for index in indices]
         unknown = torch.full((len(indices),), -1, dtype=torch.int64)
         xyz, rgb = (torch.from_numpy(np.stack([cloud[name] for cloud in clouds])) for name in ("xyz", "rgb"))
-        sources = tuple(self.crops[index][1] for index in indices)
+        sources = tuple(self.sources[index] for index in indices)
         return CloudBatch(xyz, rgb, unknown, unknown, torch.tensor(indices), sources)
 
 

@@ -166,6 +166,14 @@ class ReIDDataModule(L.LightningDataModule):
             raise InputError(f"data.num_points: expected at most {stored}, the points of a stored cloud, got {count}")
         return count
 
+    def check_order(self, store: Store) -> None:
+        """Refuse a store whose clouds hold no crops, where ``inputs`` asks for crops."""
+        if self.config.inputs == "crop" and store.manifest.order != "scattered":
+            raise InputError(
+                f"{store.path}: expected clouds in pixel order for data.inputs=crop, got order {store.manifest.order}; "
+                "pack its crops in raster mode"
+            )
+
     def train_dataloader(self) -> DataLoader[CloudBatch]:
         """Whole batches only, another order each epoch. A resumed run starts where its checkpoint was written."""
         return self.training_loader(*self._position())
@@ -263,10 +271,7 @@ class ReIDDataModule(L.LightningDataModule):
 
     def _open(self, name: str) -> Store:
         store = Store.open(store_path(name, self.root))
-        if self.config.inputs == "crop" and store.manifest.order != "scattered":
-            raise InputError(
-                f"{store.path}: published clouds hold no crops; pack the crops: python -m ogreid.pack NAME"
-            )
+        self.check_order(store)
         return store
 
     def _training_set(self) -> tuple[CloudDataset, int]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import lightning as L
 import torch
+from torch import Tensor, nn
 
 from ogreid import config, files
 from ogreid.config.schema import Data, Experiment, Loss, Model
@@ -67,19 +68,22 @@ def write_program(network: Network, target: Path, clouds: int = 1) -> None:
     """``torch.export``'s program of an embedding network: (B, N, 3) xyz and rgb to (B, D).
 
     The plain operations are exported, so that the file needs nothing but torch. B and N are fixed: the sampling
-    loop and the offsets of the clouds in a batch specialize both.
+    loop and the offsets of the clouds in a batch specialize both. A network that was trained on flat clouds gets
+    them: its program leaves depth out.
 
     Args:
         network: see :func:`ogreid.training.inference.load_network`.
         target: written beside, then renamed.
-        clouds: B; N is what the network was trained with, or all pixels of a crop.
+        clouds: B; N is what the network was trained with, or all pixels of a crop, row by row.
     """
-    backbone = network.module.network.eval()
+    data = network.data_module()
+    backbone = network.module.network
+    backbone = (_Flat(backbone) if data.config.inputs == "image" else backbone).eval()
     for part in backbone.modules():
         if hasattr(part, "backend"):
             part.backend = "plain"  # type: ignore[assignment]  # a name, where nn.Module expects tensors and modules
-    data = network.data_module().config
-    points = CROP_PIXELS if data.inputs == "crop" else data.num_points
+    stored = max(CROP_PIXELS, data.config.num_points)
+    points = CROP_PIXELS if data.config.inputs == "crop" else data.num_points(stored)
     # Two tensors on purpose: one given twice would be exported as one input.
     xyz, rgb = torch.randn(2, clouds, points, 3, generator=torch.Generator().manual_seed(0))
     with torch.no_grad(), warnings.catch_warnings():
@@ -88,3 +92,13 @@ def write_program(network: Network, target: Path, clouds: int = 1) -> None:
         with files.atomic_write(target) as file:
             torch.export.save(program, file)
     log.info("%s: program for batches of %d clouds of %d points", target, clouds, points)
+
+
+class _Flat(nn.Module):
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, xyz: Tensor, rgb: Tensor) -> Tensor:
+        embedding: Tensor = self.network(xyz * xyz.new_tensor([1.0, 1.0, 0.0]), rgb)
+        return embedding

@@ -151,13 +151,15 @@ def evaluate_densities(
     Raises:
         InputError: a density outside (0, 1]; one so low that a network cannot find its neighbors.
     """
-    wanted = sorted(set(densities or DENSITIES))
-    for density in wanted:
+    densities = sorted(set(densities or DENSITIES))
+    for density in densities:
         if not 0 < density <= 1:
             raise InputError(f"--density: expected shares of the points, above 0 and up to 1, got {density:g}")
+    if network.data_module().config.inputs == "crop":
+        raise InputError(f"--density: {network.name} reads every pixel of a crop; expected a network on points")
     return [
         {"density": density, "retrieval": evaluate(network, stores, root, devices=devices, density=density)}
-        for density in wanted
+        for density in densities
     ]
 
 
@@ -187,11 +189,11 @@ def embed(
     trainer = evaluation_trainer([*callbacks], devices=devices, enable_progress_bar=False)
     batches: Any = trainer.predict(network.module, datamodule=data)
     parts = [EmbeddingBatch(*part) for rank in everyone([tuple(one) for one in batches]) for part in rank]
-    index = torch.cat([part.index for part in parts])
-    order = torch.argsort(index)
-    columns = (torch.cat([part[i] for part in parts])[order].numpy() for i in range(4))  # type: ignore[misc]
-    sources = np.array([source for part in parts for source in part.source])
-    return Embeddings(*columns, source=sources[order.numpy()])
+    order = torch.argsort(torch.cat([part.index for part in parts]))
+    columns = zip(*(part[:4] for part in parts), strict=True)  # embedding, identity, camera, index
+    embedding, identity, camera, index = (torch.cat(column)[order].numpy() for column in columns)
+    source = np.array([source for part in parts for source in part.source])[order.numpy()]
+    return Embeddings(embedding, identity, camera, index, source)
 
 
 def embed_store(
@@ -200,7 +202,11 @@ def embed_store(
     """Embed every crop of a store once: those that are not for training, or all where there are no others.
 
     ``index`` are the rows of the store.
+
+    Raises:
+        InputError: the network reads crops, and the store has none.
     """
+    network.data_module().check_order(store)
     rows = np.flatnonzero(~np.isin(store.rows["split"], ("train", "val")))
     rows = rows if len(rows) else np.arange(len(store))
     _, first = np.unique(store.rows["source"][rows], return_index=True)  # query crops may be in the gallery, too

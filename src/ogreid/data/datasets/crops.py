@@ -3,8 +3,9 @@
 import logging
 from collections import Counter
 from collections.abc import Sequence
+from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from ogreid.data.datasets.bodies import estimates_in
 from ogreid.data.datasets.sources import CropClouds, MeshSource, upright
@@ -16,39 +17,47 @@ from ogreid.synthetic import estimates
 if TYPE_CHECKING:
     from ogreid.data.dataset import CropDataset
 
-__all__ = ["SUFFIXES", "crop_dataset", "find_images"]
+__all__ = ["crop_dataset", "find_images", "is_image"]
 
 log = logging.getLogger(__name__)
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
 
 
-def find_images(paths: Sequence[Path]) -> list[Path]:
+def find_images(paths: Sequence[Path]) -> list[tuple[Path, str]]:
     """Image files, and all images inside folders, in alphabetical order; what else lies there is counted and logged.
+
+    Returns:
+        For each image the folder that was named (of an image, its own), and the path from there.
 
     Raises:
         InputError: a path that does not exist; a folder without images.
     """
-    images: list[Path] = []
+    images: list[tuple[Path, str]] = []
     for path in paths:
         if path.is_file():
-            images.append(path)
+            images.append((path.parent, path.name))
             continue
         if not path.is_dir():
             raise MissingFileError(f"{path}: no such image or folder; give crops of one person each")
         inside = sorted(one for one in path.rglob("*") if one.is_file())
-        chosen = [one for one in inside if one.suffix.lower() in SUFFIXES]
-        others = Counter(one.suffix or one.name for one in inside if one.suffix.lower() not in SUFFIXES)
+        chosen = [one for one in inside if is_image(one)]
+        others = Counter(one.suffix or one.name for one in inside if not is_image(one))
         if others:
             kinds = ", ".join(f"{count} {suffix}" for suffix, count in others.most_common(5))
             log.info("%s: %d images; not read: %s", path, len(chosen), kinds)
         if not chosen:
             raise InputError(f"{path}: expected images ({', '.join(SUFFIXES)}), got a folder without any")
-        images += chosen
+        images += [(path, one.relative_to(path).as_posix()) for one in chosen]
     return images
 
 
+def is_image(path: Path) -> bool:
+    """Whether a name is that of an image; macOS leaves ``._`` files beside them, which are none."""
+    return path.suffix.lower() in SUFFIXES and not path.name.startswith("._")
+
+
 def crop_dataset(
-    images: Sequence[Path],
+    images: Sequence[tuple[Path, str]],
     *,
     meshes: Path | None = None,
     faces: Path | None = None,
@@ -58,7 +67,8 @@ def crop_dataset(
     """A data set that lifts crops when they are read.
 
     Args:
-        images: files of crops of one person each.
+        images: folder and path inside of crops of one person each; bodies lie in the same sub-folders. The batches'
+            ``source`` is the whole path.
         meshes: their bodies, as for ``ogreid.pack``, or the folder of a synthetic domain that holds the crops; without
             it they are lifted with the upright body.
         faces: the body model's, where the bodies come without.
@@ -70,19 +80,19 @@ def crop_dataset(
     """
     from ogreid.data.dataset import CropDataset
 
-    return CropDataset([_lifting(image, meshes, faces, mode, background) for image in images])
+    bodies = cache(partial(_bodies, meshes, faces))
+    crops = []
+    for root, source in images:
+        if meshes is not None and (meshes / estimates.FILE).is_file():
+            image = (root / source).resolve()
+            if not image.is_relative_to(meshes.resolve()):
+                raise InputError(f"{root / source}: expected a crop inside {meshes}, whose bodies are of its own crops")
+            root, source = meshes, image.relative_to(meshes.resolve()).as_posix()
+        crops.append((CropClouds(root, bodies(root), mode, background), source))
+    return CropDataset(crops, [str(folder / name) for folder, name in images])
 
 
-def _lifting(
-    image: Path, meshes: Path | None, faces: Path | None, mode: Mode, background: bool
-) -> tuple[CropClouds, str]:
-    """What makes the cloud of a crop, and the crop's name there."""
-    root, source, bodies = image.parent, image.name, cast(MeshSource, upright)
-    if meshes is not None and (meshes / estimates.FILE).is_file():
-        if not image.resolve().is_relative_to(meshes.resolve()):
-            raise InputError(f"{image}: expected a crop inside {meshes}, whose bodies are of its own crops")
-        root, source = meshes, image.resolve().relative_to(meshes.resolve()).as_posix()
-        bodies = EstimatedBodies(meshes)
-    elif meshes is not None:
-        bodies = estimates_in(meshes, root, faces)
-    return CropClouds(root, bodies, mode, background), source
+def _bodies(meshes: Path | None, faces: Path | None, root: Path) -> MeshSource:
+    if meshes is None:
+        return upright
+    return EstimatedBodies(meshes) if (meshes / estimates.FILE).is_file() else estimates_in(meshes, root, faces)
