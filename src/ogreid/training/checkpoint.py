@@ -15,7 +15,7 @@ from ogreid.errors import InputError, MissingFileError
 from ogreid.runs import Run
 from ogreid.training.module import ReIDModule
 
-__all__ = ["LoadedCheckpoint", "load_checkpoint", "read_checkpoint"]
+__all__ = ["LoadedCheckpoint", "load_checkpoint", "read_checkpoint", "recorded_experiment"]
 
 
 @dataclass(frozen=True)
@@ -58,13 +58,17 @@ def load_checkpoint(path: str | Path) -> LoadedCheckpoint:
     _check_fit(expected, content["state_dict"], f"{file}: does not fit the network it names ({arguments['model']})")
     module = ReIDModule(**arguments)
     module.load_state_dict(content["state_dict"])
+    return LoadedCheckpoint(module.eval(), file, _data_arguments(content, file), recorded_experiment(content, file))
+
+
+def recorded_experiment(content: Mapping[str, Any], file: Path) -> Experiment | None:
+    """The experiment of the run that wrote a checkpoint; None where a plain Trainer did."""
     recorded = content.get("ogreid")
-    experiment = None
-    if recorded is not None:
-        if not isinstance(recorded, dict) or not isinstance(recorded.get("experiment"), dict):
-            raise InputError(f"{file}: names no experiment; copy it again")
-        experiment = config.from_dict(recorded["experiment"], where=str(file))
-    return LoadedCheckpoint(module.eval(), file, _data_arguments(content, file), experiment)
+    if recorded is None:
+        return None
+    if not isinstance(recorded, dict) or not isinstance(recorded.get("experiment"), dict):
+        raise InputError(f"{file}: names no experiment; copy it again")
+    return config.from_dict(recorded["experiment"], where=str(file))
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
@@ -80,7 +84,9 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         content = files.read_tensors(file)
     except (OSError, ValueError) as error:
         reason = " ".join(str(error).split())[:120]
-        raise InputError(f"{file}: not readable as a checkpoint: {reason}; copy it again, or take another one") from error
+        raise InputError(
+            f"{file}: not readable as a checkpoint: {reason}; copy it again, or take another one"
+        ) from error
     wanted = ("state_dict", "hyper_parameters")
     if not isinstance(content, dict) or not all(isinstance(content.get(name), dict) for name in wanted):
         raise InputError(f"{file}: not a checkpoint of ogreid; released ones are read by --published FOLDER")

@@ -8,15 +8,13 @@ import lightning as L
 from lightning.pytorch.plugins.layer_sync import TorchSyncBatchNorm
 from torch import nn
 from torch.distributed.rendezvous import rendezvous
-from torch.nn.parallel import DistributedDataParallel
 
 from ogreid.config import Experiment
 from ogreid.errors import InputError
 from ogreid.models.layers.statistics import share_batch_norms
-from ogreid.ops.collectives import connected, share_buffers
 from ogreid.runs import STAMP, Run
 
-__all__ = ["SameNetwork", "SharedNorms", "agree", "rank", "run_stamp"]
+__all__ = ["SharedNorms", "agree", "rank", "run_stamp"]
 
 
 def rank() -> int:
@@ -82,18 +80,3 @@ class SharedNorms(TorchSyncBatchNorm):
         assert isinstance(model, L.LightningModule)
         on_cpu = model.trainer.strategy.root_device.type == "cpu"
         return share_batch_norms(model) if on_cpu else super().apply(model)
-
-
-class SameNetwork(L.Callback):
-    """All processes judge one network: the first one's running statistics, which is also what a checkpoint holds.
-
-    DDP would hand them over in the first forward of a validation, and a process whose shard is empty has no forward:
-    the others would wait for it, or take the next thing that it says for statistics.
-    """
-
-    def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Called by Lightning on every process."""
-        if connected():
-            share_buffers(pl_module)
-        if isinstance(trainer.strategy.model, DistributedDataParallel):
-            trainer.strategy.model.require_forward_param_sync = False  # it sets this itself, after a training forward

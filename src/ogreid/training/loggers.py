@@ -17,13 +17,13 @@ from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
 from lightning.pytorch.loggers.csv_logs import ExperimentWriter
 
 from ogreid import config
-from ogreid.training.callbacks.preemption import Stopped
-from ogreid.training.callbacks.evaluation import LOGGED
 from ogreid.config import Experiment
 from ogreid.files import write_text
 from ogreid.runs import Run
+from ogreid.training.callbacks.evaluation import LOGGED
+from ogreid.training.callbacks.preemption import Stopped
 
-__all__ = ["TrackPosition", "ProjectWandbLogger", "RunCSVLogger", "log_files", "loggers_for", "tracked", "wandb_mode"]
+__all__ = ["ProjectWandbLogger", "RunCSVLogger", "TrackPosition", "log_files", "loggers_for", "tracked", "wandb_mode"]
 
 _STAGED = "WANDB_DATA_DIR"
 

@@ -62,6 +62,6 @@ def check_classifier(width: int, identities: int, device: str) -> None:
     if free is not None and needed > free:
         raise InputError(
             f"a classifier of {identities} identities x {width} takes {readable_size(needed)} (weights, gradient and "
-            f"Adam states), and {readable_size(free)} are free ({device}); set model.embedding lower, or train on fewer "
-            "identities"
+            f"Adam states), and {readable_size(free)} are free ({device}); set model.embedding lower, or train on "
+            "fewer identities"
         )

@@ -96,7 +96,7 @@ class ReIDModule(L.LightningModule):
         min_lr_ratio: float = 0.01,
         loss_warmup: int = 10,
         scales: Sequence[float] = (1.0, 1.1),
-        compile: bool = False,  # noqa: A002 - torch's own word
+        compile: bool = False,
         num_identities: int | None = None,
     ) -> None:
         super().__init__()

@@ -9,7 +9,7 @@ from ogreid import config
 from ogreid.config import Experiment
 from ogreid.errors import InputError
 from ogreid.runs import Run
-from ogreid.training.checkpoint import read_checkpoint
+from ogreid.training.checkpoint import read_checkpoint, recorded_experiment
 from ogreid.training.distributed import rank
 
 __all__ = ["starting_checkpoint"]
@@ -42,9 +42,10 @@ def starting_checkpoint(run: Run, resume: str | None, experiment: Experiment) ->
             (run.folder / "metrics.csv").unlink(missing_ok=True)
         return None
     content = read_checkpoint(start)
-    if "failing_step" in content or "ogreid" not in content or start.name == run.average.name:
+    recorded = recorded_experiment(content, start)
+    if recorded is None or "failing_step" in content or start.name == run.average.name:
         raise InputError(f"{start}: is not a step of this run; give the run folder, or its last.ckpt or best.ckpt")
-    _check(start, config.from_dict(content["ogreid"]["experiment"], where=str(start)), experiment)
+    _check(start, recorded, experiment)
     return start
 
 

@@ -14,13 +14,14 @@ from typing import Any, cast
 import lightning as L
 import numpy as np
 from lightning.pytorch.callbacks import Callback, LearningRateMonitor
+from rich.console import Console
 
 from ogreid.config import Experiment, options
 from ogreid.config.progress import ProgressBars
 from ogreid.data.module import ReIDDataModule
 from ogreid.errors import InputError
 from ogreid.reporting import write_report
-from ogreid.reporting.terminal import print_results
+from ogreid.reporting.terminal import results_table
 from ogreid.retrieval import RetrievalResult
 from ogreid.retrieval.protocol import AveragePrecision
 from ogreid.runs import STAMP, Run, provenance
@@ -174,7 +175,7 @@ class _Training:
                 summary = self.summary(module) | {"baselines": baselines, "last": last}
                 summary["seconds"] = round(time.perf_counter() - self.started, 1)
                 run.write_summary(summary)
-                print_results(experiment, summary, run.folder, write_report(run.folder))
+                self.print_results(summary, write_report(run.folder))
                 log_files(trainer.loggers, experiment, run, summary)
 
     def evaluate_end(self, trainer: L.Trainer, module: ReIDModule, data: ReIDDataModule) -> None:
@@ -194,8 +195,9 @@ class _Training:
         results: dict[str, Any] = {}
         for name in self.experiment.evaluation.baselines if rank() == 0 and not self.dry else ():
             network = module if name == "untrained" else ReIDModule(name, loss="ce", scales=(1.0,))
-            callbacks = RetrievalEvaluation(self.retrieval.average_precision), TransferEvaluation(
-                self.retrieval.average_precision
+            callbacks = (
+                RetrievalEvaluation(self.retrieval.average_precision),
+                TransferEvaluation(self.retrieval.average_precision),
             )
             arguments = {key: self.experiment.trainer[key] for key in SHARED if key in self.experiment.trainer}
             trainer = evaluation_trainer([*callbacks, *self.progress()], devices=1, **arguments)
@@ -203,6 +205,15 @@ class _Training:
             trainer.validate(network, datamodule=data, verbose=False)
             results[name] = {on: one.summary() for part in callbacks for on, one in part.results.items()}
         return results
+
+    def print_results(self, summary: dict[str, Any], page: Path) -> None:
+        """The table of the baselines and the trained network, and where the run lies."""
+        rows = {(name, on): numbers for name, sets in summary["baselines"].items() for on, numbers in sets.items()}
+        results = {**summary["retrieval"], **summary["transfer"]}
+        rows |= {(self.experiment.model.name, on): numbers for on, numbers in results.items()}
+        title = f"{self.experiment.name}, seed {self.experiment.seed}, {summary['seconds']:.0f} s"
+        Console().print(results_table(title, rows))
+        Console().print(f"run     {self.run.folder}\nreport  {page}", soft_wrap=True, highlight=False)
 
     def results(self) -> dict[str, Any]:
         """The numbers of the last evaluation, on every set."""

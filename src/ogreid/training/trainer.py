@@ -72,7 +72,8 @@ def build_trainer(
 ) -> L.Trainer:
     """Lightning's Trainer as the experiment says.
 
-    Under torchrun, processes and nodes come from its environment where the experiment does not say them.
+    Under torchrun, processes and nodes come from its environment where the experiment does not say them. A run folder
+    has one writer: processes that were started together train together, or not at all.
 
     Args:
         experiment: resolved.
@@ -82,9 +83,9 @@ def build_trainer(
 
     Raises:
         InputError: an argument that is not Lightning's or that a run cannot serve; a precision, strategy or device that
-            is not available here.
+            is not available here; another number of processes than were started.
     """
-    arguments = _launched() | experiment.trainer
+    arguments = _launched() | {k: v for k, v in experiment.trainer.items() if (k, v) != ("devices", "auto")}
     _check_arguments(arguments)
     arguments.pop("max_steps", None)  # see preemption.StopAfter
     every = arguments.get("check_val_every_n_epoch")
@@ -92,7 +93,7 @@ def build_trainer(
         arguments["check_val_every_n_epoch"] = min(every, arguments["max_epochs"])
     plugins = [AtomicCheckpoints(), *([SharedNorms()] if arguments.get("sync_batchnorm") else [])]
     try:
-        return L.Trainer(
+        trainer = L.Trainer(
             **arguments,
             callbacks=callbacks,
             logger=logger,
@@ -104,6 +105,13 @@ def build_trainer(
     except (ValueError, TypeError, RuntimeError, MisconfigurationException) as error:
         reason = " ".join(str(error).split())
         raise InputError(f"trainer: refused by Lightning: {reason[:240]}; --print-config shows the settings") from error
+    started, together = _started(), trainer.num_devices * trainer.num_nodes
+    if started not in (None, together):
+        raise InputError(
+            f"trainer.devices x trainer.num_nodes: expected {started}, the number of processes that were started, got "
+            f"{together}; under torchrun leave both out"
+        )
+    return trainer
 
 
 def check_trainer(experiment: Experiment) -> None:
@@ -134,7 +142,15 @@ def _launched() -> dict[str, Any]:
     if "TORCHELASTIC_RUN_ID" not in os.environ:
         return {}
     local, world = int(os.environ["LOCAL_WORLD_SIZE"]), int(os.environ["WORLD_SIZE"])
-    return {"devices": local, "num_nodes": max(1, world // local)} if world > 1 else {}
+    return {"devices": local, "num_nodes": max(1, world // local)}
+
+
+def _started() -> int | None:
+    """Processes that torchrun or srun started together; None where Lightning starts them."""
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        return int(os.environ["WORLD_SIZE"])
+    interactive = os.environ.get("SLURM_JOB_NAME") in ("bash", "interactive")  # Lightning starts them there, too
+    return None if interactive or not (tasks := os.environ.get("SLURM_STEP_NUM_TASKS")) else int(tasks)
 
 
 def _check_arguments(arguments: dict[str, Any]) -> None:

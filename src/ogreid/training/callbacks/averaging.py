@@ -48,7 +48,7 @@ class TailAveraging(WeightAveraging):
         """Nothing was swapped."""
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """The last weights are still to be evaluated; and a run that is resumed after its last step never comes here."""
+        """The last weights are still to be evaluated; a run that is resumed after its last step never comes here."""
 
     def take_over(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """The average takes the place of the weights, with statistics of its own; after ``trainer.fit``."""

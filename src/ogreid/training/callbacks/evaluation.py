@@ -21,8 +21,8 @@ __all__ = ["LOGGED", "RetrievalEvaluation", "RetrievalSet", "TransferEvaluation"
 log = logging.getLogger(__name__)
 
 COLLAPSED = (
-    "%s: all %d embeddings point the same way, so the network distinguishes nobody; likely causes: a learning rate that "
-    "is too high (optimizer.lr), batches with too few identities (data.batch_size), inputs that are all alike "
+    "%s: all %d embeddings point the same way, so the network distinguishes nobody; likely causes: too high a learning "
+    "rate (optimizer.lr), batches with too few identities (data.batch_size), inputs that are all alike "
     "(data.inputs, the store), weights that are not the trained ones"
 )
 LOGGED = ("mAP", "mAP_step", "mINP", "rank1", "rank5", "rank10", "unanswerable", "missing")

@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from torch.nn.utils import get_total_norm
 
 from ogreid.data.batch import CloudBatch
-from ogreid.training.callbacks.seeding import seed_step
 from ogreid.errors import NotFinite, collect_refusals
-from ogreid.training.module import ReIDModule
 from ogreid.ops.collectives import all_rows, everyone, largest
+from ogreid.training.callbacks.seeding import seed_step
+from ogreid.training.module import ReIDModule
 
 __all__ = ["BadStep", "NaNGuard", "first_not_finite"]
 
@@ -115,7 +115,9 @@ class NaNGuard(L.Callback):
         trainer.save_checkpoint(path, weights_only=False)
         if not self.keep_clouds:
             again = f"python -m ogreid.fit --resume {self.folder.parent} runs.pictures=true"
-            return BadStep(f"{description}; saved in {path} without its clouds (runs.pictures=false); to save them: {again}")
+            return BadStep(
+                f"{description}; saved in {path} without its clouds (runs.pictures=false); to save them: {again}"
+            )
         return BadStep(f"{description}; saved with its batch; to reproduce it: python -m ogreid.fit --reproduce {path}")
 
     def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:

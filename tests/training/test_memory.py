@@ -1,0 +1,43 @@
+"""What does not fit into memory is refused before it is allocated."""
+
+import pytest
+
+from ogreid import ReIDDataModule, ReIDModule
+from ogreid.errors import InputError
+from ogreid.training import memory
+from ogreid.training.trainer import evaluation_trainer
+
+
+def test_a_classifier_too_large_for_memory_is_refused_with_its_size(monkeypatch):
+    monkeypatch.setattr(memory, "free_memory", lambda device: 2**30)
+    memory.check_classifier(512, 100_000, "cpu")
+    with pytest.raises(InputError, match=r"2000000 identities x 512 takes 19\.1 GiB.*1\.0 GiB"):
+        memory.check_classifier(512, 2_000_000, "cpu")
+
+
+@pytest.mark.filterwarnings("ignore:.*does not have many workers")
+@pytest.mark.filterwarnings("ignore:.*LeafSpec.*:FutureWarning")
+def test_it_is_refused_before_anything_is_allocated(place):
+    data = ReIDDataModule("data", train="tiny", test="tiny", num_points=64, batch_size=8, num_workers=0)
+    trainer = evaluation_trainer([], accelerator="cpu", devices=1, enable_progress_bar=False)
+    module = ReIDModule("ognet")
+    module.hparams["num_identities"] = 10**12
+    with pytest.raises(InputError, match="1000000000000 identities"):
+        trainer.fit(module, data)
+
+
+def test_a_system_that_does_not_say_refuses_nothing(monkeypatch):
+    monkeypatch.setattr(memory, "free_memory", lambda device: None)
+    memory.check_classifier(512, 10**12, "cpu")
+
+
+def test_free_memory_is_the_least_of_the_machines_and_the_containers(tmp_path):
+    table = tmp_path / "meminfo"
+    table.write_text("MemTotal: 900 kB\nMemAvailable: 300 kB\n")
+    assert memory._available(table) == 300 * 1024 and memory._available(tmp_path / "gone") is None
+    for name, text in {"max": "1000", "current": "700", "stat": "anon 5\ninactive_file 200\n"}.items():
+        (tmp_path / f"memory.{name}").write_text(text)
+    assert memory._left_in_container(tmp_path) == 500
+    (tmp_path / "memory.max").write_text("max\n")
+    assert memory._left_in_container(tmp_path) is None and memory._left_in_container(tmp_path / "gone") is None
+    assert memory.free_memory() is None or memory.free_memory() > 0
