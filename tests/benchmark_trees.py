@@ -34,17 +34,16 @@ def duke(root: Path) -> Path:
     """DukeMTMC-reID."""
     for camera in (1, 8):
         picture(root / f"bounding_box_train/0001_c{camera}_f0046182.jpg", camera, (70, 160))
-        picture(root / f"query/0005_c{camera}_f0045000.jpg", camera)
-        picture(root / f"bounding_box_test/0005_c{camera}_f0046000.jpg", camera)
+        for folder in ("query", "bounding_box_test"):
+            picture(root / f"{folder}/0005_c{camera}_f0045000.jpg", camera)
     return root
 
 
 def cuhk(root: Path) -> Path:
     """CUHK03-NP, one of its two halves."""
     for camera in (1, 2):
-        picture(root / f"bounding_box_train/0001_c{camera}_1.png", camera)
-        picture(root / f"query/0003_c{camera}_1.png", camera)
-        picture(root / f"bounding_box_test/0003_c{camera}_2.png", camera)
+        for name in ("bounding_box_train/0001", "query/0003", "bounding_box_test/0003"):
+            picture(root / f"{name}_c{camera}_1.png", camera)
     return root
 
 

@@ -7,6 +7,7 @@ import pytest
 import benchmark_trees as trees
 from ogreid import pack
 from ogreid.data import Store
+from ogreid.data.datasets.obj import read_published
 from ogreid.errors import InputError
 
 
@@ -64,6 +65,8 @@ def test_published_clouds_pack_from_the_tree_and_from_the_folder_above(tmp_path,
         store = Store.open(data / name)
         assert store.manifest.splits == {"train": 2, "query": 1, "gallery": 2} and store.points == 40
         assert store.rows["source"][0].endswith("train_all/0002/0002_c1s1_000451_03.jpg.obj")
+    with pytest.raises(InputError, match=r"expected 8192 points, or 6890 .*, got 40"):
+        read_published("folder", root / "3DMarket+bg")
     (root / "3DMarket").mkdir()
     with pytest.raises(InputError, match=r"3DMarket, 3DMarket\+bg; name the one"):
         run("market", "--published", root, "--name", "other")

@@ -37,6 +37,8 @@ def test_a_published_cloud_is_read_digit_for_digit_its_white_points_too(tmp_path
     [
         "# made by hand\n\nv 1 -2.5 .5 0 0.5 1\n\nvn 0 0 1\nv 3 4 5 1 1 1\nf 1 2 1\n",
         "v 1 -2.5 0.5 0 0.5 1\r\nv 3 4 5 1 1 1\r\n",
+        "\ufeffv 1 -2.5 0.5 0 0.5 1\rv 3 4 5 1 1 1\r",
+        "v 1 -2.5 0.5 0 0.5 1 # first\n# a form feed \fv 9 9 9 0 0 0\nv 3 4 5 1 1 1\n",
         "  v\t1  -2.5 5e-1 0 0.5 1\nv 3 4 5 1 1 1",
         "mtllib v.mtl\nv 1.00000000000000000000 -2.5 0.5 0 0.5 1 \nv 3. 4 5 1 1 1\nusemtl v\n",
     ],

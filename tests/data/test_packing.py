@@ -7,9 +7,11 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import benchmark_trees as trees
 from ogreid.data import Store
+from ogreid.data.datasets.bodies import crop_size
 from ogreid.data.datasets.readers import read_benchmark, rows_array
 from ogreid.data.datasets.sources import CropClouds, read_crop
 from ogreid.data.datasets.synthetic_stores import Synthetic, ensure_synthetic, parse_synthetic, synthetic_domains
@@ -150,6 +152,24 @@ def test_crops_of_another_size_are_resized(tmp_path):
     large, small = trees.picture(tmp_path / "large.png", 3, (128, 256)), trees.picture(tmp_path / "small.png", 3)
     assert read_crop(large).shape == (128, 64, 3)
     assert np.abs(read_crop(large).astype(int) - read_crop(small).astype(int)).mean() < 5
+
+
+def test_what_an_image_says_about_itself_is_obeyed(tmp_path):
+    colors = np.random.default_rng(0).integers(0, 256, (128, 64, 3), dtype=np.uint8)
+    image, path, exif = Image.fromarray(colors), tmp_path / "a.png", Image.Exif()
+    exif[0x0112] = 6  # to be turned by a quarter, clockwise
+    image.rotate(90, expand=True).save(path, exif=exif)
+    np.testing.assert_array_equal(read_crop(path), colors)
+    assert crop_size(path) == (128, 64)
+    Image.fromarray(colors[..., 0].astype(np.uint16) * 257).save(path)
+    np.testing.assert_array_equal(read_crop(path), colors[..., :1].repeat(3, axis=2))
+    image.putalpha(Image.fromarray(np.uint8(255) * (colors[..., 0] > 9)))
+    for name in ("a.png", "a.webp"):
+        image.save(tmp_path / name, lossless=True)
+        np.testing.assert_array_equal(read_crop(tmp_path / name), np.where(colors[..., :1] > 9, colors, 255))
+    Image.fromarray(colors[..., 0].astype(np.float32)).save(tmp_path / "a.tif")
+    with pytest.raises(InputError, match=r"a.tif: .*mode F"):
+        read_crop(tmp_path / "a.tif")
 
 
 def test_a_store_that_does_not_fit_the_disk_is_refused_before_it_is_packed(tmp_path, root, rows, monkeypatch):

@@ -1,3 +1,5 @@
+import codecs
+import logging
 import shutil
 
 import pytest
@@ -51,13 +53,15 @@ def test_the_published_tree_trains_on_train_all_and_without_it_on_train_and_val(
     assert counts(read("market", root)) == {"train": 1, "val": 1, "query": 1, "gallery": 2}
 
 
-def test_a_flat_folder_gives_one_query_for_each_person_and_camera(tmp_path):
+def test_a_flat_folder_gives_one_query_for_each_person_and_camera(tmp_path, caplog):
+    caplog.set_level(logging.INFO)
     for name in ("0001_c1_0.jpg", "0001_c1_1.jpg", "0001_c2_0.jpg", "0000_c1_0.jpg", "-1_c2_9.jpg"):
         trees.picture(tmp_path / name)
     rows = read("folder", tmp_path)
     by_split = {split: [row.path for row in rows if row.split == split] for split in ("query", "gallery")}
     assert by_split["query"] == ["0001_c1_0.jpg", "0001_c2_0.jpg"]
     # The only image of person 1 in camera 2 is in the gallery too: without it, no query would have a match.
+    assert "2 images of identity 0 or -1" in caplog.text
     assert by_split["gallery"] == ["-1_c2_9.jpg", "0000_c1_0.jpg", "0001_c1_1.jpg", "0001_c2_0.jpg"]
 
 
@@ -70,6 +74,27 @@ def test_a_folder_with_splits_keeps_them(tmp_path):
 def test_synthetic_domains_use_the_real_layouts_and_have_no_counts(tmp_path):
     assert counts(read_benchmark("plaza", trees.market(tmp_path / "plaza"))) == {"train": 4, "query": 4, "gallery": 6}
     assert counts(read_benchmark("transit", trees.msmt(tmp_path / "transit")))["gallery"] == 2
+
+
+@pytest.mark.parametrize("extra", ["0002_c1_5.jpg", "validation/0002_c1_0.jpg", "query/deeper/0002_c1_0.webp"])
+def test_images_that_would_not_be_read_are_refused_or_left_out_with_a_word(tmp_path, caplog, extra):
+    caplog.set_level(logging.INFO)
+    for name in ("query/0002_c1_0.jpg", "gallery/0002_c2_0.jpg", extra):
+        trees.picture(tmp_path / name)
+    with pytest.raises(InputError, match=r"1 images would not be read \(1 \.\w+ in .*--allow-count-mismatch"):
+        read_benchmark("folder", tmp_path)
+    assert len(read("folder", tmp_path)) == 2 and "2 files are read, 1 are not: 1 ." in caplog.text
+    trees.picture(trees.market(tmp_path / "market") / "gt_bbox/0001_c1s1_000151_00.jpg")
+    read("market", tmp_path / "market")
+    assert "14 files are read, 1 are not: 1 .jpg in gt_bbox/" in caplog.text
+
+
+def test_lists_from_other_systems_are_read(tmp_path):
+    expected = read("msmt", trees.msmt(tmp_path))
+    for path in tmp_path.glob("list_*.txt"):
+        text = path.read_text().replace("/", "\\").replace("\n", "\r\n" if "query" in path.name else "\r")
+        path.write_bytes(codecs.BOM_UTF8 + text.encode())
+    assert read("msmt", tmp_path) == expected
 
 
 def leaked(root):

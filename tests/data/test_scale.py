@@ -63,15 +63,21 @@ def test_an_evaluation_of_a_million_rows_is_divided_without_a_list_of_them():
 
 
 @pytest.mark.parametrize(
-    ("people", "each", "cameras"),
-    [(1, 2_000, 2), (2_000, 1, 1_000), pytest.param(1, 10_000, 6, marks=pytest.mark.thorough)],
+    ("people", "each", "cameras", "points"),
+    [
+        (1, 2_000, 2, 64),
+        (2_000, 1, 1_000, 64),
+        pytest.param(1, 10_000, 6, 64, marks=pytest.mark.thorough),
+        pytest.param(1, 300, 2, 100_000, marks=pytest.mark.thorough),
+    ],
 )
-def test_a_store_of_one_person_or_of_a_thousand_cameras_is_packed_opened_and_read(tmp_path, people, each, cameras):
-    store = write(tmp_path / "large", np.repeat(np.arange(1, people + 1), each), cameras)
+def test_a_store_of_any_size_is_packed_opened_and_read_batch_by_batch(tmp_path, people, each, cameras, points):
+    store = write(tmp_path / "large", np.repeat(np.arange(1, people + 1), each), cameras, points=points)
     assert len(store.manifest.cameras) == cameras and sum(store.manifest.splits.values()) == len(store)
-    wanted = np.random.default_rng(0).permutation(len(store))[:64]
+    wanted = np.random.default_rng(0).permutation(len(store))[: 64 * 64 // points + 2]
     (xyz, rgb), memory = peak(lambda: store.raw(wanted))
     np.testing.assert_array_equal(rgb[:, 0, 0], wanted % 251)
+    assert xyz.shape == (len(wanted), points, 3)
     assert memory < 3 * (xyz.nbytes + rgb.nbytes) / MEBI + 1
     store.verify()
 
@@ -83,14 +89,6 @@ def test_a_store_of_a_hundred_thousand_people_opens_in_the_memory_of_its_rows(tm
     assert store.manifest.identities == {"train": 100_000}
     rows = store.rows.nbytes / MEBI
     assert memory < 12 * rows + 4, f"{memory:.0f} MiB for {rows:.0f} MiB of rows"
-
-
-@pytest.mark.parametrize("points", [64, pytest.param(100_000, marks=pytest.mark.thorough)])
-def test_clouds_of_any_size_come_back_and_only_the_batch_is_in_memory(tmp_path, points):
-    store = write(tmp_path / "large", np.ones(300, int), points=points)
-    (xyz, rgb), memory = peak(lambda: store.clouds([299, 3]))
-    np.testing.assert_array_equal(np.unique(rgb[0]), np.float32(299 % 251) / np.float32(255))
-    assert xyz.shape == (2, points, 3) and memory < 3 * (xyz.nbytes + rgb.nbytes) / MEBI + 1
 
 
 @pytest.mark.parametrize(("height", "width"), [(8, 8), pytest.param(400, 250, marks=pytest.mark.thorough)])

@@ -86,26 +86,16 @@ def _check_settings(args: Namespace, store: Store) -> None:
 
 def _pack(args: Namespace, place: Path, name: str, workers: int, bars: ProgressBars) -> Store:
     benchmark, rows, source, creation = _job(args, workers, bars)
-    shard = None
+    whole, shard = len(rows), None
     if args.shard:
-        whole = len(rows)
         rows, shard = shard_rows(rows, *parse_shard(args.shard))
         if not len(rows):
             raise InputError(f"--shard {args.shard}: nothing is left for this shard; {whole} rows need fewer")
     size = len(rows) * sum(field.row_bytes for field in source.settings["fields"].values()) / 1e9
     log.info("%s: %d clouds, %.2f GB on disk, to %s", name, len(rows), size, place)
-    return pack(
-        rows,
-        source,
-        place,
-        name=name,
-        benchmark=benchmark,
-        creation=creation,
-        workers=workers,
-        progress=partial(bars, f"{name}: clouds"),
-        overwrite=args.overwrite,
-        shard=shard,
-    )
+    noted: dict[str, Any] = {"name": name, "benchmark": benchmark, "creation": creation, "shard": shard}
+    progress = partial(bars, f"{name}: clouds")
+    return pack(rows, source, place, **noted, workers=workers, progress=progress, overwrite=args.overwrite)
 
 
 def _job(args: Namespace, workers: int, bars: ProgressBars) -> _Job:

@@ -44,11 +44,10 @@ def write_preview(store: Store, count: int, path: Path) -> Path:
     if count < 1:
         raise InputError(f"--preview {count}: expected 1 or more rows")
     rows = np.unique(np.linspace(0, len(store) - 1, count).astype(np.int64)).tolist()
-    splits = ", ".join(f"{name} {many}" for name, many in store.manifest.splits.items())
     angles = ", ".join(f"{angle}°" for angle in ANGLES)
-    clouds = f"{len(store)} clouds of {store.points} points, {store.manifest.mode}; {splits}"
-    values = {"title": html.escape(store.name), "summary": f"{clouds}. The crop, then the cloud from {angles}."}
-    files.write_text(path, PAGE.format(figures="\n".join(_figure(store, row) for row in rows), **values))
+    summary = f"{html.escape(repr(store))}, {store.manifest.mode}. The crop, then the cloud from {angles}."
+    figures = "\n".join(_figure(store, row) for row in rows)
+    files.write_text(path, PAGE.format(title=html.escape(store.name), summary=summary, figures=figures))
     return path
 
 

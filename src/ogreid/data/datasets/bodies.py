@@ -11,7 +11,7 @@ from typing import Literal, get_args
 import numpy as np
 from PIL import Image
 
-from ogreid.data.datasets.sources import FORMATS, check_pixels
+from ogreid.data.datasets.sources import FORMATS, check_pixels, displayed_size
 from ogreid.errors import InputError, MissingFileError, nearest_names
 from ogreid.lifting import Mesh, upright_template
 from ogreid.lifting.readers.archive import read_archive
@@ -145,11 +145,11 @@ class EstimatorBodies:
 
 
 def crop_size(path: Path) -> tuple[int, int]:
-    """Height and width of a crop as it lies on disk; reads its header only."""
+    """Height and width of a crop as it is displayed; reads its header only."""
     try:
         with path.open("rb") as file, Image.open(file, formats=FORMATS) as image:
             check_pixels(image)
-            return image.height, image.width
+            return displayed_size(image)
     except Exception as error:  # see read_crop
         raise InputError(f"{path}: not a readable image ({error})") from error
 

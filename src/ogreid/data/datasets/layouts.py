@@ -1,5 +1,6 @@
 """How data sets lie on disk: each layout finds its images and reads identity and camera of each."""
 
+import logging
 import os
 import re
 from collections import Counter
@@ -13,8 +14,9 @@ from ogreid.errors import InputError
 
 __all__ = ["FLAT", "IMAGES", "Layout", "NameRule", "Row", "images_in", "lists", "split_folders", "tree"]
 
+log = logging.getLogger(__name__)
 MAX_BYTES = 1 << 28  # of a list; MSMT17's longest has 3 million
-IMAGES = (".jpg", ".jpeg", ".png", ".bmp")
+IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif")
 Entry = tuple[str, int, int, Path]
 """Split, identity, camera and file of one image."""
 
@@ -106,7 +108,7 @@ def lists(train: str, test: str) -> Layout:
             if not path.is_file():
                 raise InputError(f"{path}: missing; unpack the archive again, the four lists belong to it")
             try:
-                lines = files.read_bytes(path, MAX_BYTES).decode("utf-8").splitlines()
+                lines = files.read_bytes(path, MAX_BYTES).decode("utf-8-sig").splitlines()
             except (OSError, ValueError) as error:
                 raise InputError(f"{path}: not a readable list ({error}); unpack the archive again") from error
             images = folder / (train if split in ("train", "val") else test)
@@ -121,7 +123,7 @@ def lists(train: str, test: str) -> Layout:
 
 
 def _listed(line: str, place: str, images: Path, rule: NameRule) -> tuple[int, int, Path]:
-    name, _, label = line.strip().rpartition(" ")
+    name, _, label = line.strip().replace("\\", "/").rpartition(" ")
     if not re.fullmatch(r"-?[0-9]{1,18}", label):
         raise InputError(f"{place}: {line!r}; expected an image's path and its label, like {rule.example} 0")
     if OUTSIDE.search(name):
@@ -164,6 +166,9 @@ def _flat(folder: Path, rule: NameRule) -> Iterator[Entry]:
     images = [(*rule.read(path), path) for path in images_in(folder)]
     counts = Counter((identity, camera) for identity, camera, _ in images)
     first = {(identity, camera): path for identity, camera, path in reversed(images) if identity > 0}
+    others = sum(identity <= 0 for identity, _, _ in images)
+    if others:
+        log.info("%s: %d images of identity 0 or -1 are distractors and junk, never queries", folder, others)
     yield from (("query", *key, path) for key, path in first.items())
     for identity, camera, path in images:
         if first.get((identity, camera)) != path or counts[identity, camera] == 1:

@@ -1,5 +1,6 @@
 """Published clouds: ``.obj`` text with one ``v x y z r g b`` line per point."""
 
+import codecs
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,7 +19,7 @@ __all__ = ["PublishedClouds", "read_obj", "read_published"]
 
 MAX_BYTES = 1 << 24  # 200 000 points; read line by line they take 30 times as much memory
 FARTHEST = 6e4  # meters; float16 ends at 65 504
-SCENE = 8192  # points of a published cloud with background; without it there is one per vertex of the body
+SCENE, BODY = 8192, 6890  # points of a published cloud with background, and without: the body's vertices
 
 
 def read_obj(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
@@ -34,11 +35,13 @@ def read_obj(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
     """
     path = Path(path)
     try:
-        text = files.read_bytes(path, MAX_BYTES) + b"\n"
+        text = files.read_bytes(path, MAX_BYTES).removeprefix(codecs.BOM_UTF8) + b"\n"
     except (OSError, ValueError) as error:
         raise InputError(
             f"{path}: {getattr(error, 'strerror', error)}; expected a cloud of the published tree"
         ) from error
+    if b"\r" in text:
+        text = text.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
     values = np.empty((len(text) // _SHORTEST + 1, 6))
     count = _parse(np.frombuffer(text, dtype=np.uint8), values)
     values = values[:count] if count >= 0 else _parse_by_line(text, path)
@@ -102,17 +105,25 @@ def read_published(name: str, root: str | Path, *, allow_count_mismatch: bool = 
     below = sorted(path.name for path in Path(root).glob("3D*") if path.is_dir())
     if len(below) > 1:
         raise InputError(f"{root}: holds {', '.join(below)}; name the one to pack, like --published {root}/{below[0]}")
-    layouts = (tree((".obj",)),)
-    return read_benchmark(name, root, allow_count_mismatch=allow_count_mismatch, layouts=layouts, folders=tuple(below))
+    layouts, folders = (tree((".obj",)),), tuple(below)
+    rows = read_benchmark(name, root, allow_count_mismatch=allow_count_mismatch, layouts=layouts, folders=folders)
+    first = Path(root) / rows[0].path
+    points = len(read_obj(first)[0])
+    if points not in (SCENE, BODY) and not allow_count_mismatch:
+        raise InputError(
+            f"{first}: expected {SCENE} points, or {BODY} without background, got {points};"
+            " --allow-count-mismatch packs them as they are"
+        )
+    return rows
 
 
 def _parse_by_line(text: bytes, path: Path) -> np.ndarray:
     """What a file means, one line at a time; the source of all errors."""
     points = []
-    for number, line in enumerate(text.decode("utf-8", errors="replace").splitlines(), start=1):
-        words = line.split()
-        if not words or words[0] != "v":
+    for number, line in enumerate(text.decode("utf-8", errors="replace").split("\n"), start=1):
+        if line.lstrip(" \t")[:2] not in ("v ", "v\t"):
             continue
+        words = line.partition("#")[0].split()
         if len(words) != 7:
             what = "a point without color" if len(words) == 4 else f"{len(words) - 1} numbers"
             raise InputError(f"{path}:{number}: {what} ({line.strip()[:60]}); expected v x y z r g b")
@@ -126,7 +137,7 @@ def _parse_by_line(text: bytes, path: Path) -> np.ndarray:
 _TENS = 10.0 ** np.arange(16)  # exact in float64
 _SHORTEST = len("v 0 0 0 0 0 0")
 _DIGITS = 15  # so many always fit the 53 bits of a float64
-_SPACE, _TAB, _RETURN, _NEWLINE, _V, _MINUS, _POINT, _ZERO = (int(code) for code in b" \t\r\nv-.0")
+_SPACE, _TAB, _NEWLINE, _V, _MINUS, _POINT, _ZERO = (int(code) for code in b" \t\nv-.0")
 
 
 @numba.njit(cache=True)
@@ -158,7 +169,7 @@ def _parse(text: np.ndarray, values: np.ndarray) -> int:
                 value = whole / _TENS[behind]
                 values[count, column] = -value if negative else value
             place = _after_blanks(text, place)
-            if text[place] != _NEWLINE and text[place] != _RETURN:
+            if text[place] != _NEWLINE:
                 return -1
             count += 1
         while text[place] != _NEWLINE:

@@ -1,5 +1,7 @@
 """The data sets: what is known of each, and one reader for all of them."""
 
+import logging
+import os
 import re
 from collections import Counter
 from collections.abc import Iterable
@@ -8,13 +10,14 @@ from pathlib import Path
 
 import numpy as np
 
-from ogreid.data.datasets.layouts import FLAT, Layout, NameRule, Row, lists, split_folders, tree
+from ogreid.data.datasets.layouts import FLAT, IMAGES, Layout, NameRule, Row, lists, split_folders, tree
 from ogreid.data.store.manifest import SPLITS, make_rows
 from ogreid.errors import InputError, MissingFileError, nearest_names
 from ogreid.registry import DATASETS, resolve
 
 __all__ = ["Benchmark", "Row", "benchmark_named", "names_like", "read_benchmark", "rows_array"]
 
+log = logging.getLogger(__name__)
 MARKET_NAMES = NameRule(r"(?P<identity>-?\d+)_c(?P<camera>\d+)", "0002_c1s1_000451_03.jpg")
 
 
@@ -94,16 +97,6 @@ PLAZA, WINTER, TRANSIT, PLATFORM = (
     replace(mirrored, title=f"{name} (synthetic)", counts={}, train_identities=0, synthetic=True)
     for name, mirrored in {"plaza": MARKET, "winter": DUKE, "transit": MSMT, "platform": CUHK}.items()
 )
-ALIASES = {
-    "market1501": "market",
-    "market-1501": "market",
-    "dukemtmc": "duke",
-    "dukemtmc-reid": "duke",
-    "msmt17": "msmt",
-    "cuhk03": "cuhk",
-    "cuhk03-np": "cuhk",
-    "cuhk_detected": "cuhk",
-}
 
 
 def benchmark_named(name: str) -> Benchmark:
@@ -121,18 +114,20 @@ def benchmark_named(name: str) -> Benchmark:
 def names_like(name: str, others: Iterable[str] = ()) -> str:
     """What may have been meant by an unknown name of a data set, as a clause for an error message.
 
-    A name with a number is taken for that of a synthetic store: ``plaza8`` gives ``plaza-8``.
+    The start of a name decides, ``Market1501`` is ``market``; of a synthetic domain the number is kept, ``plaza8`` is
+    ``plaza-8``.
 
     Args:
         name: as it was given.
         others: further names that are known, for example of packed stores.
     """
-    if name.lower() in ALIASES:
-        return f"did you mean {ALIASES[name.lower()]}?"
-    size = re.search(r"\d+(-s\d+)?$", name)
     domains = [one for one in DATASETS if benchmark_named(one).synthetic]
-    sized = [f"{domain}-{size[0] if size else 160}" for domain in domains]
-    return nearest_names(name, [*(set(DATASETS) - set(domains)), *sized, *others])
+    real = [one for one in DATASETS if one not in domains]
+    starts = [one for one in real if name.lower().startswith(one)]
+    if starts and not others:
+        return f"did you mean {starts[-1]}?"
+    size = re.search(r"\d+(-s\d+)?$", name)
+    return nearest_names(name, [*real, *(f"{domain}-{size[0] if size else 160}" for domain in domains), *others])
 
 
 def read_benchmark(
@@ -162,6 +157,9 @@ def read_benchmark(
         for split, identity, camera, path in layout.entries(folder, benchmark.rule)
     ]
     _check_identities(rows, benchmark, folder)
+    if not benchmark.synthetic:
+        paths = {root / row.path for row in rows}
+        _check_unread(folder, paths, refuse=not (benchmark.counts or allow_count_mismatch))
     if benchmark.counts and not allow_count_mismatch:
         _check_counts(rows, benchmark, folder)
     return sorted(rows, key=lambda row: (SPLITS.index(row.split), row.path))
@@ -200,6 +198,26 @@ def _check_identities(rows: list[Row], benchmark: Benchmark, folder: Path) -> No
             f"{folder}: one camera only ({cameras.pop()}) in query and gallery; retrieval looks for the same person in"
             f" another camera, so name two at least, {example}"
         )
+
+
+def _check_unread(folder: Path, read: set[Path], *, refuse: bool) -> None:
+    """Log the files that were not read, by folder and kind; refuse further images where no counts are published."""
+    unread: Counter[str] = Counter()
+    images = 0
+    for place, _, names in os.walk(folder):
+        for path in (Path(place, name) for name in names if not name.startswith(".") and name != "Thumbs.db"):
+            if path not in read:
+                kind = path.suffix.lower() or "other"
+                unread[f"{kind} in {path.parent.relative_to(folder)}/"] += 1
+                images += kind in IMAGES and "__MACOSX" not in path.parts
+    kinds = ", ".join(f"{count} {kind}" for kind, count in unread.most_common(5))
+    if images and refuse:
+        raise InputError(
+            f"{folder}: {images} images would not be read ({kinds}); move them into query/, gallery/ or train/,"
+            " or out of the folder, or leave them out by --allow-count-mismatch"
+        )
+    if unread:
+        log.info("%s: %d files are read, %d are not: %s", folder, len(read), unread.total(), kinds)
 
 
 def _check_counts(rows: list[Row], benchmark: Benchmark, folder: Path) -> None:

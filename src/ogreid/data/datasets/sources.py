@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from ogreid import files
 from ogreid.data.store.manifest import Field
@@ -15,10 +15,10 @@ from ogreid.data.store.reading import scattered
 from ogreid.errors import InputError, nearest_names
 from ogreid.lifting import Mesh, Mode, lift, lift_surface, upright_template
 
-__all__ = ["EXTRAS", "FORMATS", "CropClouds", "MeshSource", "check_pixels", "read_crop", "upright"]
+__all__ = ["EXTRAS", "FORMATS", "CropClouds", "MeshSource", "check_pixels", "displayed_size", "read_crop", "upright"]
 
 HEIGHT, WIDTH = 128, 64
-FORMATS = ("JPEG", "PNG", "BMP")  # whatever the name says; for others Pillow may start programs (EPS)
+FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "GIF")  # whatever the name says; for EPS Pillow starts a program
 MAX_BYTES, MAX_PIXELS = 1 << 26, 1 << 24
 FARTHEST = 6e4  # meters; float16 ends at 65 504
 EXTRAS = {"foreground": Field("bool", ()), "normal": Field("float16", (3,)), "body": Field("float32", (3,))}
@@ -32,6 +32,12 @@ def check_pixels(image: Image.Image) -> None:
     """Refuse an image whose header claims more than any crop has, before memory is taken for it."""
     if image.width * image.height > MAX_PIXELS:
         raise ValueError(f"{image.width} x {image.height} pixels, far more than a crop has")
+
+
+def displayed_size(image: Image.Image) -> tuple[int, int]:
+    """Height and width after the rotation that its EXIF data ask for; reads the header only."""
+    turned = image.getexif().get(ExifTags.Base.Orientation, 1) in (5, 6, 7, 8)
+    return (image.width, image.height) if turned else (image.height, image.width)
 
 
 def upright(source: str) -> Mesh:
@@ -49,7 +55,7 @@ def read_crop(path: Path) -> np.ndarray:
         # In one read: Pillow would ask the file system about forty times for each JPEG.
         with Image.open(io.BytesIO(files.read_bytes(path, MAX_BYTES)), formats=FORMATS) as opened:
             check_pixels(opened)
-            image = opened.convert("RGB")
+            image = _displayed(opened)
     except Exception as error:  # damaged images make Pillow raise a dozen unrelated classes
         unknown = isinstance(error, UnidentifiedImageError)  # whose own words name a buffer in memory
         reason = f"no {', '.join(FORMATS)}" if unknown else error
@@ -57,6 +63,19 @@ def read_crop(path: Path) -> np.ndarray:
     if image.size != (WIDTH, HEIGHT):
         image = image.resize((WIDTH, HEIGHT), Image.Resampling.BILINEAR)
     return np.asarray(image)
+
+
+def _displayed(image: Image.Image) -> Image.Image:
+    """The image in RGB as a viewer shows it: turned as its EXIF data say, 16 bits scaled, transparent pixels white."""
+    ImageOps.exif_transpose(image, in_place=True)
+    if image.mode.startswith(("I", "F")):  # which convert() would clip at 255
+        gray = np.asarray(image)
+        if image.mode == "F" or not 0 <= gray.min() <= gray.max() < 1 << 16:
+            raise ValueError(f"pixels of mode {image.mode}, {gray.min()} to {gray.max()}; expected 8 or 16 bits")
+        image = Image.fromarray(np.rint(gray / 257).astype(np.uint8))
+    if image.has_transparency_data:
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
+    return image.convert("RGB")
 
 
 @dataclass(frozen=True)

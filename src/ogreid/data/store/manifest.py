@@ -146,7 +146,7 @@ def _check(manifest: Manifest) -> None:
     counts = [*sizes, manifest.rows, shard.number, shard.count, shard.rows]
     counts += [*manifest.identities.values(), *manifest.splits.values(), *manifest.cameras.values()]
     if not all(type(count) is int and 0 <= count < 2**40 for count in counts):
-        raise ValueError("a count that is no number, or no possible one")
+        raise ValueError(f"counts {counts}")
     if not manifest.rows or not points or (manifest.order == "scattered" and height * width != points):
         raise ValueError(f"{manifest.rows} rows of {points} points, {height} x {width} pixels")
     texts = (manifest.benchmark, manifest.mode, manifest.order, manifest.rows_sha256, manifest.ogreid)
