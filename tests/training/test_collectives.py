@@ -1,4 +1,4 @@
-"""Two real processes with half of the rows each compute what one does with all of them."""
+"""Two real processes with half of the rows each compute the same as one with all of them."""
 
 import copy
 import os
@@ -10,11 +10,13 @@ import pytest
 import torch
 import torch.distributed as dist
 from torch import multiprocessing, nn
-from ogreid.ops import collectives
-from ogreid.losses import CircleReid, TripletReid
+
+from ogreid.losses import CircleLoss, TripletLoss
 from ogreid.models.layers.abstraction import GroupBranch
 from ogreid.models.layers.convolutions import EdgeConv
 from ogreid.models.layers.statistics import SharedBatchNorm, share_batch_norms
+from ogreid.ops import collectives
+from ogreid.training import distributed
 
 CLOUDS, POINTS, CENTERS = 4, 12, 6
 
@@ -42,26 +44,26 @@ def pooled(batch):
     return (batch["features"].mean(1),)
 
 
-def pictures(batch):
+def images(batch):
     return (batch["features"].view(-1, 5, 3, 4),)
 
 
 def parts():
     """Everything that normalizes over a batch, seeded; negative scales are among them."""
     torch.manual_seed(0)
-    made = {f"edges, {form}": OnePart(EdgeConv(5, 7, backend=form), edges) for form in ("plain", "fused")}
-    made |= {
+    all_parts = {f"edges, {form}": OnePart(EdgeConv(5, 7, backend=form), edges) for form in ("plain", "fused")}
+    all_parts |= {
         f"groups, {form}{' without gate' * (not gate)}": OnePart(GroupBranch(5, 6, 8, gate=gate, backend=form), groups)
         for form in ("plain", "fused")
         for gate in (True, False)
     }
-    made |= {"rows": OnePart(nn.BatchNorm1d(5), pooled), "pictures": OnePart(nn.BatchNorm2d(5), pictures)}
-    for part in made.values():
+    all_parts |= {"rows": OnePart(nn.BatchNorm1d(5), pooled), "images": OnePart(nn.BatchNorm2d(5), images)}
+    for part in all_parts.values():
         for norm in part.modules():
             if isinstance(norm, nn.BatchNorm1d | nn.BatchNorm2d):
                 nn.init.normal_(norm.weight)
                 nn.init.normal_(norm.bias)
-    return {name: part.double() for name, part in made.items()}
+    return {name: part.double() for name, part in all_parts.items()}
 
 
 def whole_batch():
@@ -87,47 +89,47 @@ def learned(part, batch, rank=0, world=1):
     out = part(mine)
     aim = torch.randn(CLOUDS, *out.shape[1:], generator=torch.Generator().manual_seed(2), dtype=out.dtype)
     (out * aim.chunk(world)[rank]).sum(tuple(range(1, out.dim()))).mean().backward()
-    found = {"out": out.detach(), "features": mine["features"].grad / world}
-    found |= {f"gradient of {n}": collectives.total(p.grad) / world for n, p in part.named_parameters()}
-    return found | {n: buffer.clone() for n, buffer in part.named_buffers()}
+    results = {"out": out.detach(), "features": mine["features"].grad / world}
+    results |= {f"gradient of {n}": collectives.total(p.grad) / world for n, p in part.named_parameters()}
+    return results | {n: buffer.clone() for n, buffer in part.named_buffers()}
 
 
 def pair_losses(rank=0, world=1):
     """Value and averaged gradient of the pair losses over a batch of 8 rows, gathered."""
     seeded = torch.Generator().manual_seed(3)
     rows, identity = torch.randn(8, 6, generator=seeded), torch.tensor([0, 1, 2, 0, 1, 2, 0, 1])
-    found = {}
+    results = {}
     for name, loss in (
-        ("circle", CircleReid(6, 3, gather=True, dropout=0.0)),
-        ("anchors", CircleReid(6, 3, gather=True, pairs="anchor", dropout=0.0)),
-        ("triplet", TripletReid(6, 3, gather=True, dropout=0.0)),
+        ("circle", CircleLoss(gather=True)),
+        ("anchors", CircleLoss(gather=True, pairs="anchor")),
+        ("triplet", TripletLoss(gather=True)),
     ):
         mine = rows.chunk(world)[rank].clone().requires_grad_()
-        term = loss(mine, identity.chunk(world)[rank])[name if name == "triplet" else "circle"]
-        term.backward()
-        found[name] = {"value": term.detach(), "gradient": mine.grad / world}
-    return found
+        value = loss(mine, identity.chunk(world)[rank])
+        value.backward()
+        results[name] = {"value": value.detach(), "gradient": mine.grad / world}
+    return results
 
 
 def _serve(rank, port, folder):
     torch.set_num_threads(1)
     os.environ |= {"RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    agreed = distributed.agree(lambda: f"made by {rank}")
+    agreed = distributed.agree(lambda: f"from {rank}")
     dist.init_process_group("gloo")  # at the same place, afterwards
-    found = {name: learned(share_batch_norms(part), whole_batch(), rank, 2) for name, part in parts().items()}
-    found["agreed"] = agreed
-    found["apart"] = learned(parts()["edges, fused"], whole_batch(), rank, 2)
+    results = {name: learned(share_batch_norms(part), whole_batch(), rank, 2) for name, part in parts().items()}
+    results["agreed"] = agreed
+    results["apart"] = learned(parts()["edges, fused"], whole_batch(), rank, 2)
     own = nn.BatchNorm1d(3)
     own.running_mean.fill_(float(rank + 1))
     collectives.share_buffers(own)
-    found["buffers"] = own.running_mean
-    Path(folder, f"{rank}.pkl").write_bytes(pickle.dumps(found | pair_losses(rank, 2)))
+    results["buffers"] = own.running_mean
+    Path(folder, f"{rank}.pkl").write_bytes(pickle.dumps(results | pair_losses(rank, 2)))
     dist.destroy_process_group()
 
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory):
-    """What each of two processes found."""
+    """The results of each of two processes."""
     folder = tmp_path_factory.mktemp("two")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -209,8 +211,8 @@ def test_a_process_knows_its_number_before_the_trainer_exists(monkeypatch, envir
     assert distributed.rank() == expected
 
 
-def test_processes_that_meet_later_agree_on_what_the_first_one_made(served):
-    assert [half["agreed"] for half in served] == ["made by 0"] * 2
+def test_processes_agree_on_the_text_of_the_first_one_before_there_is_a_group(served):
+    assert [half["agreed"] for half in served] == ["from 0"] * 2
 
 
 def test_a_process_that_is_alone_makes_its_own(monkeypatch):
