@@ -75,7 +75,7 @@ def to_yaml(experiment: Experiment) -> str:
 def find_experiments(start: Path | None = None) -> list[Path]:
     """Folders in which an experiment's name is looked up, first match first."""
     here = (start or Path.cwd()).resolve()
-    package = Path(__file__).resolve().parent
+    package = Path(__file__).resolve().parents[1]
     upward = [folder / "experiments" for folder in (here, *here.parents)]
     installed = [package / "experiments", package.parents[1] / "experiments"]
     found = [folder for folder in (*upward, *installed) if folder.is_dir()]
@@ -177,7 +177,8 @@ def _leaves(kind: Any = Experiment, prefix: str = "") -> Iterator[tuple[str, Any
 
 def _check_key(key: str, where: str) -> None:
     leaves = {full: one.name for full, one in _leaves()}
-    if key in leaves or key.startswith("trainer."):  # Lightning's own arguments are checked against its Trainer
+    open_ended = ("trainer.", "model.options.", "loss.options.")  # checked against what they are arguments of
+    if key in leaves or key.startswith(open_ended):
         return
     same_leaf = [full for full, leaf in leaves.items() if leaf == key]
     if same_leaf:

@@ -178,6 +178,7 @@ class Model:
         grouping: ``ball`` (released code) or ``nearest`` (the paper's text).
         width_mult: PointNet++ only: multiplies its channels and the members of its groups.
         size: networks on crops only: rows and columns to which a crop is scaled.
+        options: further arguments, for networks of your own.
     """
 
     name: str = setting("ognet", choices=MODELS, resume="fixed")
@@ -196,6 +197,7 @@ class Model:
     grouping: str | None = setting(choices=("ball", "nearest"), resume="fixed")
     width_mult: float | None = setting(low=0, high=1, exclusive=True, resume="fixed")
     size: list[int] | None = setting(low=1, resume="fixed")
+    options: dict[str, Any] = setting({}, resume="fixed")
 
 
 @dataclass(frozen=True)
@@ -210,6 +212,7 @@ class Loss:
         gamma: scale of Circle loss.
         pairs: ``batch`` (as released) or ``anchor`` (as in fast-reid).
         gather: form the pairs over all processes, with gradients.
+        options: further arguments, for losses of your own.
     """
 
     name: str = setting("circle", choices=LOSSES, resume="fixed")
@@ -219,6 +222,7 @@ class Loss:
     gamma: float | None = setting(low=0, exclusive=True)
     pairs: str | None = setting(choices=("batch", "anchor"))
     gather: bool | None = setting()
+    options: dict[str, Any] = setting({})
 
 
 @dataclass(frozen=True)

@@ -55,9 +55,9 @@ def build_module(experiment: Experiment) -> ReIDModule:
     backend = {} if experiment.ops.backend == "auto" else {"backend": experiment.ops.backend}
     return ReIDModule(
         experiment.model.name,
-        model_options=options(experiment.model, "name") | backend,
+        model_options=options(experiment.model, "name", "options") | experiment.model.options | backend,
         loss=experiment.loss.name,
-        loss_options=options(experiment.loss, "name", "dropout", "label_smoothing"),
+        loss_options=options(experiment.loss, "name", "dropout", "label_smoothing", "options") | experiment.loss.options,
         dropout=experiment.loss.dropout,
         label_smoothing=experiment.loss.label_smoothing,
         **options(experiment.optimizer, "swa_fraction"),
