@@ -13,6 +13,7 @@ os.environ.setdefault("WANDB_SILENT", "true")
 if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"  # read when Triton is imported, which whatever is collected first may do
 
+from crop_folders import pack_crops, write_crops
 from ogreid.data.store.manifest import make_rows
 from ogreid.data.store.reading import Store, scattered
 from ogreid.runs import STAMP
@@ -38,9 +39,9 @@ def tiny_clouds(identity: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray
 
 
 def write_tiny_store(
-    folder: Path, *, identities: int = 8, per_camera: int = 2, cameras: int = 2, seed: int = 0
+    folder: Path, *, identities: int = 8, per_camera: int = 2, cameras: int = 2, seed: int = 0, **manifest: object
 ) -> Store:
-    """Half of the identities train, half are judged: one query each per camera, the rest gallery."""
+    """Half of the identities train, half are evaluated: one query each per camera, the rest gallery."""
     split, identity, camera = [], [], []
     for one in range(1, identities + 1):
         for eye in range(1, cameras + 1):
@@ -52,15 +53,15 @@ def write_tiny_store(
     rows = make_rows(split, identity, camera, source)
     xyz, rgb = tiny_clouds(rows["identity"], seed)
     order = scattered(SIDE * SIDE)
-    return small_store(folder, rows, {"xyz": xyz[:, order], "rgb": rgb[:, order]}, height=SIDE, width=SIDE)
+    return small_store(folder, rows, {"xyz": xyz[:, order], "rgb": rgb[:, order]}, height=SIDE, width=SIDE, **manifest)
 
 
 @pytest.fixture
 def stores(tmp_path: Path) -> StoreMaker:
     """Makes tiny stores under ``tmp_path / "data"``."""
 
-    def make(name: str = "tiny", **how: int) -> Store:
-        return write_tiny_store(tmp_path / "data" / name, **how)
+    def make(name: str = "tiny", **options: object) -> Store:
+        return write_tiny_store(tmp_path / "data" / name, **options)
 
     return make
 
@@ -80,3 +81,11 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(make_place(tmp_path, tiny={}, other={"identities": 6, "seed": 3}))
     monkeypatch.delenv(STAMP, raising=False)
     return tmp_path
+
+
+@pytest.fixture(scope="session")
+def crops(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with ``images`` of four people from two cameras, packed as ``data/people-folder``."""
+    folder = tmp_path_factory.mktemp("crops")
+    pack_crops(write_crops(folder / "images"), folder / "data")
+    return folder
