@@ -107,7 +107,7 @@ def test_the_data_set_of_the_page_is_packed_and_trained_on(extended):
     make_domain("plaza", crops, identities=4)
     with (crops / "index.csv").open("w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(["picture", "split", "identity", "camera"])
+        writer.writerow(["image", "split", "identity", "camera"])
         writer.writerows([row.path, row.split, row.identity, row.camera] for row in read_benchmark("plaza", crops))
     call(tree, "ogreid.pack", "campus", "--root", str(crops), "--workers", "1")
     call(tree, "ogreid.fit", "--experiment", "campus", *QUICK, *NARROW, "data.transfer=[]", "data.batch_size=2")
