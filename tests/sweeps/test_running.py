@@ -234,6 +234,17 @@ def test_a_training_that_outlived_its_sweep_has_its_run(place):
     lock.release()
 
 
+def test_a_trial_that_another_process_took_for_dead_ends_in_peace(place):
+    journal = Journal(Plan(write_sweep(place / "s.yaml", "{seed: {value: 0}}")))
+    trial, job, lock = journal.take()
+    journal.study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
+    job.run.folder.mkdir(parents=True)
+    (job.run.folder / "metrics.csv").write_text("val/mAP\n1\n")
+    journal.finish(trial, job, optuna.trial.TrialState.FAIL, "late", final=True)
+    lock.release()
+    assert journal.take()[1] == job, "offered again"
+
+
 @pytest.mark.parametrize(
     ("named", "cards", "slot", "own"),
     [(None, 4, 5, "1"), ("2,3", 8, 1, "3"), ("5", 1, 1, "5"), (None, 0, 1, None), (None, 1, 1, None)],

@@ -90,26 +90,32 @@ class Journal:
 
     def report(self, trial: optuna.Trial, run: Run) -> bool:
         """Report the validations since the last time; whether the sweep's rule stops the run."""
-        known = self.study.get_trials(deepcopy=False)[trial.number].intermediate_values
-        prune = False
         with self.locked():
-            for step, value in enumerate(_logged(run, self.plan.metric["name"]), start=1):
-                if step not in known:
-                    trial.report(value, step)
-                    prune = trial.should_prune() or prune
-        return prune
+            return self._report(trial, run)
 
     def finish(self, trial: optuna.Trial, job: Job, state: TrialState, error: str | None, *, final: bool) -> None:
         """Note what became of a trial; a failure that is not final is tried again."""
-        self.report(trial, job.run)
+        value = self.value(job.run) if state is TrialState.COMPLETE else None
+        worst = math.inf if self.minimize else -math.inf
         with self.locked():
-            if error is not None:
-                trial.set_user_attr("error", error)
-                trial.set_user_attr("failures", RETRIES + 1 if final else trial.user_attrs.get("failures", 0) + 1)
-            value = self.value(job.run) if state is TrialState.COMPLETE else None
-            worst = math.inf if self.minimize else -math.inf
-            self.study.tell(trial, worst if value is None and job.finished else value, state, skip_if_finished=True)
+            if not self._trial(trial).state.is_finished():  # else another process took this one for dead
+                self._report(trial, job.run)
+                failures = RETRIES + 1 if final else trial.user_attrs.get("failures", 0) + 1
+                for key, attribute in {"error": error, "failures": failures}.items() if error is not None else ():
+                    trial.set_user_attr(key, attribute)
+                self.study.tell(trial, worst if value is None and job.finished else value, state)
             self._revive()
+
+    def _trial(self, trial: optuna.Trial) -> FrozenTrial:
+        return self.study.get_trials(deepcopy=False)[trial.number]
+
+    def _report(self, trial: optuna.Trial, run: Run) -> bool:
+        known, prune = self._trial(trial), False
+        for step, value in enumerate(_logged(run, self.plan.metric["name"]), start=1):
+            if step not in known.intermediate_values and not known.state.is_finished():
+                trial.report(value, step)
+                prune = trial.should_prune() or prune
+        return prune
 
     def value(self, run: Run) -> float | None:
         """The result of a run by the name it is logged under (``val/mAP``: of the first set), else the last logged."""
@@ -129,7 +135,7 @@ class Journal:
         for trial in self.study.get_trials(deepcopy=False, states=[TrialState.RUNNING]):
             lock = claim(Path(folder)) if (folder := trial.user_attrs.get("folder")) else None
             if lock is not None or folder is None:
-                self.study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
+                self.study.tell(trial.number, state=TrialState.FAIL)
             if lock is not None:
                 lock.release()
         for folder, trial in self.newest().items():

@@ -208,9 +208,10 @@ def _read(path: Path) -> dict[Any, Any]:
         raise InputError("no parameters; expected for example parameters: {model.k: {values: [4, 8]}}")
     if not isinstance(cap := content.get("run_cap", 1), int) or cap < 1:
         raise InputError(f"run_cap: expected a number of runs, got {cap!r}")
-    needs_metric = content["method"] == "bayes" or "early_terminate" in content
-    if needs_metric and not {"name", "goal"} <= (content.get("metric") or {}).keys():
-        raise InputError("expected metric: {name: val/mAP, goal: maximize}, by which runs are chosen or stopped")
+    metric = content.get("metric") or {}
+    needed = {"name", "goal"} if content["method"] == "bayes" or "early_terminate" in content else set()
+    if not needed <= metric.keys() or metric.get("goal", "minimize") not in ("minimize", "maximize"):
+        raise InputError(f"metric: expected one like {{name: val/mAP, goal: maximize}}, got {metric}")
     return content
 
 

@@ -159,7 +159,7 @@ class Sweep:
             return False, f"killed by {signal.Signals(-status).name}" if status else "stopped before its end", False
         lines = output.read_bytes()[begin:].decode(errors="replace").split("\n")
         error = [f"left with status {status}", *filter(str.strip, lines)][-1].strip().removeprefix("error: ")
-        return False, error, status == 2
+        return False, error, status == 2 and not (run.folder / "lock").exists()  # else somebody resumed it by hand
 
     def _log(self, job: Job, error: str | None, seconds: float) -> None:
         """What became of a run, and how long the rest takes."""
