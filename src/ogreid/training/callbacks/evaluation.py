@@ -60,7 +60,7 @@ class RetrievalEvaluation(L.Callback):
     ``evaluation_sets`` (:class:`RetrievalSet`). Where a limit cuts a set short (``limit_val_batches``,
     ``fast_dev_run``), ``val/<set>/missing`` says how many samples were never evaluated.
 
-    A network that maps everybody to one point is warned of, and ``val/<set>/collapsed`` is logged.
+    A network that maps everybody to one point is warned of, and ``val/<set>/collapsed`` is logged: 1, and 0 when it is over.
 
     Args:
         average_precision: definition of the headline mAP, ``trapezoid`` (the paper's) or ``step``.
@@ -147,8 +147,9 @@ class RetrievalEvaluation(L.Callback):
             logged = {f"{label}/{key}": numbers[key] for key in LOGGED if key in numbers}
             if position == 0:
                 logged[f"{_prefix(trainer)}/mAP"] = numbers["mAP"]
-            if self._has_collapsed(evaluated.name, metric, trainer):
-                logged[f"{label}/collapsed"] = 1
+            before = evaluated.name in self._collapsed
+            if (collapsed := self._has_collapsed(evaluated.name, metric, trainer)) or before:
+                logged[f"{label}/collapsed"] = collapsed
             # Equal on all processes; the largest of equal numbers is exact, their mean over three might not be.
             pl_module.log_dict(
                 {name: float(value) for name, value in logged.items()},

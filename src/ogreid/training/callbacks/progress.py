@@ -28,7 +28,7 @@ class TrainingProgress(RichProgressBar):
         shown: dict[str, int | str | float | dict[str, float]] = {
             short: f"{float(known[name]):.4g}" for name, short in SHOWN.items() if name in known
         }
-        if any(name.endswith("/collapsed") for name in known):
+        if any(name.endswith("/collapsed") and value for name, value in known.items()):
             shown["embedding"] = "collapsed"
         return shown
 

@@ -4,35 +4,35 @@ import lightning as L
 import pytest
 import torch
 
-from ogreid.training.callbacks.progress import ReidProgress
-from ogreid.training.quiet import silence
+from ogreid.training.callbacks.progress import TrainingProgress
 
 
 class Learner(L.LightningModule):
-    """One weight, and what the bar says while it learns."""
+    """One weight, and what the bar shows while it learns."""
 
     def __init__(self, bar):
         super().__init__()
-        self.weight, self.bar, self.told = torch.nn.Parameter(torch.ones(1)), bar, []
+        self.weight, self.bar, self.shown = torch.nn.Parameter(torch.ones(1)), bar, []
 
     def training_step(self, batch, batch_idx):
-        self.told.append(self.bar.progress.tasks[self.bar.train_progress_bar_id].description.strip())
+        self.shown.append(self.bar.progress.tasks[self.bar.train_progress_bar_id].description.strip())
         return (self.weight * batch.sum()) ** 2
 
     def configure_optimizers(self):
         return torch.optim.SGD(self.parameters(), 1e-3)
 
 
+@pytest.mark.filterwarnings("ignore:.*does not have many workers")
+@pytest.mark.filterwarnings("ignore:.*LeafSpec.*:FutureWarning")
 @pytest.mark.parametrize(
-    ("limit", "told"),
+    ("limit", "shown"),
     [
         ({"max_epochs": 3}, ["Epoch 1/3", "Epoch 2/3", "Epoch 3/3"]),
         ({"max_epochs": -1, "max_steps": 2}, ["Epoch 1", "Epoch 2"]),
     ],
 )
-def test_the_first_of_three_epochs_is_one_of_three(limit, told, tmp_path):
-    silence()
-    bar = ReidProgress(leave=False)
+def test_the_first_of_three_epochs_is_one_of_three(limit, shown, tmp_path):
+    bar = TrainingProgress(leave=False)
     learner = Learner(bar)
     trainer = L.Trainer(
         **limit,
@@ -45,4 +45,4 @@ def test_the_first_of_three_epochs_is_one_of_three(limit, told, tmp_path):
         default_root_dir=tmp_path,
     )
     trainer.fit(learner, torch.utils.data.DataLoader(torch.ones(1, 1)))
-    assert learner.told == told
+    assert learner.shown == shown

@@ -1,16 +1,17 @@
-"""W&B: offline without a key, never asking, and what a run logs can be read back."""
+"""W&B is offline without a key and never asks; ``metrics.csv`` is continued without a lost or doubled row."""
 
 import warnings
 from pathlib import Path
 
 import pytest
 
-from ogreid import config, runs
-from ogreid.training.train import loggers
+from ogreid import config
+from ogreid.runs import Run
+from ogreid.training import loggers
 
 
 @pytest.fixture
-def nobody(monkeypatch, tmp_path):
+def no_key(monkeypatch, tmp_path):
     """A machine on which no key is known."""
     for name in ("WANDB_MODE", "WANDB_API_KEY", "WANDB_BASE_URL"):
         monkeypatch.delenv(name, raising=False)
@@ -18,29 +19,25 @@ def nobody(monkeypatch, tmp_path):
     return tmp_path
 
 
-def test_without_a_key_a_run_is_offline(nobody):
+def test_a_run_is_online_where_a_key_is_known_and_offline_elsewhere(no_key, monkeypatch):
     assert loggers.wandb_mode("auto") == "offline"
-
-
-def test_a_key_in_the_environment_or_in_netrc_means_online(nobody, monkeypatch):
-    (nobody / "netrc").write_text("machine api.wandb.ai login user password secret\n")
+    (no_key / "netrc").write_text("machine api.wandb.ai login user password secret\n")
     assert loggers.wandb_mode("auto") == "online"
-    (nobody / "netrc").write_text("machine elsewhere.example login user password secret\n")
+    (no_key / "netrc").write_text("machine elsewhere.example login user password secret\n")
     assert loggers.wandb_mode("auto") == "offline"
     monkeypatch.setenv("WANDB_API_KEY", "secret")
     assert loggers.wandb_mode("auto") == "online"
 
 
-def test_what_was_asked_for_wins(nobody, monkeypatch):
+def test_the_environment_wins_over_auto_and_a_setting_over_both(no_key, monkeypatch):
     monkeypatch.setenv("WANDB_MODE", "disabled")
-    assert loggers.wandb_mode("auto") == "disabled"
-    assert loggers.wandb_mode("offline") == "offline"
+    assert loggers.wandb_mode("auto") == "disabled" and loggers.wandb_mode("offline") == "offline"
 
 
-def test_an_offline_run_is_written_into_the_run_folder_without_a_warning(nobody, monkeypatch):
-    monkeypatch.chdir(nobody)
+def test_an_offline_run_is_written_into_the_run_folder_without_a_warning(no_key, monkeypatch):
+    monkeypatch.chdir(no_key)
     experiment = config.load("market_circle", ["runs.root=runs", "wandb.mode=offline"])
-    run = runs.start_run(experiment, "stamp")
+    run = Run.start(experiment, "stamp")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         csv, wandb = loggers.loggers_for(experiment, run)
@@ -53,38 +50,40 @@ def test_an_offline_run_is_written_into_the_run_folder_without_a_warning(nobody,
     assert "12.5" in (run.folder / "metrics.csv").read_text()
 
 
-def test_metrics_of_a_resumed_run_follow_the_old_ones(tmp_path):
+@pytest.fixture
+def csv_logger(tmp_path):
+    """Makes loggers of one file."""
+    return lambda: loggers.RunCSVLogger(save_dir=tmp_path, name="", version="", flush_logs_every_n_steps=1000)
+
+
+def test_metrics_of_a_resumed_run_follow_the_old_ones(csv_logger, tmp_path):
     for step, name in ((1, "loss"), (2, "mAP")):
-        logger = loggers.RunCSVLogger(save_dir=tmp_path, name="", version="")
+        logger = csv_logger()
         logger.log_metrics({name: 0.5}, step=step)
         logger.save()
     assert (tmp_path / "metrics.csv").read_text().split() == ["loss,mAP,step", "0.5,,1", ",0.5,2"]
 
 
-def test_a_resumed_run_logs_no_row_twice_and_loses_none(tmp_path):
+def test_a_resumed_run_logs_no_row_twice_and_loses_none(csv_logger, tmp_path):
     """What was logged after the checkpoint is logged again; a row that was cut short by a kill does not stay."""
-
-    def logger():
-        return loggers.RunCSVLogger(save_dir=tmp_path, name="", version="", flush_logs_every_n_steps=1000)
-
-    first = logger()
+    first = csv_logger()
     first.log_metrics({"loss": 0.5}, step=0)
-    place = loggers.KeepPlace(first).state_dict()
+    position = loggers.TrackPosition(first).state_dict()
     assert "0.5" in (tmp_path / "metrics.csv").read_text()
     first.log_metrics({"loss": 0.25, "mAP": 7}, step=1)
     first.save()
     with (tmp_path / "metrics.csv").open("a") as file:
         file.write("0.12")
-    second = logger()
-    loggers.KeepPlace(second).load_state_dict(place)
+    second = csv_logger()
+    loggers.TrackPosition(second).load_state_dict(position)
     second.log_metrics({"loss": 0.25}, step=1)
     second.save()
     assert (tmp_path / "metrics.csv").read_text().split() == ["loss,mAP,step", "0.5,,0", "0.25,,1"]
-    assert loggers.KeepPlace(second).state_dict() == {"rows": 2}
+    assert loggers.TrackPosition(second).state_dict() == {"rows": 2}
 
 
-def test_a_header_that_grows_is_never_half_written(tmp_path, monkeypatch):
-    logger = loggers.RunCSVLogger(save_dir=tmp_path, name="", version="")
+def test_a_header_that_grows_is_never_half_written(csv_logger, tmp_path, monkeypatch):
+    logger = csv_logger()
     logger.log_metrics({"loss": 0.5}, step=0)
     logger.save()
     logger.log_metrics({"mAP": 7}, step=1)
