@@ -67,7 +67,7 @@ def test_every_neighbor_is_named_once(backend, channels):
 def test_more_neighbors_than_points_are_refused(k):
     points = points_of(1, 5, 3, 2)
     for ask in (lambda: nearest(points, k), lambda: nearest_of(points, points, k)):
-        with pytest.raises(InputError, match=f"k = {k} asked of 5 points"):
+        with pytest.raises(InputError, match=f"expected 1 to 5 .* got {k}"):
             ask()
 
 
@@ -133,7 +133,7 @@ def test_the_cluster_backend_refuses_balls_and_says_why():
 @pytest.mark.parametrize(("radius", "count"), [(0.0, 4), (-1.0, 4), (0.1, 0)])
 def test_a_ball_without_extent_or_samples_is_refused(radius, count):
     points = points_of(1, 5, 3, 6)
-    with pytest.raises(InputError, match="both must be positive"):
+    with pytest.raises(InputError, match="positive"):
         ball(points, points, radius, count)
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from ogreid.ops import Norm, edge_blend, farthest_points, nearest
-from ogreid.ops.kernels.threads import runs_of_rows, share
+from ogreid.ops.kernels.threads import share, share_rows
 
 
 @pytest.fixture
@@ -32,9 +32,17 @@ def test_every_piece_is_done_once(threads, count, pieces):
     assert sorted(done) == list(range(pieces))
 
 
-def test_runs_cover_every_row_of_every_cloud():
-    runs = runs_of_rows(2, 10, 4)
-    assert runs == [(0, 0, 4), (0, 4, 8), (0, 8, 10), (1, 0, 4), (1, 4, 8), (1, 8, 10)]
+@pytest.mark.parametrize("count", [1, 3])
+def test_every_row_of_every_cloud_is_in_one_run(threads, count):
+    threads(count)
+
+    def kernel(factor, start, stop, values, out, sums):
+        out[start:stop] = factor * values[start:stop]
+        sums += values[start:stop].sum(0)
+
+    values, out = torch.arange(40.0).view(2, 10, 2), torch.zeros(2, 10, 2)
+    assert share_rows(kernel, (2, 10), (values, out), 3, sums=(2,), length=4).tolist() == [380.0, 400.0]
+    assert torch.equal(out, 3 * values)
 
 
 def test_an_error_in_a_thread_is_raised(threads):

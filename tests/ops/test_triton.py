@@ -13,7 +13,7 @@ from ogreid.ops import GateWeights, Moments, Norm, farthest_points, gather_point
 from ogreid.ops.edges import _EdgeBlend
 from ogreid.ops.groups import _GroupPerceptron
 from ogreid.ops.kernels import edges_numba as edges
-from ogreid.ops.kernels import edges_triton, group_kernels_triton, groups_triton, points_triton
+from ogreid.ops.kernels import edges_triton, groups_triton, points_triton
 from ogreid.ops.neighbors import balls
 
 pytestmark = pytest.mark.thorough
@@ -116,7 +116,7 @@ def test_groups_forward_and_backward(monkeypatch, gated, running, dtype):
         ]
 
     expected = outcome("plain")
-    monkeypatch.setattr("ogreid.ops.groups._engine", lambda tensor: groups_triton)
+    monkeypatch.setattr("ogreid.ops.groups.kernels_of", lambda family, tensor: groups_triton)
     bound = 1e-10 if dtype == torch.float64 else 1e-5
     largest = max(float(one.abs().max()) for one in expected)
     for mine, other in zip(outcome("fused"), expected, strict=True):
@@ -133,11 +133,11 @@ class NotLaunched:
 @pytest.fixture
 def unlaunched(monkeypatch):
     """Everything around the kernels runs; the kernels do not."""
-    for module in (edges_triton, group_kernels_triton, points_triton):
+    for module in (edges_triton, groups_triton, points_triton):
         for name in [name for name in vars(module) if name.endswith("_kernel")]:
             monkeypatch.setattr(module, name, NotLaunched())
-    monkeypatch.setattr("ogreid.ops.groups._engine", lambda tensor: groups_triton)
-    monkeypatch.setattr("ogreid.ops.edges._engine", lambda tensor: edges_triton)
+    monkeypatch.setattr("ogreid.ops.groups.kernels_of", lambda family, tensor: groups_triton)
+    monkeypatch.setattr("ogreid.ops.edges.kernels_of", lambda family, tensor: edges_triton)
 
 
 def test_the_host_never_waits_for_a_value(unlaunched):

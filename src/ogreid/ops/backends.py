@@ -2,60 +2,51 @@
 
 import importlib.util
 from collections.abc import Callable
-from typing import Literal, ParamSpec, TypeVar, get_args
+from typing import ParamSpec, TypeVar
 
 import torch
 from torch import Tensor
 
 from ogreid.errors import InputError, nearest_names, refuse
+from ogreid.registry import BACKENDS
 
-__all__ = ["Backend", "Form", "choose_backend", "finite", "outside_graphs"]
+__all__ = ["check_count", "check_finite", "choose_backend", "detached", "outside_graphs"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
-Backend = Literal["auto", "plain", "fused", "cluster"]
-Form = Literal["plain", "fused", "cluster"]
 
+def choose_backend(operation: str, backend: str, tensor: Tensor, *, cluster: bool = False, triton: bool = True) -> str:
+    """The form that runs for a requested backend: ``plain``, ``fused`` or ``cluster``.
 
-def choose_backend(
-    operation: str, backend: str, tensor: Tensor, forms: tuple[Form, ...], *, triton: bool = False
-) -> Form:
-    """Turn what was asked for into a form that exists for this operation on this device.
-
-    ``auto`` takes ``fused``, else ``cluster`` where installed, else ``plain``. While a program is being exported
-    ``auto`` is ``plain``, so that the exported graph holds nothing but torch's own operators. On CUDA the fused forms
-    have been run by Triton's interpreter only, never on a GPU: there ``auto`` leaves them out, ``fused`` takes them.
+    ``auto`` is ``fused`` on a CPU, elsewhere ``cluster`` where installed, else ``plain``; and ``plain`` while a program
+    is exported, so that its graph holds torch's own operators only. Triton's kernels have been run by its interpreter
+    only, never on a GPU: so ``auto`` leaves them out, ``fused`` takes them.
 
     Args:
         operation: its name, for messages.
-        backend: what was asked for.
-        tensor: the input; its device decides whether a fused kernel exists.
-        forms: the forms that ``operation`` has at all.
-        triton: whether its fused form has Triton kernels too; on CUDA ``fused`` means the plain form of an operation
-            without them.
+        backend: one of `BACKENDS`.
+        tensor: the input; its device decides whether there is a kernel.
+        cluster: whether torch-cluster has this operation.
+        triton: whether Triton has it; without, ``fused`` means the plain form on CUDA.
 
     Raises:
-        InputError: an unknown name, or a form that is not to be had here.
+        InputError: an unknown name, or a form that is not available here.
     """
-    if backend not in get_args(Backend):
-        raise InputError(f"backend {backend!r} is unknown; {nearest_names(backend, get_args(Backend))}")
+    device = tensor.device.type
+    if backend not in BACKENDS:
+        raise InputError(f"backend {backend!r} is unknown; {nearest_names(backend, BACKENDS)}")
     if backend == "auto":
         if torch.compiler.is_exporting():
             return "plain"
-        if "fused" in forms and tensor.device.type == "cpu":
-            return "fused"
-        return "cluster" if "cluster" in forms and _cluster_installed() else "plain"
-    if backend == "fused" and tensor.is_cuda and not triton:
-        return "plain"
-    if backend == "fused" and tensor.device.type not in ("cpu", "cuda"):
-        raise InputError(f"{operation}: no fused kernel for {tensor.device.type}; use backend=auto or plain")
-    if backend == "cluster" and "cluster" in forms and not _cluster_installed():
+        return "fused" if device == "cpu" else "cluster" if cluster and _cluster_installed() else "plain"
+    if backend == "fused" and device not in ("cpu", "cuda"):
+        raise InputError(f"{operation}: no fused kernel for {device}; use backend=auto or plain")
+    if backend == "cluster" and not cluster:
+        raise InputError(f"{operation}: no cluster form; use backend=auto, fused or plain")
+    if backend == "cluster" and not _cluster_installed():
         raise InputError(f"{operation}: torch-cluster is not installed; `make cluster`, or backend=auto")
-    for form in forms:
-        if form == backend:
-            return form
-    raise InputError(f"{operation}: has no {backend} form; one of {', '.join(forms)} or auto")
+    return "plain" if backend == "fused" and device == "cuda" and not triton else backend
 
 
 def _cluster_installed() -> bool:
@@ -63,23 +54,34 @@ def _cluster_installed() -> bool:
 
 
 def outside_graphs(function: Callable[P, R]) -> Callable[P, R]:
-    """Leave ``function`` out of what ``torch.compile`` traces: compiled loops are not to be seen through.
+    """Leave ``function`` out of what ``torch.compile`` traces.
 
     The decorator that torch's own optimizers use; ``torch.compiler.disable`` does the same but loads the whole compiler
     when a module is imported.
     """
-    left_out: Callable[P, R] = torch._disable_dynamo(function)  # type: ignore[attr-defined]
-    return left_out
+    untraced: Callable[P, R] = torch._disable_dynamo(function)  # type: ignore[attr-defined]
+    return untraced
 
 
-def finite(operation: str, points: Tensor) -> Tensor:
+def detached(points: Tensor) -> Tensor:
+    """Coordinates for a search: without a gradient, half precision as float32."""
+    return points.detach().float() if points.dtype in (torch.float16, torch.bfloat16) else points.detach()
+
+
+def check_count(operation: str, count: int, points: int) -> None:
+    """Refuse to take less than one or more than all of the ``points`` of a cloud."""
+    if not 1 <= count <= points:
+        raise InputError(f"{operation}: expected 1 to {points} of a cloud's {points} points, got {count}")
+
+
+def check_finite(operation: str, points: Tensor) -> Tensor:
     """Refuse NaN and infinity on the CPU; on an accelerator the check would cost a host synchronization.
 
     Returns:
-        ``points``; with zeros in the place of what is only noted (`errors.collect_refusals`).
+        ``points``; inside :func:`ogreid.errors.collect_refusals` with zeros in the place of what is not finite.
 
     Raises:
-        NotFinite: where a coordinate is not finite, with the first cloud and point.
+        NotFinite: names the first cloud and point with such a coordinate.
     """
     if points.device.type != "cpu" or torch.compiler.is_compiling() or bool(points.sum().isfinite()):
         return points

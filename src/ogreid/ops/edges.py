@@ -1,7 +1,6 @@
 """Gather-and-blend over the edges of a graph: BatchNorm over all edges, then max and mean over the neighbors."""
 
-from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -9,18 +8,11 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from ogreid.ops.backends import choose_backend, outside_graphs
-from ogreid.ops.kernels.gathered import Gathered
-from ogreid.ops.norms import Moments, Norm
+from ogreid.ops.kernels import EdgeExtremes, kernels_of
+from ogreid.ops.norms import Moments, Norm, Normalized
 from ogreid.ops.sampling import gather_points
 
-__all__ = ["Blended", "edge_blend"]
-
-
-class Blended(NamedTuple):
-    """``value`` (B, N, C) and the ``moments`` it was normalized by (detached)."""
-
-    value: Tensor
-    moments: Moments
+__all__ = ["edge_blend"]
 
 
 def edge_blend(
@@ -31,8 +23,8 @@ def edge_blend(
     weight: Float[Tensor, ""],
     *,
     backend: str = "auto",
-) -> Blended:
-    """Normalize the edges ``y_ij = source_j + center_i`` and blend each point's k edges into one row.
+) -> Normalized:
+    """Normalize the edges ``y_ij = source_j + center_i`` and blend each point's k edges into one row (B, N, C).
 
     ``out_i = weight * max_j z_ij + (1 - weight) * mean_j z_ij`` with
     ``z = scale * (y - mean) / sqrt(variance + eps) + shift``.
@@ -48,27 +40,26 @@ def edge_blend(
     Source: Wang et al., Dynamic graph CNN, TOG 2019, equation 8; the edge-free form follows from the linearity of the
     convolution that made ``source`` and ``center``.
     """
-    form = choose_backend("edge blend", backend, source, ("plain", "fused"), triton=True)
+    form = choose_backend("edge blend", backend, source)
     blend = _edge_blend_fused if form == "fused" else _edge_blend_plain
     return blend(source, center, graph, norm, weight)
 
 
-def _edge_blend_plain(source: Tensor, center: Tensor, graph: Tensor, norm: Norm, weight: Tensor) -> Blended:
+def _edge_blend_plain(source: Tensor, center: Tensor, graph: Tensor, norm: Norm, weight: Tensor) -> Normalized:
     edges = gather_points(source, graph) + center.unsqueeze(2)  # (B, N, k, C)
-    normal = norm.rows(edges)
+    rows, moments = norm.rows(edges)
     # Not `amax`, which shares a gradient among equals: the published code gives it to the first of them.
-    return Blended(torch.lerp(normal.value.mean(2), normal.value.max(2).values, weight), normal.moments)
+    return Normalized(torch.lerp(rows.mean(2), rows.max(2).values, weight), moments)
 
 
 @outside_graphs
-def _edge_blend_fused(source: Tensor, center: Tensor, graph: Tensor, norm: Norm, weight: Tensor) -> Blended:
-    """Half precision is computed in float32 and given back as it came."""
-    kind = source.dtype
-    wide = torch.float64 if kind == torch.float64 else torch.float32
+def _edge_blend_fused(source: Tensor, center: Tensor, graph: Tensor, norm: Norm, weight: Tensor) -> Normalized:
+    """Half precision is computed in float32 and returned as half."""
+    wide = torch.float64 if source.dtype == torch.float64 else torch.float32
     tensors = [tensor.to(wide).contiguous() for tensor in (source, center, norm.scale, norm.shift, weight)]
     function: Any = _EdgeBlend.apply  # untyped in torch
-    value, mean, variance = function(*tensors, graph.contiguous(), norm)
-    return Blended(value.to(kind), Moments(mean, variance))
+    value, *moments = function(*tensors, graph.contiguous(), norm)
+    return Normalized(value.to(source.dtype), Moments(*moments))
 
 
 class _EdgeBlend(torch.autograd.Function):
@@ -95,42 +86,32 @@ class _EdgeBlend(torch.autograd.Function):
         graph: Tensor,
         norm: Norm,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        saved, sums = _engine(source).gather(source, center, graph, _sign(scale).to(source.dtype))
+        kernels, kind = kernels_of("edges", source), source.dtype
+        extremes, sums = kernels.gather(source, center, graph, _sign(scale).to(kind))
+        moments = norm.detached_moments() or norm.moments_of(sums, graph.numel(), kind)
         ctx.norm = norm
-        if norm.moments is None:
-            sums, edges = norm.pooled(sums, graph.numel())
-            middle = sums[0] / edges
-            mean = middle.to(source.dtype)
-            variance = (sums[1] / edges - middle.square()).clamp_min(0).to(source.dtype)
-        else:
-            mean, variance = (moment.detach() for moment in norm.moments)
-        ctx.save_for_backward(source, center, scale, weight, graph, mean, variance, *saved)
-        ctx.mark_non_differentiable(mean, variance)
-        factor = scale.double() * torch.rsqrt(variance.double() + norm.eps)
+        ctx.save_for_backward(source, center, scale, weight, graph, *moments, *extremes)
+        ctx.mark_non_differentiable(*moments)
+        factor = norm.factor(scale, moments)
         share_most, share_mean = _shares(scale, weight, graph.shape[2])
-        terms = torch.stack([factor * share_most, factor * share_mean, factor, shift - factor * mean])
-        return _engine(source).blend(saved, center, terms.to(source.dtype)), mean, variance
+        terms = torch.stack([factor * share_most, factor * share_mean, factor, shift - factor * moments.mean])
+        return kernels.blend(extremes, center, terms.to(kind)), *moments
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor, *_: object) -> tuple[Tensor | None, ...]:  # noqa: ANN401
         source, center, scale, weight, graph, mean, variance, *rest = ctx.saved_tensors
-        saved, gradient, engine = Gathered(*rest), gradient.contiguous(), _engine(gradient)
-        sums = engine.sum_gradients(gradient, saved, center)
-        inverse = torch.rsqrt(variance.double() + ctx.norm.eps)
-        factor = scale.double() * inverse
+        norm, moments, extremes = ctx.norm, Moments(mean, variance), EdgeExtremes(*rest)
+        kernels, kind, gradient = kernels_of("edges", source), source.dtype, gradient.contiguous()
+        sums = kernels.sum_gradients(gradient, extremes, center)
+        factor = norm.factor(scale, moments)
         share_most, share_mean = _shares(scale, weight, graph.shape[2])
         spread = share_most * sums[1] + share_mean * sums[2] + sums[3] - mean * sums[0]  # sum d (u - mean)
         to_weight = (factor * (_sign(scale) * sums[1] - sums[2] / graph.shape[2])).sum()
-        slope = constant = torch.zeros_like(factor)
-        if ctx.norm.moments is None:
-            (alone, leaning), edges = ctx.norm.pooled(torch.stack([sums[0], spread]), graph.numel())
-            slope = -factor * inverse.square() * leaning / edges
-            constant = -factor * alone / edges - slope * mean
-        terms = torch.stack([factor * weight, factor * share_mean, factor, constant, slope]).to(source.dtype)
-        to_source, to_center = engine.scatter(gradient, source, center, graph, saved, terms)
-        to_scale, to_shift = (inverse * spread).to(scale.dtype), sums[0].to(scale.dtype)
-        return to_source, to_center, to_scale, to_shift, to_weight.to(weight.dtype), None, None
+        to_scale, constant, slope = norm.backward(scale, moments, sums[0], spread, graph.numel())
+        terms = torch.stack([factor * weight, factor * share_mean, factor, constant, slope]).to(kind)
+        to_source, to_center = kernels.scatter(gradient, source, center, graph, extremes, terms)
+        return to_source, to_center, to_scale.to(kind), sums[0].to(kind), to_weight.to(kind), None, None
 
 
 def _sign(scale: Tensor) -> Tensor:
@@ -139,17 +120,5 @@ def _sign(scale: Tensor) -> Tensor:
 
 
 def _shares(scale: Tensor, weight: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """What the blend takes of the signed maximum (C,), and of the sum."""
-    share_mean = (1 - weight.double()) / k
-    return _sign(scale) * weight, share_mean.expand(len(scale))
-
-
-def _engine(tensor: Tensor) -> ModuleType:
-    """The kernels of the device: numba's on the CPU, Triton's on CUDA."""
-    if tensor.is_cuda:
-        from ogreid.ops.kernels import edges_triton
-
-        return edges_triton
-    from ogreid.ops.kernels import edges_numba
-
-    return edges_numba
+    """What the blend takes of the signed maximum, and of the sum: both (C,)."""
+    return _sign(scale) * weight, ((1 - weight.double()) / k).expand(len(scale))

@@ -1,6 +1,6 @@
-"""Compiled loops over the edges of a graph: gather-and-blend and its backward, a run of rows or of channels a call."""
+"""Gather-and-blend over the edges of a graph, and its backward: compiled loops over a run of rows or of channels."""
 
-# ruff: noqa: ANN001, ANN201 - numba infers the types of what it compiles
+# ruff: noqa: ANN001, ANN202 - numba infers the types of what it compiles
 # mypy: allow-untyped-defs
 
 import numpy as np
@@ -8,45 +8,30 @@ import torch
 from numba import njit
 from torch import Tensor
 
-from ogreid.ops.kernels.gathered import Gathered
-from ogreid.ops.kernels.threads import runs_of_rows, share
+from ogreid.ops.kernels import EdgeExtremes, degrees, empty_slots
+from ogreid.ops.kernels.threads import share, share_rows
 
-__all__ = [
-    "add_gradients",
-    "blend",
-    "blend_rows",
-    "degrees",
-    "gather",
-    "gather_extremes",
-    "scatter",
-    "scatter_edges",
-    "sum_gradients",
-]
+__all__ = ["blend", "gather", "scatter", "sum_gradients"]
 
 # Rows are sliced out before each loop over channels: an index that starts at 0 is known to be no negative one, and only
-# then is the loop vectorised.
+# then is the loop vectorized.
 _jit = njit(nogil=True, cache=True, fastmath={"nnan", "nsz", "contract"}, error_model="numpy")
 
 
-@_jit
-def degrees(graph, out):
-    """How often each point is a neighbor: ``out`` (N,) from ``graph`` (N, k)."""
-    out[:] = 0
-    for i in range(len(graph)):
-        for e in range(graph.shape[1]):
-            out[graph[i, e]] += 1
+def gather(source: Tensor, center: Tensor, graph: Tensor, sign: Tensor) -> tuple[EdgeExtremes, Tensor]:
+    """Extremes of every point's edges; and (2, C) in double precision: sum and sum of squares of all edges."""
+    batch, points, channels = source.shape
+    slot, degree = empty_slots(source, graph.shape[2]), degrees(graph, points)
+    extremes = EdgeExtremes(torch.empty_like(source), torch.empty_like(source), slot, degree)
+    tensors = (source, center, graph, *extremes)
+    return extremes, share_rows(_gather_rows, (batch, points), tensors, sign.numpy(), sums=(2, channels))
 
 
 @_jit
-def gather_extremes(source, center, graph, degree, sign, start, stop, most, slot, total, sums):
-    """Over the neighbors of the rows ``start`` to ``stop``: the largest ``sign * source``, where, and the sum.
-
-    ``sums`` (2, C) becomes, in double precision, the sum and the sum of squares of the edges ``source_j + center_i``.
-    """
+def _gather_rows(sign, start, stop, source, center, graph, most, total, slot, degree, sums):
     k, channels = graph.shape[1], source.shape[1]
     best = np.empty(channels, source.dtype)
     where = np.empty(channels, np.int32)
-    sums[:] = 0
     plain, squared = sums[0], sums[1]
     for i in range(start, stop):
         row, added = source[graph[i, 0]], total[i]
@@ -71,9 +56,16 @@ def gather_extremes(source, center, graph, degree, sign, start, stop, most, slot
             squared[c] += times * a * a + b * (k * b + 2 * s)
 
 
+def blend(extremes: EdgeExtremes, center: Tensor, terms: Tensor) -> Tensor:
+    """``terms`` (4, C): factors of the largest, the sum and the center, and what is added."""
+    out = torch.empty_like(center)
+    rows = [tensor.view(1, -1, out.shape[2]) for tensor in (extremes.most, extremes.total, center, out)]
+    share_rows(_blend_rows, rows[0].shape, rows, terms.numpy())
+    return out
+
+
 @_jit
-def blend_rows(most, total, center, terms, start, stop, out):
-    """``terms[0] most + terms[1] total + terms[2] center + terms[3]``, the rows ``start`` to ``stop``; terms (4, C)."""
+def _blend_rows(terms, start, stop, most, total, center, out):
     of_most, of_total, of_center, constant = terms[0], terms[1], terms[2], terms[3]
     for i in range(start, stop):
         m, t, b, row = most[i], total[i], center[i], out[i]
@@ -81,10 +73,15 @@ def blend_rows(most, total, center, terms, start, stop, out):
             row[c] = of_most[c] * m[c] + of_total[c] * t[c] + of_center[c] * b[c] + constant[c]
 
 
+def sum_gradients(gradient: Tensor, extremes: EdgeExtremes, center: Tensor) -> Tensor:
+    """(4, C) in double precision: the gradient summed alone, and times the largest, the sum, the center."""
+    channels = gradient.shape[2]
+    rows = [tensor.view(1, -1, channels) for tensor in (gradient, extremes.most, extremes.total, center)]
+    return share_rows(_sum_rows, rows[0].shape, rows, sums=(4, channels))
+
+
 @_jit
-def add_gradients(gradient, most, total, center, start, stop, sums):
-    """``sums`` (4, C) becomes the sum of the gradient, alone and times each of ``most``, ``total``, ``center``."""
-    sums[:] = 0
+def _sum_rows(start, stop, gradient, most, total, center, sums):
     alone, of_most, of_total, of_center = sums[0], sums[1], sums[2], sums[3]
     for i in range(start, stop):
         g, m, t, b = gradient[i], most[i], total[i], center[i]
@@ -96,13 +93,34 @@ def add_gradients(gradient, most, total, center, start, stop, sums):
             of_center[c] += d * b[c]
 
 
-@_jit
-def scatter_edges(gradient, source, center, total, graph, slot, degree, terms, first, last, to_source, to_center):
-    """Backward of one cloud for the channels ``first`` to ``last``: fills ``to_source`` and ``to_center`` (N, C).
+def scatter(
+    gradient: Tensor, source: Tensor, center: Tensor, graph: Tensor, extremes: EdgeExtremes, terms: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Gradients of source and center.
 
     ``terms`` (5, C): what the largest edge gets of a row's gradient, what every edge gets, what the center gets; and
     what the moments send to each edge: a constant, and a factor of its value.
     """
+    batch, _, channels = source.shape
+    to_source, to_center = torch.empty_like(source), torch.empty_like(source)
+    # Two threads may not share the rows of a cloud (they add to the same points), but its channels they may.
+    cuts = max(1, min(torch.get_num_threads() // batch, channels // 16))
+    borders = [channels * cut // cuts for cut in range(cuts + 1)]
+    tensors = (gradient, source, center, graph, extremes.total, extremes.slot, extremes.degree, to_source, to_center)
+    factors, arrays = terms.numpy(), [tensor.numpy() for tensor in tensors]
+
+    def scatter_channels(piece: int) -> None:
+        cloud, cut = divmod(piece, cuts)
+        _scatter_channels(factors, *borders[cut : cut + 2], *(array[cloud] for array in arrays))
+
+    share(scatter_channels, batch * cuts)
+    return to_source, to_center
+
+
+@_jit
+def _scatter_channels(
+    terms, first, last, gradient, source, center, graph, total, slot, degree, to_source, to_center
+):  # fmt: skip
     points, k = graph.shape
     width = last - first
     largest, every, whole = terms[0, first:last], terms[1, first:last], terms[2, first:last]
@@ -125,65 +143,3 @@ def scatter_edges(gradient, source, center, total, graph, slot, degree, terms, f
                 row[c] += spread[c]
         for c in range(width):
             to_source[graph[i, picked[c]], first + c] += largest[c] * g[c]
-
-
-def gather(source: Tensor, center: Tensor, graph: Tensor, sign: Tensor) -> tuple[Gathered, Tensor]:
-    """Extremes of every point's edges; and (2, C) in double precision: sum and sum of squares of all edges."""
-    batch, points, channels = source.shape
-    slots = torch.uint8 if graph.shape[2] <= 256 else torch.int32
-    degree = torch.empty(batch, points, dtype=torch.int32)
-    saved = Gathered(torch.empty_like(source), torch.empty_like(source), torch.empty_like(source, dtype=slots), degree)
-    runs = runs_of_rows(batch, points)
-    sums = torch.empty(len(runs), 2, channels, dtype=torch.float64)
-    a, b, near, signs = source.numpy(), center.numpy(), graph.numpy(), sign.numpy()
-    most, total, slot, times, parts = *(tensor.numpy() for tensor in saved), sums.numpy()
-    share(lambda cloud: degrees(near[cloud], times[cloud]), batch)
-
-    def run_of_rows(run: int) -> None:
-        cloud, start, stop = runs[run]
-        inputs = (a[cloud], b[cloud], near[cloud], times[cloud], signs, start, stop)
-        gather_extremes(*inputs, most[cloud], slot[cloud], total[cloud], parts[run])
-
-    share(run_of_rows, len(runs))
-    return saved, sums.sum(0)
-
-
-def blend(saved: Gathered, center: Tensor, terms: Tensor) -> Tensor:
-    """``terms`` (4, C): factors of the largest, the sum and the center, and what is added."""
-    out = torch.empty_like(center)
-    runs = runs_of_rows(1, out.shape[:2].numel())
-    m, t, b, rows = (tensor.flatten(0, 1).numpy() for tensor in (saved.most, saved.total, center, out))
-    factors = terms.numpy()
-    share(lambda run: blend_rows(m, t, b, factors, *runs[run][1:], rows), len(runs))
-    return out
-
-
-def sum_gradients(gradient: Tensor, saved: Gathered, center: Tensor) -> Tensor:
-    """(4, C) in double precision: the gradient summed alone, and times the largest, the sum, the center."""
-    runs = runs_of_rows(1, gradient.shape[:2].numel())
-    sums = torch.empty(len(runs), 4, gradient.shape[2], dtype=torch.float64)
-    g, m, t, b = (tensor.flatten(0, 1).numpy() for tensor in (gradient, saved.most, saved.total, center))
-    parts = sums.numpy()
-    share(lambda run: add_gradients(g, m, t, b, *runs[run][1:], parts[run]), len(runs))
-    return sums.sum(0)
-
-
-def scatter(
-    gradient: Tensor, source: Tensor, center: Tensor, graph: Tensor, saved: Gathered, terms: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Gradients of source and center; ``terms`` (5, C) as :func:`scatter_edges` takes them."""
-    batch, _, channels = source.shape
-    to_source, to_center = torch.empty_like(source), torch.empty_like(source)
-    # Two clouds may not be shared by rows (they add to the same points), but by channels they may.
-    cuts = max(1, min(torch.get_num_threads() // batch, channels // 16))
-    borders = [channels * cut // cuts for cut in range(cuts + 1)]
-    arrays = [tensor.numpy() for tensor in (gradient, source, center, saved.total, graph, saved.slot, saved.degree)]
-    factors, a, c = terms.numpy(), to_source.numpy(), to_center.numpy()
-
-    def piece_of_channels(piece: int) -> None:
-        cloud, cut = divmod(piece, cuts)
-        inputs = [array[cloud] for array in arrays]
-        scatter_edges(*inputs, factors, *borders[cut : cut + 2], a[cloud], c[cloud])
-
-    share(piece_of_channels, batch * cuts)
-    return to_source, to_center

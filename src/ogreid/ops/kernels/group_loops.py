@@ -3,7 +3,7 @@
 Letters: S members of a group, C channels of a member, H hidden channels of the gate, D channels of the result.
 """
 
-# ruff: noqa: ANN001, ANN201, ANN202 - numba infers the types of what it compiles
+# ruff: noqa: ANN001, ANN002, ANN201, ANN202 - numba infers the types of what it compiles
 # mypy: allow-untyped-defs, allow-untyped-calls
 
 import numpy as np
@@ -25,11 +25,10 @@ _inner = njit(
 
 
 @_jit
-def sum_members(points, centers, index, start, stop, sums):
-    """``sums`` (2, C) becomes, in double precision, the sum and the sum of squares of ``points_j - centers_m``."""
+def sum_members(start, stop, points, centers, index, sums):
+    """Add to ``sums`` (2, C), in double precision, the sum and the sum of squares of ``points_j - centers_m``."""
     channels = points.shape[1]
     plain, squared = np.empty(channels, points.dtype), np.empty(channels, points.dtype)
-    sums[:] = 0
     first, second = sums[0], sums[1]
     for m in range(start, stop):
         middle = centers[m]
@@ -139,7 +138,7 @@ def _open(points, centers, tile, factor, shift, gate, space):
 
 
 @_jit
-def group_forward(points, centers, index, factor, shift, gate, weight, counted, start, stop, most, slot, second, first):
+def group_forward(factor, shift, gate, weight, counted, start, stop, points, centers, index, most, slot, moments):
     """The groups ``start`` to ``stop``: the largest of ``weight`` (C, D) times each member, and which member has it.
 
     ``gate`` is (reduce (H, C), its bias (H,), expand (H + 1, C) with its bias below), H = 0 without one. ``second``
@@ -147,6 +146,7 @@ def group_forward(points, centers, index, factor, shift, gate, weight, counted, 
     ``weight`` times it follow from them; they stay 0 unless ``counted``, and of ``second`` the upper triangle counts.
     """
     channels, results = weight.shape
+    second, first = moments[:channels], moments[channels]
     tile = _room_for_tile(index.shape[1], points.dtype)
     _, times, begins = tile
     space = _workspace(len(times), channels, len(gate[0]), points.dtype)
@@ -154,8 +154,6 @@ def group_forward(points, centers, index, factor, shift, gate, weight, counted, 
     squares = np.zeros((channels, channels), points.dtype)
     sums = np.zeros(channels, points.dtype)
     where = np.empty(results, np.int32)
-    second[:] = 0
-    first[:] = 0
     m, tiles = start, 0
     while m < stop:
         taken, rows = _fill_tile(index, m, stop, tile)
@@ -203,7 +201,7 @@ def _largest_of_groups(mapped, begins, where, most, slot):
 
 
 @_jit
-def group_backward(points, centers, index, factor, shift, gate, weight, kernel, constant, gradient, slot, outputs):
+def group_backward(factor, shift, gate, weight, kernel, constant, points, centers, index, gradient, slot, *outputs):
     """Backward of one cloud, without what the moments of the members send (see :func:`spread_moments`).
 
     ``gradient`` (M, D) goes to the member ``slot`` says, through ``weight`` (D, C); every member gets ``constant`` (C,)
@@ -214,9 +212,6 @@ def group_backward(points, centers, index, factor, shift, gate, weight, kernel, 
     - of the gate, as ``gate`` is; the gradient of the normal members summed (2, C), alone and times the raw member.
     """
     to_points, around, to_centers, summed, to_weight, to_reduce, to_reduce_bias, to_expand, sums = outputs
-    for output in (to_points, around, to_centers, summed, to_weight, to_reduce, to_expand, sums):
-        output[:] = 0
-    to_reduce_bias[:] = 0
     channels, total = points.shape[1], len(index)
     tile = _room_for_tile(index.shape[1], points.dtype)
     times = tile[1]
@@ -312,7 +307,7 @@ def _through_gate(back, space, gate, turned, arrived, to_reduce, to_reduce_bias,
 
 
 @_jit
-def spread_moments(points, degree, around, summed, constant, slope, members, to_points, to_centers):
+def spread_moments(constant, slope, members, points, degree, around, summed, to_points, to_centers):
     """Add what the moments of the members send: ``constant + slope (points_j - centers_m)`` to each member."""
     channels = points.shape[1]
     for j in range(len(points)):

@@ -1,25 +1,27 @@
-"""Sharing independent pieces of work over threads.
+"""Independent pieces of work, shared over threads.
 
 Kernels are compiled without the global interpreter lock, so plain Python threads run them side by side. numba's own
-threading layers were not taken: workqueue must not be entered from two threads (autograd's backward runs in another
-thread than forward), and OpenMP must not be used after a fork (DataLoader workers fork).
+threading layers do not fit: workqueue must not be entered from two threads (autograd's backward runs in another thread
+than forward), and OpenMP must not be used after a fork (DataLoader workers fork).
 """
 
 import functools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import torch
+from torch import Tensor
 
-__all__ = ["runs_of_rows", "share"]
+__all__ = ["share", "share_clouds", "share_rows"]
 
 
 def share(work: Callable[[int], object], pieces: int) -> None:
     """Call ``work(piece)`` for 0 to ``pieces``, in as many equal runs as torch has threads.
 
-    Pieces must be independent, and what adds up over pieces must be kept for each piece and added afterwards: then the
-    result does not depend on the number of threads.
+    Pieces must be independent, and what adds up over pieces must be stored for each piece and added afterwards: then
+    the result does not depend on the number of threads.
     """
 
     def run(start: int, stop: int) -> None:
@@ -37,10 +39,44 @@ def share(work: Callable[[int], object], pieces: int) -> None:
         future.result()
 
 
-def runs_of_rows(clouds: int, rows: int, length: int = 512) -> list[tuple[int, int, int]]:
-    """``(cloud, start, stop)`` for runs of at most ``length`` rows, so that one cloud, too, keeps every thread busy."""
-    starts = range(0, rows, length)
-    return [(cloud, start, min(start + length, rows)) for cloud in range(clouds) for start in starts]
+def share_clouds(kernel: Callable[..., object], tensors: Sequence[Tensor], *constants: object) -> None:
+    """Call ``kernel(*constants, *arrays)`` with each cloud of the ``tensors`` (B, ...)."""
+    arrays = [tensor.numpy() for tensor in tensors]
+    share(lambda cloud: kernel(*constants, *(array[cloud] for array in arrays)), len(arrays[0]))
+
+
+def share_rows(
+    kernel: Callable[..., object],
+    shape: Sequence[int],
+    tensors: Sequence[Tensor],
+    *constants: object,
+    sums: tuple[int, ...] = (),
+    length: int = 512,
+) -> Tensor:
+    """Call ``kernel(*constants, start, stop, *arrays)`` for runs of at most ``length`` rows of each cloud.
+
+    Args:
+        kernel: gets a last array of the shape ``sums`` where that is not empty, to add to.
+        shape: clouds and rows.
+        tensors: of which the kernel gets one cloud at a time, (B, ...).
+        constants: the same for every cloud.
+        sums: shape of what is added up over all rows.
+        length: short enough for one cloud, too, to keep every thread busy.
+
+    Returns:
+        The total of what the kernel added up, in double precision.
+    """
+    runs = [(cloud, start) for cloud in range(shape[0]) for start in range(0, shape[1], length)]
+    parts = torch.zeros(len(runs), *sums, dtype=torch.float64)
+    arrays, added = [tensor.numpy() for tensor in tensors], parts.numpy()
+
+    def work(run: int) -> None:
+        cloud, start = runs[run]
+        last: list[Any] = [added[run]] if sums else []
+        kernel(*constants, start, min(start + length, shape[1]), *(array[cloud] for array in arrays), *last)
+
+    share(work, len(runs))
+    return parts.sum(0)
 
 
 @functools.lru_cache(maxsize=2)
