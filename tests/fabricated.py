@@ -69,14 +69,22 @@ def _summary(train, transfer, level):
 
 
 def _write_metrics(path, train, transfer, level):
-    columns = ["epoch", "step", "train/loss", "train/clouds_per_second", "val/mAP"]
+    columns = ["epoch", "step", "train/loss", "train/clouds_per_second", "lr-Adam", "val/mAP"]
     columns += [f"val/{train}/mAP", f"val/{train}/rank1", f"transfer/{transfer}/mAP"]
     with path.open("w", newline="") as file:
         writer = csv.DictWriter(file, columns)
         writer.writeheader()
         for step in range(STEPS * EPOCHS):
             epoch = step // STEPS
-            writer.writerow({"epoch": epoch, "step": step, "train/loss": 5 / (1 + step), "train/clouds_per_second": 70})
+            writer.writerow(
+                {
+                    "epoch": epoch,
+                    "step": step,
+                    "train/loss": 5 / (1 + step),
+                    "train/clouds_per_second": 70,
+                    "lr-Adam": 1e-3,
+                }
+            )
             if step % STEPS == STEPS - 1:
                 now = level * (epoch + 1) / EPOCHS
                 evaluated = {"val/mAP": now, f"val/{train}/mAP": now, f"val/{train}/rank1": 1.5 * now}

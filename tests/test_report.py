@@ -17,20 +17,13 @@ def read_csv(text):
     return list(csv.DictReader(io.StringIO(text)))
 
 
-def test_one_run_has_a_page_in_its_own_folder(tmp_path, capsys):
-    run = make_run(tmp_path / "run")
-    assert main([str(run)]) == 0
-    assert capsys.readouterr().out == f"{run / 'report.html'}\n"
-    assert main([str(run), "--no-pictures", "--to", str(tmp_path / "else.html")]) == 0
-    assert "data:image" in (run / "report.html").read_text()
-    assert "data:image" not in (tmp_path / "else.html").read_text()
-
-
-def test_several_runs_are_on_one_page(tmp_path, capsys, monkeypatch):
+def test_one_run_has_a_page_in_its_own_folder_and_several_have_one_here(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    runs = [str(make_run(tmp_path / f"s{i}", pictures=False)) for i in range(2)]
-    assert main(runs) == 0
-    assert "2 runs" in (tmp_path / "comparison.html").read_text()
+    runs = [make_run(tmp_path / f"s{i}") for i in range(2)]
+    assert main([str(runs[0])]) == main(["s0", "--no-pictures", "--to", "else.html"]) == main(["s0", "s1"]) == 0
+    assert capsys.readouterr().out.split() == [str(runs[0] / "report.html"), "else.html", "comparison.html"]
+    shown = ["data:image" in page.read_text() for page in (runs[0] / "report.html", tmp_path / "else.html")]
+    assert shown == [True, False] and "2 runs" in (tmp_path / "comparison.html").read_text()
 
 
 def test_tables_are_printed_as_markdown_and_csv(tmp_path, capsys):
@@ -51,11 +44,10 @@ def test_a_file_is_of_the_kind_that_its_suffix_says(tmp_path, capsys):
     runs = [
         str(make_run(tmp_path / f"k{k}/s{s}", k=k, seed=s, level=k + s, pictures=False)) for k in (4, 8) for s in (0, 1)
     ]
-    for suffix in ("csv", "md", "html"):
+    for suffix, start in (("csv", "data set,transfer"), ("md", "| data set"), ("html", "<!doctype html>")):
         assert main([*runs, "--to", str(tmp_path / f"all.{suffix}")]) == 0
         assert capsys.readouterr().out == f"{tmp_path / f'all.{suffix}'}\n"
-    assert (tmp_path / "all.md").read_text().startswith("| data set")
-    assert (tmp_path / "all.html").read_text().startswith("<!doctype html>")
+        assert (tmp_path / f"all.{suffix}").read_text().startswith(start)
     rows = [row for row in read_csv((tmp_path / "all.csv").read_text()) if row["data set"] == "plaza-8"]
     found = [(row["kind"], row["seed"], row["model.k"], float(row["mAP"])) for row in rows if row["kind"] != "baseline"]
     assert found[:4] == [("run", str(s), str(k), k + s) for k in (4, 8) for s in (0, 1)]
@@ -102,9 +94,8 @@ def test_networks_are_listed_with_what_they_cost(monkeypatch, capsys):
 
 
 def test_the_page_is_opened_on_request(tmp_path, monkeypatch):
-    opened = []
+    opened, run = [], make_run(tmp_path / "run", pictures=False)
     monkeypatch.setattr("webbrowser.open", opened.append)
-    run = make_run(tmp_path / "run", pictures=False)
     main([str(run), "--open"])
     assert opened == [(run / "report.html").resolve().as_uri()]
 

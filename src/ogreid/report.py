@@ -50,9 +50,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise InputError("--open shows pages; leave it out, or choose a --to that ends in .html")
     if arguments.models:
         from ogreid.models.summary import model_rows
-        from ogreid.reporting.tables import models_table
+        from ogreid.reporting.tables import Table
 
-        sys.stdout.write(models_table(model_rows()).markdown())
+        rows = [[name, f"{count:,}", f"{flops / 1e9:.2f}", paper] for name, count, flops, paper in model_rows()]
+        sys.stdout.write(Table(["network", "parameters", "GFLOP", "paper"], rows, "lrrl").markdown())
         return 0
     if not arguments.runs:
         raise InputError("expected run folders like runs/demo/<stamp>-<seed>, or --models")

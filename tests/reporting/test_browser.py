@@ -2,6 +2,7 @@
 
 import io
 import shutil
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -12,13 +13,13 @@ from fabricated import make_run
 from ogreid.reporting import write_report
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+WIDE, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 
 pytestmark = [
     pytest.mark.thorough,
     pytest.mark.skipif(BROWSER is None, reason="no Chromium: apt-get install chromium, to see the pages drawn"),
 ]
-
-WIDE, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
+on_every_screen = pytest.mark.parametrize("size", [WIDE, PHONE], ids=["wide", "phone"])
 
 
 @pytest.fixture(scope="module")
@@ -30,9 +31,8 @@ def playing():
 @pytest.fixture(scope="module")
 def browser(playing):
     """With WebGL in software."""
-    with playing.chromium.launch(
-        executable_path=BROWSER, args=["--no-sandbox", "--enable-unsafe-swiftshader"]
-    ) as started:
+    options = ["--no-sandbox", "--enable-unsafe-swiftshader"]
+    with playing.chromium.launch(executable_path=BROWSER, args=options) as started:
         yield started
 
 
@@ -48,116 +48,81 @@ def several(tmp_path_factory):
     return write_report(*runs, target=place / "comparison.html")
 
 
-class Opened:
-    """A page in a browser window, with the messages of its console and the requests it made."""
-
-    def __init__(self, browser, path, scheme="light", size=None):
-        self.context = browser.new_context(
-            viewport=size or WIDE, color_scheme=scheme, reduced_motion="reduce", offline=True
-        )
-        self.page, self.messages, self.requests = self.context.new_page(), [], []
-        self.page.on("console", lambda message: self.messages.append(message.text))
-        self.page.on("pageerror", lambda error: self.messages.append(str(error)))
-        self.page.on("request", lambda request: self.requests.append(request.url))
-        self.page.goto(path.as_uri())
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.context.close()
-
-    def problems(self):
-        """Without the software GPU's remark that reading its pixels stalls it, which the test does."""
-        return [text for text in self.messages if "GL Driver Message" not in text]
-
-    def cloud(self):
-        """Pixels of the canvas (H, W, 3) once it is drawn, two frames after whatever was done to it."""
-        self.page.wait_for_selector("canvas[data-drawn]")
-        self.page.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
-        return pixels(self.page.locator("canvas").screenshot())
-
-    def background(self):
-        """Color of the page itself, 0 to 255."""
-        color = self.page.evaluate("getComputedStyle(document.body).backgroundColor")
-        return [float(part) for part in color.removeprefix("rgb(").removesuffix(")").split(",")]
+@contextmanager
+def opened(browser, path, scheme="light", size=WIDE):
+    """A page in a window of that size, which it fills without a message on the console or a request of its own."""
+    context = browser.new_context(viewport=size, color_scheme=scheme, reduced_motion="reduce", offline=True)
+    page, messages, requests = context.new_page(), [], []
+    page.on("console", lambda message: messages.append(message.text))
+    page.on("pageerror", lambda error: messages.append(str(error)))
+    page.on("request", lambda request: requests.append(request.url))
+    page.goto(path.as_uri())
+    yield page
+    assert page.evaluate("document.documentElement.scrollWidth") == size["width"]
+    # Reading the pixels of the software GPU, as the test does, stalls it, which it remarks.
+    assert [text for text in messages if "GL Driver Message" not in text] == []
+    assert requests == [path.as_uri()]
+    context.close()
 
 
-def pixels(png):
-    return np.asarray(Image.open(io.BytesIO(png)).convert("RGB")).astype(int)
+def cloud(page):
+    """Where the canvas shows the red ball and the blue plane behind it, two frames after whatever was done to it."""
+    page.wait_for_selector("canvas[data-drawn]")
+    page.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    screenshot = Image.open(io.BytesIO(page.locator("canvas").screenshot())).convert("RGB")
+    red, green, blue = np.asarray(screenshot).astype(int).transpose(2, 0, 1)
+    return (red > 180) & (green < 60) & (blue < 60), (blue > 180) & (red < 60) & (green < 60)
 
 
-def red_and_blue(image):
-    """Where the red ball is, and the blue plane behind it."""
-    red = (image[..., 0] > 180) & (image[..., 1] < 60) & (image[..., 2] < 60)
-    blue = (image[..., 2] > 180) & (image[..., 0] < 60) & (image[..., 1] < 60)
-    return red, blue
+def background(page):
+    color = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    return [float(part) for part in color.removeprefix("rgb(").removesuffix(")").split(",")]
 
 
-def colored(image):
-    """How many pixels are of the ball and of the plane."""
-    return tuple(int(where.sum()) for where in red_and_blue(image))
-
-
-def width(image):
-    """Of the plane, in pixels."""
-    return np.ptp(np.flatnonzero(red_and_blue(image)[1].any(axis=0)))
-
-
-@pytest.mark.parametrize("size", [WIDE, PHONE], ids=["wide", "phone"])
+@on_every_screen
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_a_run_is_shown_on_every_screen(browser, single, scheme, size):
-    with Opened(browser, single, scheme, size) as opened:
-        red, blue = colored(opened.cloud())
-        assert red > 3000 and blue > 3000
-        assert (min(opened.background()) > 200) if scheme == "light" else (max(opened.background()) < 60)
-        table = opened.page.locator("#results table.results")
+    with opened(browser, single, scheme, size) as page:
+        assert all(part.sum() > 3000 for part in cloud(page))
+        assert (min(background(page)) > 200) if scheme == "light" else (max(background(page)) < 60)
+        table = page.locator("#results table.results")
         assert table.is_visible() and "paper, Table II" in table.inner_text()
-        assert opened.page.evaluate("document.documentElement.scrollWidth") == size["width"]
-        assert opened.problems() == [] and opened.requests == [single.as_uri()]
 
 
 def test_a_cloud_turns_by_mouse_and_by_key_and_comes_nearer(browser, single):
-    with Opened(browser, single) as opened:
-        before, box = opened.cloud(), opened.page.locator("canvas").bounding_box()
-        middle = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
-        opened.page.mouse.move(*middle)
-        opened.page.mouse.down()
-        opened.page.mouse.move(middle[0] + 248, middle[1], steps=4)  # the plane is seen from its edge
-        opened.page.mouse.up()
-        turned = opened.cloud()
-        assert width(turned) < 0.6 * width(before)
-        opened.page.locator("canvas").press("ArrowLeft")
-        assert (opened.cloud() != turned).any()
-        opened.page.mouse.move(*middle)
-        opened.page.mouse.wheel(0, -400)
-        assert colored(opened.cloud())[0] > 1.2 * colored(turned)[0]
-        assert opened.problems() == []
+    with opened(browser, single) as page:
+        (_, before), box = cloud(page), page.locator("canvas").bounding_box()
+        x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+        page.mouse.move(x, y)
+        page.mouse.down()
+        page.mouse.move(x + 248, y, steps=4)  # the plane is seen from its edge
+        page.mouse.up()
+        ball, turned = cloud(page)
+        assert np.ptp(np.flatnonzero(turned.any(axis=0))) < 0.6 * np.ptp(np.flatnonzero(before.any(axis=0)))
+        page.locator("canvas").press("ArrowLeft")
+        assert (cloud(page)[1] != turned).any()
+        page.mouse.move(x, y)
+        page.mouse.wheel(0, -400)
+        assert cloud(page)[0].sum() > 1.2 * ball.sum()
 
 
 def test_the_button_changes_between_light_and_dark(browser, single):
-    with Opened(browser, single) as opened:
-        opened.page.locator("#theme").click()
-        assert max(opened.background()) < 60
+    with opened(browser, single) as page:
+        page.locator("#theme").click()
+        assert max(background(page)) < 60
 
 
 def test_without_webgl_the_cloud_is_painted(playing, single):
-    with (
-        playing.chromium.launch(executable_path=BROWSER, args=["--no-sandbox", "--disable-3d-apis"]) as plain,
-        Opened(plain, single) as opened,
-    ):
-        red, blue = colored(opened.cloud())
-        assert red > 3000 and blue > 3000
-        assert opened.page.locator("canvas").get_attribute("data-drawn") == "2d"
-        assert opened.problems() == []
+    options = ["--no-sandbox", "--disable-3d-apis"]
+    with playing.chromium.launch(executable_path=BROWSER, args=options) as plain, opened(plain, single) as page:
+        assert all(part.sum() > 3000 for part in cloud(page))
+        assert page.locator("canvas").get_attribute("data-drawn") == "2d"
 
 
-@pytest.mark.parametrize("size", [WIDE, PHONE], ids=["wide", "phone"])
+@on_every_screen
 def test_several_runs_are_shown_on_every_screen(browser, several, size):
-    with Opened(browser, several, "dark", size) as opened:
-        assert opened.page.locator("table.results").first.is_visible()
-        lines = opened.page.locator("#curves svg").first.locator("path[style*='fill: none'][style*='var(--c']")
+    with opened(browser, several, "dark", size) as page:
+        assert page.locator("table.results").first.is_visible()
+        lines = page.locator("#curves svg").first.locator("path[style*='fill: none'][style*='var(--c']")
         assert lines.count() == 3 and all(line.bounding_box()["width"] > 50 for line in lines.all())
         assert lines.first.evaluate("line => getComputedStyle(line).stroke") == "rgb(92, 200, 207)"  # c0 in the dark
-        assert opened.page.evaluate("document.documentElement.scrollWidth") == size["width"]
-        assert opened.problems() == [] and opened.requests == [several.as_uri()]

@@ -75,11 +75,8 @@ class Chart:
 
     def file(self) -> str:
         """An SVG file with title and legend, light or dark as the reader's screen is."""
-        dark = "".join(
-            f'[style*="{kind}: {light}"]{{{kind}:{dark} !important}}'
-            for light, dark in PALETTE.values()
-            for kind in ("fill", "stroke")
-        )
+        rule = '[style*="{0}: {1}"]{{{0}:{2} !important}}'
+        dark = "".join(rule.format(kind, *pair) for pair in PALETTE.values() for kind in ("fill", "stroke"))
         head = f"<title>{escape(self.title)}</title><desc>{escape(self.description)}</desc>"
         style = f"<style>@media(prefers-color-scheme:dark){{{dark}}}</style>"
         return self._svg(PAPER).replace(">", f">{head}{style}", 1) + "\n"
@@ -169,16 +166,10 @@ def line_chart(
     upright: float | None = None,
     last: bool = True,
 ) -> Chart:
-    """Lines over one horizontal axis.
+    """Lines over one horizontal axis, in the order of the legend; those without points are left out.
 
-    Args:
-        lines: in the order of the legend; those without points are left out.
-        title: above it.
-        x_label: below.
-        y_label: to the left.
-        ticks: x -> its label, instead of round numbers from 0.
-        upright: an x that a dashed line marks.
-        last: whether the legend gives the last value of each line, as of a curve over time.
+    ``ticks`` are x -> label, instead of round numbers from 0; a dashed line marks the x ``upright``. With ``last`` the
+    legend gives the last value of each line, as of a curve over time.
     """
     lines = [line for line in lines if line.points]
     data = [line for line in lines if not line.level]
@@ -207,22 +198,16 @@ def line_chart(
         if upright is not None:
             axes.axvline(upright, **dashed)
 
-    ends = {line.name: _number(line.points[-1][1]) for line in lines}
-    values = {
-        line.name: [f"{_number(y)} at {(ticks or {}).get(x, _number(x))}" for x, y in line.points]
-        for line in data
-        if len(line.points) <= MARKED
-    }
-    return Chart(
-        title,
-        "; ".join(f"{name}: {', '.join(values.get(name, [end]))}" for name, end in ends.items()),
-        draw,
-        [
-            Entry(colors.get(line.name, QUIET), line.name, ends[line.name] if last or line.level else "", line.level)
-            for line in lines
-        ],
-        [f"{name}: {value}" for name, own in values.items() for value in own],
-    )
+    legend, texts, notes = [], [], []
+    for line in lines:
+        values = [end := _number(line.points[-1][1])]
+        if not line.level and len(line.points) <= MARKED:
+            values = [f"{_number(y)} at {(ticks or {}).get(x, _number(x))}" for x, y in line.points]
+            notes += [f"{line.name}: {value}" for value in values]
+        texts.append(f"{line.name}: {', '.join(values)}")
+        color = QUIET if line.level else colors[line.name]
+        legend.append(Entry(color, line.name, end if last or line.level else "", line.level))
+    return Chart(title, "; ".join(texts), draw, legend, notes)
 
 
 def bar_chart(
@@ -235,13 +220,11 @@ def bar_chart(
     """
     step = BAR * len(series) + GAP
     short = [name if len(name) <= LONGEST else name[: LONGEST - 1] + "\N{HORIZONTAL ELLIPSIS}" for name in names]
-    texts: list[list[str]] = [[] for _ in names]
-    bars = []
-    for row, (key, values) in enumerate(series.items()):
-        for place, value in enumerate(values):
-            if value is not None:
-                bars.append((step * place + BAR * row, *value, COLORS[row % len(COLORS)]))
-                texts[place].append(f"{key} {value[0]:.1f}")
+    texts, bars = [], []
+    for place, name in enumerate(names):
+        found = [(row, key, *value) for row, (key, own) in enumerate(series.items()) if (value := own[place])]
+        bars += [(step * place + BAR * row, mean, spread, COLORS[row % len(COLORS)]) for row, _, mean, spread in found]
+        texts.append(f"{name}: {', '.join(f'{key} {mean:.1f}' for _, key, mean, _ in found)}")
 
     def draw(axes: "Axes") -> None:
         offset: dict[str, Any] = {"xytext": (4, 0), "textcoords": "offset points"}
@@ -256,14 +239,9 @@ def bar_chart(
         axes.set_yticks([step * place + (step - GAP) / 2 for place in range(len(names))], short)
         axes.grid(visible=False)
 
-    return Chart(
-        title,
-        "; ".join(f"{name}: {', '.join(text)}" for name, text in zip(names, texts, strict=True)),
-        draw,
-        [Entry(COLORS[row % len(COLORS)], name) for row, name in enumerate(series)],
-        size=(560, step * len(names) + 28),
-        margins=(14 + round(6.6 * max(map(len, short))), 92, 6, 22),
-    )
+    legend = [Entry(COLORS[row % len(COLORS)], name) for row, name in enumerate(series)]
+    margins = (14 + round(6.6 * max(map(len, short))), 92, 6, 22)
+    return Chart(title, "; ".join(texts), draw, legend, size=(560, step * len(names) + 28), margins=margins)
 
 
 def scatter_chart(points: np.ndarray, groups: np.ndarray, *, title: str, description: str, group: str) -> Chart:

@@ -94,16 +94,9 @@ def gallery_sheet(arrays: Mapping[str, np.ndarray], frame: int = 4) -> np.ndarra
 
 
 def portrait(xyz: np.ndarray, rgb: np.ndarray, height: int = 128, width: int = 64) -> np.ndarray:
-    """A cloud seen from the front, for clouds that are not in pixel order.
+    """A cloud that is not in pixel order from the front: (H, W, 3) uint8, the nearest point of each pixel, else white.
 
-    Args:
-        xyz: (P, 3) meters; x right, y down, z away.
-        rgb: (P, 3) in [0, 1].
-        height: of the image.
-        width: of the image.
-
-    Returns:
-        (H, W, 3) uint8; the nearest point of each pixel, white where there is none.
+    ``xyz`` (P, 3) are meters; x right, y down, z away; ``rgb`` (P, 3) in [0, 1].
     """
     low, high = xyz[:, :2].min(axis=0), xyz[:, :2].max(axis=0)
     scale = max(float((high[0] - low[0]) / width), float((high[1] - low[1]) / height), 1e-6)

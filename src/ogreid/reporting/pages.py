@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from ogreid import config, files
 from ogreid.errors import InputError
-from ogreid.reporting.ablations import ablation_table
+from ogreid.reporting import results
 from ogreid.reporting.charts import PALETTE, Chart, Line, line_chart, themed, thin_out
 from ogreid.reporting.pictures import read_clouds, read_galleries, read_maps
 from ogreid.reporting.reading import RunResults, named_runs, read_run
-from ogreid.reporting.results import comparison_rows, differing_settings, repetitions, rows_of, transfer_matrix
 from ogreid.reporting.sweeps import SweepRecord, read_sweep, sweep_figures, sweep_table
 from ogreid.reporting.tables import COLUMNS, Row, csv_table, results_table, signed
 
@@ -59,7 +58,7 @@ def report_text(*folders: Path, kind: str) -> str:
         if kind == ".md":
             return sweep_table(record).markdown()
         folders = tuple(record.run_folders())
-    rows = comparison_rows(named_runs(folders))
+    rows = results.comparison_rows(named_runs(folders))
     return csv_table(rows) if kind == ".csv" else results_table(rows).markdown()
 
 
@@ -100,14 +99,14 @@ def _is_sweep(folders: Sequence[Path]) -> bool:
 
 
 def _run_page(run: RunResults) -> str:
-    rows = rows_of(run)
+    rows = results.rows_of(run)
     return render(
         "run.html",
         title=run.experiment.name,
         description=run.experiment.description,
         run=run,
         rows=_grouped(rows),
-        matrix=transfer_matrix([run]),
+        matrix=results.transfer_matrix([run]),
         result_charts=_result_charts(run),
         curves=_curve_charts(run, rows),
         clouds=read_clouds(run.pictures),
@@ -135,14 +134,14 @@ def _sweep_page(record: SweepRecord) -> str:
 
 
 def _compared(runs: Mapping[str, RunResults]) -> dict[str, Any]:
-    matrix = transfer_matrix(runs.values())
+    matrix = results.transfer_matrix(runs.values())
     return {
         "runs": runs,
-        "rows": _grouped(comparison_rows(runs)),
-        "ablations": ablation_table([[runs[name] for name in group] for group in repetitions(runs)]),
+        "rows": _grouped(results.comparison_rows(runs)),
+        "ablations": results.ablation_table([[runs[name] for name in group] for group in results.repetitions(runs)]),
         "curves": _overlaid(runs) if len(runs) <= MOST_CURVES else [],
         "matrix": matrix if len(matrix) > 1 else {},
-        "differences": differing_settings(runs.values()),
+        "differences": results.differing_settings(runs.values()),
     }
 
 

@@ -74,9 +74,12 @@ def read_run(folder: Path, *, people: bool = True) -> RunResults:
 def named_runs(folders: Iterable[Path]) -> dict[str, RunResults]:
     """Runs by a name that only one of them has: the experiment and the folder's own name, or its whole path."""
     runs = [read_run(folder) for folder in dict.fromkeys(folders)]
-    short = [(run.experiment.name, run.folder.name) for run in runs]
-    ends = [run.folder.name if short.count(name) == 1 else run.folder for run, name in zip(runs, short, strict=True)]
-    return {f"{run.experiment.name} \N{MIDDLE DOT} {end}": run for run, end in zip(runs, ends, strict=True)}
+    short = [f"{run.experiment.name} \N{MIDDLE DOT} {run.folder.name}" for run in runs]
+    names = [
+        name if short.count(name) == 1 else f"{name} in {run.folder.parent}"
+        for name, run in zip(short, runs, strict=True)
+    ]
+    return dict(zip(names, runs, strict=True))
 
 
 def _flatten(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -1,16 +1,23 @@
-"""The rows of results of one or several runs, with baselines, means over seeds and the paper's numbers beside them."""
+"""Results of runs as rows beside baselines, means over seeds and the paper's numbers; what parts contribute."""
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
-from ogreid.reporting.paper import published_for
+from ogreid.reporting.paper import own_settings, published_for, published_tables
 from ogreid.reporting.reading import RunResults
-from ogreid.reporting.tables import COLUMNS, Row, mean_numbers
+from ogreid.reporting.tables import COLUMNS, Row, Table, mean_numbers, signed
 
-__all__ = ["comparison_rows", "differing_settings", "repetitions", "rows_of", "transfer_matrix"]
+__all__ = ["ablation_table", "comparison_rows", "differing_settings", "repetitions", "rows_of", "transfer_matrix"]
 
 KINDS = ("run", "mean", "baseline", "paper", "difference")
+
+FREE = ("name", "description", "seed", "model.", "runs.", "wandb.")
+"""Settings in which the runs that are compared may differ; those of the model are compared by themselves."""
+
+PARTS = {"gate", "last_graph", "residual"}
+"""Settings that a network has none of before the paper takes a part away."""
 
 
 def rows_of(run: RunResults, name: str | None = None, settings: Collection[str] = ()) -> list[Row]:
@@ -77,6 +84,28 @@ def transfer_matrix(runs: Iterable[RunResults]) -> dict[str, dict[str, float | N
     return {source: {test: row.get(test) for test in tests} for source, row in best.items() if row}
 
 
+def ablation_table(groups: Sequence[Sequence[RunResults]]) -> Table | None:
+    """Every ablation of the paper for which there are runs with and without the part, otherwise alike.
+
+    Args:
+        groups: runs that differ in nothing but the seed, together.
+
+    Returns:
+        For each part and data set our mean mAP without the part and with it, the difference, the numbers of runs, and
+        the paper's difference on Market-1501; None where no runs fit.
+    """
+    rows = [
+        row
+        for entry in published_tables()["ablations"]
+        for full in groups
+        for cut in groups
+        if _is_cut(entry, full[0], cut[0])
+        for row in _compare(entry, full, cut)
+    ]
+    heads = ["part, data set", "without", "with", "difference", "runs", "paper's"]
+    return Table(heads, rows, "lrrrrr") if rows else None
+
+
 def _beside_paper(run: RunResults, ours: Row) -> list[Row]:
     """The paper's row that fits the run, and ours minus it where the numbers are of the same kind."""
     paper = published_for(run.experiment, ours.test)
@@ -113,3 +142,25 @@ def _means(rows: Sequence[Row], label: str) -> list[Row]:
         who, kind = f"{baseline or label}, mean of {len(own)}", "baseline" if baseline else "mean"
         means.append(Row(test, transfer, who, kind, numbers, settings))
     return means
+
+
+def _is_cut(entry: Mapping[str, Any], full: RunResults, cut: RunResults) -> bool:
+    """Whether ``cut`` is ``full`` without the entry's part, and nothing else."""
+    own, less = own_settings(full.experiment), own_settings(cut.experiment)
+    starts = entry["from"].items() <= own.items() and not (own.keys() & PARTS) - entry["from"].keys()
+    alike = all(key.startswith(FREE) for key in differing_settings([full, cut]))
+    named = full.experiment.model.name == cut.experiment.model.name == entry["model"]
+    return named and starts and alike and less != own and less == own | entry["settings"]
+
+
+def _compare(entry: Mapping[str, Any], full: Sequence[RunResults], cut: Sequence[RunResults]) -> Iterator[list[str]]:
+    published = entry["difference"] if "difference" in entry else entry["with"] - entry["without"]
+    own = own_settings(full[0].experiment)
+    replaced = ", ".join(f"{key}={own[key]}" for key in entry["settings"].keys() - entry["from"].keys() & own.keys())
+    part = entry["part"] + (f" against {replaced}" if replaced else "")
+    for test in dict.fromkeys(test for run in full for test, _, _ in run.evaluations()):
+        numbers = [[n for run in runs for on, _, n in run.evaluations() if on == test] for runs in (cut, full)]
+        if all(numbers):
+            less, more = (mean_numbers(group)["mAP"][0] for group in numbers)
+            means = [f"{less:.2f}", f"{more:.2f}", signed(more - less), f"{len(cut)}, {len(full)}"]
+            yield [f"{part}, {test}", *means, f"{signed(published)} (Table {entry['table']})"]

@@ -17,14 +17,7 @@ from ogreid.reporting.charts import Chart, Line, bar_chart, line_chart
 from ogreid.reporting.paper import published_tables
 from ogreid.reporting.tables import COLUMNS, Spread, Table, mean_numbers, spread_text
 
-__all__ = [
-    "Setting",
-    "SweepRecord",
-    "density_figure",
-    "read_sweep",
-    "sweep_figures",
-    "sweep_table",
-]
+__all__ = ["Setting", "SweepRecord", "density_figure", "read_sweep", "sweep_figures", "sweep_table"]
 
 DENSITY = "data.density"
 AXES = {"model.k": "neighbors k", DENSITY: "points, % of the cloud", "data.num_points": "points"}
@@ -49,18 +42,12 @@ class Setting:
     @property
     def name(self) -> str:
         """In short: values of names, key and value of the others."""
-        return self.without("")
-
-    def without(self, key: str) -> str:
-        """The name without one parameter."""
-        others = {one: value for one, value in self.parameters.items() if one != key}
-        texts = [v if isinstance(v, str) else f"{one.rpartition('.')[2]} {v}" for one, v in others.items()]
-        return ", ".join(texts)
+        return _short(self.parameters)
 
     def mean_average_precision(self, test: str) -> tuple[float, float] | None:
         """Mean and spread on a data set; None where it was not evaluated."""
-        found = self.numbers.get(test, {}).get("mAP")
-        return None if found is None else (found[0], found[1] or 0.0)
+        mean, spread = self.numbers.get(test, {}).get("mAP", (None, None))
+        return None if mean is None else (mean, spread or 0.0)
 
 
 @dataclass(frozen=True)
@@ -202,41 +189,31 @@ def _over(record: SweepRecord, axis: str, tests: Sequence[str]) -> Chart:
     values = sorted({setting.parameters[axis] for setting in record.settings})
     place = _scale(axis, values)
     grouped: dict[str, list[tuple[float, float, float]]] = {}
-    for setting in record.settings:
+    for setting in sorted(record.settings, key=lambda setting: setting.parameters[axis]):
+        others = {key: value for key, value in setting.parameters.items() if key != axis}
         for test in tests:
             if found := setting.mean_average_precision(test):
-                name = setting.without(axis) or record.sets[test]
-                grouped.setdefault(name, []).append((place(setting.parameters[axis]), *found))
-    lines = [
-        Line(name, [point[:2] for point in sorted(points)], spread=[spread for _, _, spread in sorted(points)])
-        for name, points in grouped.items()
-    ]
+                point = (place(setting.parameters[axis]), *found)
+                grouped.setdefault(_short(others) or record.sets[test], []).append(point)
+    lines = [Line(name, [(x, y) for x, y, _ in own], spread=[z for _, _, z in own]) for name, own in grouped.items()]
     if axis == "model.k" and "market" in tests and record.sets["market"] == "market":  # the paper's two numbers of k
         entry = next(one for one in published_tables()["ablations"] if one["part"].startswith("graph"))
         for name, key in (("no graph", "without"), ("with its graph", "with")):
             lines.append(Line(f"paper, market: {name}", [(0.0, float(entry[key]))], level=True))
-    return line_chart(
-        lines,
-        title=f"{record.name}: mAP over {axis}" + ("" if record.keys == [axis] else f", {tests[0]}"),
-        x_label=AXES.get(axis, axis),
-        y_label="mAP, %",
-        last=False,
-        ticks={place(value): f"{value * (100 if axis == DENSITY else 1):g}" for value in values},
-    )
+    title = f"{record.name}: mAP over {axis}" + ("" if record.keys == [axis] else f", {tests[0]}")
+    ticks = {place(value): f"{value * (100 if axis == DENSITY else 1):g}" for value in values}
+    return line_chart(lines, title=title, x_label=AXES.get(axis, axis), y_label="mAP, %", ticks=ticks, last=False)
 
 
 def _bars(record: SweepRecord) -> Chart:
     """The mAP of each setting on each set, and the paper's on sets on which it has any."""
-    series: dict[str, list[tuple[float, float] | None]] = {
-        name: [setting.mean_average_precision(test) for setting in record.settings]
-        for test, name in record.sets.items()
-    }
+    names, settings = [setting.name or record.name for setting in record.settings], record.settings
+    series = {name: [one.mean_average_precision(test) for one in settings] for test, name in record.sets.items()}
     for test in record.sets:
-        paper = [setting.published.get(test, {}).get("mAP") for setting in record.settings]
-        series[f"paper, {test}"] = [None if value is None else (value, 0.0) for value in paper]
-    names = [setting.name or record.name for setting in record.settings]
-    filled = {name: values for name, values in series.items() if any(values)}
-    return bar_chart(names, filled, title=f"{record.name}: mAP", x_label="mAP, %")
+        paper = [setting.published.get(test, {}).get("mAP") for setting in settings]
+        if any(paper):
+            series[f"paper, {test}"] = [None if value is None else (value, 0.0) for value in paper]
+    return bar_chart(names, series, title=f"{record.name}: mAP", x_label="mAP, %")
 
 
 def _scale(axis: str, values: Sequence[float]) -> Callable[[float], float]:
@@ -244,3 +221,8 @@ def _scale(axis: str, values: Sequence[float]) -> Callable[[float], float]:
     factors = [after / before for before, after in pairwise(values) if before > 0]
     growing = axis != DENSITY and values[0] > 0 and values[-1] / values[0] >= 8 and min(factors) >= 1.5
     return math.log2 if growing else float
+
+
+def _short(parameters: Mapping[str, Any]) -> str:
+    texts = [v if isinstance(v, str) else f"{key.rpartition('.')[2]} {v}" for key, v in parameters.items()]
+    return ", ".join(texts)

@@ -11,19 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import rich.table
 
-__all__ = [
-    "COLUMNS",
-    "Row",
-    "Spread",
-    "Table",
-    "csv_table",
-    "csv_text",
-    "mean_numbers",
-    "models_table",
-    "results_table",
-    "signed",
-    "spread_text",
-]
+__all__ = ["COLUMNS", "Row", "Table", "csv_table", "csv_text", "mean_numbers", "results_table", "signed", "spread_text"]
 
 COLUMNS = {"rank1": "rank-1", "rank5": "rank-5", "rank10": "rank-10", "mAP": "mAP", "mAP_step": "step", "mINP": "mINP"}
 """Number of ``summary.json`` -> head of its column; the number of queries follows them."""
@@ -52,9 +40,8 @@ class Table:
         columns = [(max(map(len, column)), side) for *column, side in zip(*cells, self.align, strict=True)]
         line = " | ".join(f"{{:{'<' if side == 'l' else '>'}{width}}}" for width, side in columns)
         rule = " | ".join("-" * (width - 1) + ("-" if side == "l" else ":") for width, side in columns)
-        return "".join(
-            f"| {text} |\n" for text in (line.format(*cells[0]), rule, *(line.format(*row) for row in cells[1:]))
-        )
+        texts = [line.format(*row) for row in cells]
+        return "".join(f"| {text} |\n" for text in (texts[0], rule, *texts[1:]))
 
     def terminal(self, title: str | None = None) -> "rich.table.Table":
         """For rich; where it is narrow, names are folded: a number without its last digits is another number."""
@@ -122,8 +109,8 @@ def csv_table(rows: Sequence[Row]) -> str:
 def csv_text(records: Iterable[Mapping[str, object]]) -> str:
     """Records with a column for every key that one of them has."""
     listed, text = list(records), io.StringIO()
-    names = dict.fromkeys(key for record in listed for key in record)
-    writer = csv.DictWriter(text, list(names), lineterminator="\n")
+    names = list(dict.fromkeys(key for record in listed for key in record))
+    writer = csv.DictWriter(text, names, lineterminator="\n")
     writer.writeheader()
     writer.writerows(listed)
     return text.getvalue()
@@ -134,12 +121,6 @@ def mean_numbers(group: Sequence[Mapping[str, Any]]) -> dict[str, Spread]:
     known = [key for key in group[0] if all(isinstance(one.get(key), int | float) for one in group)]
     values = {key: [float(one[key]) for one in group] for key in known}
     return {key: (mean(own), stdev(own) if len(own) > 1 else None) for key, own in values.items()}
-
-
-def models_table(rows: Sequence[tuple[str, int, int, str]]) -> Table:
-    """Of (name, parameters, operations of one cloud, what the paper prints)."""
-    cells = [[name, f"{parameters:,}", f"{flops / 1e9:.2f}", paper] for name, parameters, flops, paper in rows]
-    return Table(["network", "parameters", "GFLOP", "paper"], cells, "lrrl")
 
 
 def signed(value: float | None, _spread: float | None = None) -> str:
