@@ -18,31 +18,31 @@ NUMBERS = ("mAP", "mAP_step", "rank1", "mINP")
 
 
 def collect(size: str, runs: Path) -> dict[str, Any]:
-    """Every finished run of the study once: what it was, its numbers on every domain, what it was made with."""
+    """Every finished run of the study once: what it was, its numbers on every domain, its revision."""
     from ogreid import config
 
-    base, found = config.load(f"study/{size}_ognet"), {}
+    base, runs_by_folder = config.load(f"study/{size}_ognet"), {}
     for path in sorted((runs / "sweeps").glob(f"{size}_*/sweep.json")):
         for run in json.loads(path.read_text())["runs"]:
             if run["status"] != "finished":
                 raise SystemExit(f"{path}: {run['parameters']} is {run['status']}; finish the sweep first")
-            found.setdefault(run["folder"], _run(runs.parent / run["folder"], size))
-    judged = runs / "study" / size
+            runs_by_folder.setdefault(run["folder"], _run(runs.parent / run["folder"], size))
+    results = runs / "study" / size
     return {
         "size": size,
         "k": base.model.k,
         "epochs": base.trainer.max_epochs,
-        "runs": sorted(found.values(), key=lambda run: [str(value) for value in run.values()][:6]),
-        "histogram": _numbers(json.loads((judged / "histogram.json").read_text())["retrieval"]),
-        "densities": [_density(json.loads(path.read_text()), path) for path in sorted(judged.glob("density-*.json"))],
-        "cost": json.loads((judged / "cost.json").read_text()),
+        "runs": sorted(runs_by_folder.values(), key=lambda run: [str(value) for value in run.values()][:6]),
+        "histogram": _numbers(json.loads((results / "histogram.json").read_text())["retrieval"]),
+        "densities": [_density(json.loads(path.read_text()), path) for path in sorted(results.glob("density-*.json"))],
+        "cost": json.loads((results / "cost.json").read_text()),
     }
 
 
 def _run(folder: Path, size: str) -> dict[str, Any]:
-    from ogreid.runs import open_run
+    from ogreid.runs import Run
 
-    run = open_run(folder)
+    run = Run.open(folder)
     experiment, summary = run.experiment(), run.summary()
     trained, network = _domain(experiment.data.train[0]), experiment.name.removeprefix(f"{size}_")
     return {
@@ -59,29 +59,29 @@ def _run(folder: Path, size: str) -> dict[str, Any]:
     }
 
 
-def _numbers(judged: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
-    return {_domain(on): {key: round(found[key], 3) for key in NUMBERS} for on, found in judged.items()}
+def _numbers(results: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
+    return {_domain(on): {key: round(row[key], 3) for key in NUMBERS} for on, row in results.items()}
 
 
 def _domain(store: str) -> str:
     return store.split("-")[0]
 
 
-def _density(told: dict[str, Any], path: Path) -> dict[str, Any]:
-    rows = [[row["density"], round(next(iter(row["retrieval"].values()))["mAP"], 3)] for row in told["densities"]]
-    return {"trained": told["trained"], "seed": int(path.stem.rpartition("-")[2]), "mAP": rows}
+def _density(results: dict[str, Any], path: Path) -> dict[str, Any]:
+    rows = [[row["density"], round(next(iter(row["retrieval"].values()))["mAP"], 3)] for row in results["densities"]]
+    return {"trained": results["trained"], "seed": int(path.stem.rpartition("-")[2]), "mAP": rows}
 
 
-def fill(page: str, filled: dict[str, str]) -> str:
+def fill(page: str, texts: dict[str, str]) -> str:
     """The page with what stands between ``<!-- name -->`` and ``<!-- /name -->`` replaced.
 
     Raises:
         ValueError: the page has no place of that name.
     """
-    for name, text in filled.items():
+    for name, text in texts.items():
         page, places = re.subn(
             rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)",
-            lambda found, text=text: f"{found[1]}{text}\n{found[2]}",
+            lambda match, text=text: f"{match[1]}{text}\n{match[2]}",
             page,
             flags=re.S,
         )
@@ -95,15 +95,15 @@ def main() -> None:
     parser.add_argument("size", choices=("quick", "full"))
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="where the runs are (%(default)s)")
     parser.add_argument("--collected", action="store_true", help="from docs/study/<size>.json, without the runs")
-    asked = parser.parse_args()
-    kept = ROOT / "docs" / "study" / f"{asked.size}.json"
-    if not asked.collected:
-        kept.parent.mkdir(exist_ok=True)
-        kept.write_text(json.dumps(collect(asked.size, asked.runs), indent=1) + "\n")
-    study = json.loads(kept.read_text())
+    options = parser.parse_args()
+    collected = ROOT / "docs" / "study" / f"{options.size}.json"
+    if not options.collected:
+        collected.parent.mkdir(exist_ok=True)
+        collected.write_text(json.dumps(collect(options.size, options.runs), indent=1) + "\n")
+    study = json.loads(collected.read_text())
     PAGE.write_text(fill(PAGE.read_text(), blocks(study)))
     for name, drawing in drawings(study).items():
-        (PICTURES / f"study_{name}.svg").write_text(drawing.picture())
+        (PICTURES / f"study_{name}.svg").write_text(drawing.file())
 
 
 if __name__ == "__main__":

@@ -4,8 +4,7 @@ from collections.abc import Mapping, Sequence
 from statistics import mean, stdev
 from typing import Any
 
-from ogreid.reporting.charts import Line, line_drawing
-from ogreid.reporting.drawings import Drawing
+from ogreid.reporting.charts import Chart, Line, line_chart
 from ogreid.reporting.paper import published_tables
 
 NETWORKS = {
@@ -27,13 +26,13 @@ Values = Sequence[float]
 
 
 class Study:
-    """What one size of the study found, looked up by what was trained."""
+    """The results of one size of the study, looked up by what was trained."""
 
-    def __init__(self, told: Mapping[str, Any]) -> None:
-        self.told, self.k, self.epochs = told, told["k"], told["epochs"]
-        self.runs = [run for run in told["runs"] if run["epochs"] == self.epochs]
+    def __init__(self, content: Mapping[str, Any]) -> None:
+        self.content, self.k, self.epochs = content, content["k"], content["epochs"]
+        self.runs = [run for run in content["runs"] if run["epochs"] == self.epochs]
 
-    def found(
+    def values(
         self,
         network: str,
         number: str = "mAP",
@@ -43,7 +42,7 @@ class Study:
         train: str = "plaza",
         on: str = "",
     ) -> Values:
-        """A value for each seed; empty where nothing of the kind was trained or judged."""
+        """A value for each seed; empty where nothing of the kind was trained or evaluated."""
         chosen = [run for run in self._of(network, k) if (run["loss"], run["train"]) == (loss, train)]
         return [run["numbers"][on or train][number] for run in chosen if (on or train) in run["numbers"]]
 
@@ -63,10 +62,10 @@ class Study:
         return sorted({run["k"] for run in self.runs if run["network"] == "ognet"})
 
 
-def blocks(told: Mapping[str, Any]) -> dict[str, str]:
+def blocks(content: Mapping[str, Any]) -> dict[str, str]:
     """What stands in each marked place of docs/study.md."""
-    study, size = Study(told), told["size"]
-    made = {
+    study, size = Study(content), content["size"]
+    texts = {
         "table1": _inputs(study),
         "table2": _rivals(study),
         "table3": _transfer(study),
@@ -75,61 +74,60 @@ def blocks(told: Mapping[str, Any]) -> dict[str, str]:
         "figure7": _over_k(study),
         "figure8": _over_density(study),
         "claims": _claims(study),
-        "cost": _cost(told),
-        "made": _made(told),
+        "cost": _cost(content),
+        "made": _revisions(content),
     }
-    if len(study.runs) < len(told["runs"]):
-        made["longer"] = _longer(study)
-    return {f"{size} {name}": text for name, text in made.items()}
+    if len(study.runs) < len(content["runs"]):
+        texts["longer"] = _longer(study)
+    return {f"{size} {name}": text for name, text in texts.items()}
 
 
-def drawings(told: Mapping[str, Any]) -> dict[str, Drawing]:
+def drawings(content: Mapping[str, Any]) -> dict[str, Chart]:
     """Figures 7 and 8, by the name of their file."""
-    study, size = Study(told), told["size"]
+    study, size = Study(content), content["size"]
     places = {k: float(number) for number, k in enumerate(study.neighbors)}
-    found = [study.found("ognet", k=k) for k in places]
+    found = [study.values("ognet", k=k) for k in places]
     over_k = Line(
         "plaza", [(x, mean(v)) for x, v in zip(places.values(), found, strict=True)], spread=[_sd(v) for v in found]
     )
     lines = []
-    for name, rows in _density_rows(told).items():
+    for name, rows in _density_rows(content).items():
         lines.append(
             Line(name, [(100 * at, mean(v)) for at, v in rows.items()], spread=[_sd(v) for v in rows.values()])
         )
     return {
-        f"{size}_k": line_drawing(
+        f"{size}_k": line_chart(
             [over_k],
             title="mAP over the neighbors k (1: no graph)",
             x_label="k",
             y_label="mAP, %",
             ticks={place: str(k) for k, place in places.items()},
         ),
-        f"{size}_density": line_drawing(
+        f"{size}_density": line_chart(
             lines,
             title="mAP over the density of testing",
             x_label="points, % of the cloud",
             y_label="mAP, %",
-            x_range=(0, 100),
         ),
     }
 
 
 def _inputs(study: Study) -> str:
     names = {"visible": "visible part only", "image": "picture as (x, y, 0)", "small": "scene in 3D"}
-    rows = [[told, _cell(study.found(key, "rank1")), _cell(study.found(key))] for key, told in names.items()]
+    rows = [[name, _cell(study.values(key, "rank1")), _cell(study.values(key))] for key, name in names.items()]
     return table(["OG-Net-Small sees", "rank-1", "mAP"], rows, 1)
 
 
 def _rivals(study: Study) -> str:
-    """A row for each network and loss, a pair of columns for each domain on which it was trained and judged."""
+    """A row for each network and loss, a pair of columns for each domain on which it was trained and evaluated."""
     rows = []
     for network, name in NETWORKS.items():
-        for loss, told in LOSSES.items():
+        for loss, label in LOSSES.items():
             pairs = [_pair(study, network, loss, domain) for domain in DOMAINS]
             if any(pairs):
                 cells = [_cell(values) for pair in pairs for values in pair or ([], [])]
-                rows.append([name, told, f"{study.parameters(network) / 1e6:.2f}", *cells])
-    histogram = [study.told["histogram"][domain] for domain in DOMAINS]
+                rows.append([name, label, f"{study.parameters(network) / 1e6:.2f}", *cells])
+    histogram = [study.content["histogram"][domain] for domain in DOMAINS]
     cells = [f"{found[number]:.1f}" for found in histogram for number in ("rank1", "mAP")]
     rows.append(["color histogram", "untrained", "0", *cells])
     heads = [head for domain in DOMAINS for head in (f"{domain} rank-1", "mAP")]
@@ -138,18 +136,18 @@ def _rivals(study: Study) -> str:
 
 def _pair(study: Study, network: str, loss: str, domain: str) -> tuple[Values, Values] | None:
     """Rank-1 and mAP where it was trained; None where it was not."""
-    found = [study.found(network, number, loss=loss, train=domain) for number in ("rank1", "mAP")]
+    found = [study.values(network, number, loss=loss, train=domain) for number in ("rank1", "mAP")]
     return (found[0], found[1]) if found[0] else None
 
 
 def _longer(study: Study) -> str:
     """Who is ahead after more epochs."""
-    longest = max(run["epochs"] for run in study.told["runs"])
-    later = Study({**study.told, "epochs": longest})
+    longest = max(run["epochs"] for run in study.content["runs"])
+    later = Study({**study.content, "epochs": longest})
     rows = [
-        [name, _cell(study.found(network)), _cell(later.found(network))]
+        [name, _cell(study.values(network)), _cell(later.values(network))]
         for network, name in NETWORKS.items()
-        if later.found(network)
+        if later.values(network)
     ]
     return table(["mAP, CE", f"{study.epochs} epochs", f"{longest} epochs"], rows, 1)
 
@@ -158,7 +156,7 @@ def _transfer(study: Study) -> str:
     rows = []
     for network, name in NETWORKS.items():
         for train in DOMAINS:
-            cells = [study.found(network, train=train, on=on) for on in DOMAINS]
+            cells = [study.values(network, train=train, on=on) for on in DOMAINS]
             if all(cells):
                 rows.append(
                     [
@@ -172,67 +170,67 @@ def _transfer(study: Study) -> str:
 
 def _parts(study: Study) -> str:
     rows = [
-        ["OG-Net", study.found("ognet")],
-        ["last graph on position only", study.found("position_graph")],
-        ["no graph (k = 1)", study.found("ognet", k=1)],
-        ["no graph, no gate", study.found("no_gate")],
+        ["OG-Net", study.values("ognet")],
+        ["last graph on position only", study.values("position_graph")],
+        ["no graph (k = 1)", study.values("ognet", k=1)],
+        ["no graph, no gate", study.values("no_gate")],
     ]
     return table(["network", "mAP"], [[name, _cell(values)] for name, values in rows], 1)
 
 
 def _short_cuts(study: Study) -> str:
-    rows = [["with short-cuts", study.found("deep")], ["without", study.found("deep_no_residual")]]
+    rows = [["with short-cuts", study.values("deep")], ["without", study.values("deep_no_residual")]]
     return table(["OG-Net-Deep", "mAP"], [[name, _cell(values)] for name, values in rows], 1)
 
 
 def _over_k(study: Study) -> str:
-    cells = [_cell(study.found("ognet", k=k)) for k in study.neighbors]
+    cells = [_cell(study.values("ognet", k=k)) for k in study.neighbors]
     return table(["k", *map(str, study.neighbors)], [["mAP", *cells]], 1)
 
 
 def _over_density(study: Study) -> str:
-    found = _density_rows(study.told)
-    at = sorted({density for rows in found.values() for density in rows})
-    rows = [[name, *(_cell(rows[density]) for density in at)] for name, rows in found.items()]
+    lines = _density_rows(study.content)
+    at = sorted({density for rows in lines.values() for density in rows})
+    rows = [[name, *(_cell(rows[density]) for density in at)] for name, rows in lines.items()]
     return table(["mAP, tested with", *(f"{100 * density:g} %" for density in at)], rows, 1)
 
 
-def _density_rows(told: Mapping[str, Any]) -> dict[str, dict[float, list[float]]]:
+def _density_rows(content: Mapping[str, Any]) -> dict[str, dict[float, list[float]]]:
     """Name of a line -> density of testing -> a value for each seed."""
-    found: dict[str, dict[float, list[float]]] = {}
-    for one in sorted(told["densities"], key=lambda one: (one["trained"], one["seed"])):
-        rows = found.setdefault(f"trained with {100 * one['trained']:g} %", {})
+    lines: dict[str, dict[float, list[float]]] = {}
+    for one in sorted(content["densities"], key=lambda one: (one["trained"], one["seed"])):
+        rows = lines.setdefault(f"trained with {100 * one['trained']:g} %", {})
         for density, value in one["mAP"]:
             rows.setdefault(density, []).append(value)
-    return found
+    return lines
 
 
 def _claims(study: Study) -> str:
     """The paper's claims, each as a difference of two means here."""
-    found = study.found
-    best_rival = max(("dgcnn", "pointnet2_ssg", "pointnet2_msg"), key=lambda name: mean(found(name) or [0.0]))
-    cnn = max(("shufflenetv2", "mobilenetv2"), key=lambda name: mean(found(name) or [0.0]))
+    values = study.values
+    best_rival = max(("dgcnn", "pointnet2_ssg", "pointnet2_msg"), key=lambda name: mean(values(name) or [0.0]))
+    cnn = max(("shufflenetv2", "mobilenetv2"), key=lambda name: mean(values(name) or [0.0]))
     pairs = [
-        ("the background helps (Table I)", "+13.4", found("small"), found("visible")),
-        ("depth helps: 3D above (x, y, 0) (Table I)", "+0.6", found("small"), found("image")),
+        ("the background helps (Table I)", "+13.4", values("small"), values("visible")),
+        ("depth helps: 3D above (x, y, 0) (Table I)", "+0.6", values("small"), values("image")),
         (
             f"OG-Net above the best point network, here {NETWORKS[best_rival]} (Table II)",
             "+21.8",
-            found("ognet"),
-            found(best_rival),
+            values("ognet"),
+            values(best_rival),
         ),
-        (f"OG-Net above the better small CNN, here {NETWORKS[cnn]} (Table II)", "+9.7", found("ognet"), found(cnn)),
-        ("OG-Net-Deep above OG-Net (Table II)", "+2.3", found("deep"), found("ognet")),
-        ("OG-Net above OG-Net-Small (Table II)", "+1.1", found("ognet"), found("small")),
-        ("Circle loss helps OG-Net (Table II)", "+1.5", found("ognet", loss="circle"), found("ognet")),
-        ("the graph helps (Table IV)", "+3.8", found("ognet"), found("ognet", k=1)),
-        ("appearance in the last graph helps (Table IV)", "+1.2", found("ognet"), found("position_graph")),
-        ("the gate helps, without graph (Table IV)", "+0.9", found("ognet", k=1), found("no_gate")),
-        ("short-cuts help OG-Net-Deep (Table V)", "+4.4", found("deep"), found("deep_no_residual")),
-        ("too many neighbors hurt (Figure 7)", "", found("ognet"), found("ognet", k=max(study.neighbors))),
+        (f"OG-Net above the better small CNN, here {NETWORKS[cnn]} (Table II)", "+9.7", values("ognet"), values(cnn)),
+        ("OG-Net-Deep above OG-Net (Table II)", "+2.3", values("deep"), values("ognet")),
+        ("OG-Net above OG-Net-Small (Table II)", "+1.1", values("ognet"), values("small")),
+        ("Circle loss helps OG-Net (Table II)", "+1.5", values("ognet", loss="circle"), values("ognet")),
+        ("the graph helps (Table IV)", "+3.8", values("ognet"), values("ognet", k=1)),
+        ("appearance in the last graph helps (Table IV)", "+1.2", values("ognet"), values("position_graph")),
+        ("the gate helps, without graph (Table IV)", "+0.9", values("ognet", k=1), values("no_gate")),
+        ("short-cuts help OG-Net-Deep (Table V)", "+4.4", values("deep"), values("deep_no_residual")),
+        ("too many neighbors hurt (Figure 7)", "", values("ognet"), values("ognet", k=max(study.neighbors))),
     ]
     pairs[4:4] = _abroad(study)
-    tested = _density_rows(study.told)["trained with 50 %"]
+    tested = _density_rows(study.content)["trained with 50 %"]
     other = max((density for density in tested if density != 0.5), key=lambda density: mean(tested[density]))
     pairs.append(
         (
@@ -258,7 +256,7 @@ def _abroad(study: Study) -> list[tuple[str, str, Values, Values]]:
         for rival in ("pointnet2_msg", "shufflenetv2"):
             there = paper["ognet", "ce"][benchmark][1] - paper[rival, "ce"][benchmark][1]
             claim = f"OG-Net above {NETWORKS[rival]} on {domain} (Table II)"
-            here = [study.found(network, train=domain) for network in ("ognet", rival)]
+            here = [study.values(network, train=domain) for network in ("ognet", rival)]
             pairs.append((claim, f"{there:+.1f}", here[0], here[1]))
     return pairs
 
@@ -276,9 +274,9 @@ def _noise(a: Values, b: Values) -> float:
     return float((_sd(a) ** 2 / len(a) + _sd(b) ** 2 / len(b)) ** 0.5)
 
 
-def _cost(told: Mapping[str, Any]) -> str:
+def _cost(content: Mapping[str, Any]) -> str:
     steps: dict[str, list[float]] = {}
-    for one in told["cost"]:
+    for one in content["cost"]:
         total = steps.setdefault(one["command"][0].removeprefix("ogreid."), [0.0, 0.0])
         total[0] += one["wall"] / 60
         total[1] += one["processor"] / 60
@@ -287,9 +285,9 @@ def _cost(told: Mapping[str, Any]) -> str:
     return table(["", "wall, minutes", "processor, minutes"], rows, 1)
 
 
-def _made(told: Mapping[str, Any]) -> str:
-    revisions = sorted({run["git"] for run in told["runs"]})
-    return f"{len(told['runs'])} runs, trained at revision {', '.join(revisions)}."
+def _revisions(content: Mapping[str, Any]) -> str:
+    revisions = sorted({run["git"] for run in content["runs"]})
+    return f"{len(content['runs'])} runs, trained at revision {', '.join(revisions)}."
 
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[str]], left: int) -> str:
