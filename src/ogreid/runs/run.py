@@ -106,8 +106,8 @@ class Run:
         try:
             yield
         finally:
+            (self.folder / "lock").unlink(missing_ok=True)  # before another process can hold it
             held.release()
-            (self.folder / "lock").unlink(missing_ok=True)
 
     @property
     def checkpoints(self) -> Path:
