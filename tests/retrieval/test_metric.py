@@ -142,30 +142,21 @@ def test_repeated_samples_count_once_and_tolerate_last_bits():
 
 
 @pytest.mark.parametrize("changed", [0, 1, 2])
-def test_two_samples_of_one_index_must_agree(changed):
-    metric, again = whole(), [column[5:7] for column in columns()]
-    again[changed] = again[changed] + 1
-    metric.update(*again)
-    with pytest.raises(InputError, match="sample 5 was evaluated twice"):
-        metric.compute()
-
-
-@pytest.mark.parametrize("where", [slice(5, 7), slice(6, 7)])
-def test_a_repeated_sample_that_is_not_finite_is_not_dropped(where):
-    metric, again = whole(), [column[where].clone() for column in columns()]
-    again[0][-1, 3] = float("nan")
+@pytest.mark.parametrize("value", [1.0, float("nan")])
+def test_two_samples_of_one_index_must_agree(changed, value):
+    metric, again = whole(), [column[5:7].clone() for column in columns()]
+    again[changed][-1] += value if changed == 0 else 1
     metric.update(*again)
     with pytest.raises(InputError, match="sample 6 was evaluated twice"):
         metric.compute()
 
 
 def test_a_sample_that_is_twice_not_finite_is_named():
-    samples = columns()
+    samples, metric = columns(), RetrievalMetric(QUERIES, GALLERY)
     samples[0][6] = float("nan")
-    metric = RetrievalMetric(QUERIES, GALLERY)
     metric.update(*samples)
     metric.update(*(column[5:7] for column in samples))
-    with pytest.raises(InputError, match="query embedding 6 holds a value that is not finite"):
+    with pytest.raises(InputError, match=r"query embedding 6 .*not finite"):
         metric.compute()
 
 

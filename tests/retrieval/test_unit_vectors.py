@@ -53,13 +53,5 @@ def test_one_row_on_the_other_side_keeps_the_center_at_zero():
     assert abs(gallery.radius - 1) < 1e-5
 
 
-def test_tiles_are_parts_of_the_whole():
-    gallery = CenteredRows.build(cone())
-    tile = gallery.tile(290, 64)
-    np.testing.assert_array_equal(tile.residual, gallery.residual[290:])
-    np.testing.assert_array_equal(tile.offset, gallery.offset[290:])
-    assert (tile.radius, tile.first) == (gallery.radius, 290)
-
-
 def test_no_rows_have_no_center():
     assert not CenteredRows.build(np.empty((0, 8), dtype=np.float32)).center.any()

@@ -168,9 +168,5 @@ def _write_faiss(file: IO[bytes], embeddings: Embeddings) -> None:
     file.write(faiss.serialize_index(index).data)
 
 
-_WRITERS: dict[str, Callable[[IO[bytes], Embeddings], None]] = {
-    ".npz": _write_npz,
-    ".parquet": _write_parquet,
-    ".faiss": _write_faiss,
-}
+_WRITERS = {".npz": _write_npz, ".parquet": _write_parquet, ".faiss": _write_faiss}
 _READERS: dict[str, Callable[[Path], Mapping[str, Any]]] = {".npz": read_arrays, ".parquet": _read_parquet}

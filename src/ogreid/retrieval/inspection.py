@@ -1,7 +1,7 @@
 """What a retrieval looks like: nearest gallery rows, ranked lists of chosen queries, a map of the embeddings."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Float64, Int64, Integer
@@ -14,8 +14,7 @@ KINDS = ("best", "median", "worst")
 _BLOCK = 64  # queries whose scores are in memory at a time
 
 
-@dataclass(frozen=True)
-class RankedGallery:
+class RankedGallery(NamedTuple):
     """The first T gallery rows of one query, junk removed.
 
     Attributes:

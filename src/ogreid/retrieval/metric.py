@@ -54,14 +54,9 @@ class Samples:
 class RetrievalMetric(Metric):
     """Exact retrieval measures at any number of processes.
 
-    Every sample carries its index, so the metric can tell that each was seen: samples that a sampler repeated are
-    dropped; two of one index that disagree, and samples that never came, are refused. Samples are sorted by index
-    before they are evaluated, and `evaluate_retrieval` does not depend on blocks, so the result has the same bits for
-    any number of processes.
-
-    The states are flat or (R,), because a process without a single sample must still join the gathering with an empty
-    tensor, and cannot know the width of an embedding that it never saw. Each sample brings its width along: three of 4
-    and three of 6 numbers would otherwise pass for six of 5.
+    Every sample carries its index: those that a sampler repeated are dropped; two of one index that disagree, and
+    samples that never came, are refused. Samples are sorted by index before they are evaluated, and
+    `evaluate_retrieval` does not depend on blocks, so the result has the same bits for any number of processes.
 
     Args:
         num_queries: Q; the indices of the queries are 0 to Q - 1.
@@ -96,9 +91,7 @@ class RetrievalMetric(Metric):
     ) -> None:
         super().__init__()
         if num_queries < 1 or num_gallery < 1:
-            raise InputError(
-                f"retrieval: expected at least one query and one gallery sample, got {num_queries} and {num_gallery}"
-            )
+            raise InputError(f"expected at least one query and one gallery sample, got {num_queries} and {num_gallery}")
         self.num_queries, self.num_gallery, self.partial = num_queries, num_gallery, partial
         self.average_precision: AveragePrecision = average_precision
         self.unanswerable: Unanswerable = unanswerable
@@ -141,11 +134,8 @@ class RetrievalMetric(Metric):
                 f"{missing} samples were never evaluated: expected {total}, got {total - missing}; was the set cut "
                 "short (limit_val_batches)? partial=True evaluates a part, and says so"
             )
-        self.samples = samples
-        self.result = self._evaluate(samples, missing)
-        summary = self.result.summary()
-        del summary["queries"]
-        return summary
+        self.samples, self.result = samples, self._evaluate(samples, missing)
+        return {name: number for name, number in self.result.summary().items() if name != "queries"}
 
     def _evaluate(self, samples: Samples, missing: int) -> RetrievalResult:
         split = int((samples.index < self.num_queries).sum())
@@ -165,6 +155,9 @@ class RetrievalMetric(Metric):
         self.result = self.samples = None
         self._seed_states()
 
+    # The states are flat or (R,): a process without a sample must still join the gathering with an empty tensor, and
+    # cannot know the width of an embedding that it never saw. So each sample brings its width along: three of 4 and
+    # three of 6 numbers would otherwise pass for six of 5.
     def _seed_states(self) -> None:
         nothing = torch.zeros(0, dtype=torch.int64, device=self.device)
         self.embedding.append(nothing.float())

@@ -77,12 +77,10 @@ def evaluate_retrieval(
         >>> result.rank(1), result.mean_average_precision, result.mean_average_precision_step
         (0.5, 0.625, 0.75)
     """
-    for name, value, choices in (
-        ("average_precision", average_precision, get_args(AveragePrecision)),
-        ("unanswerable", unanswerable, get_args(Unanswerable)),
-    ):
-        if value not in choices:
-            raise InputError(f"{name}: expected {' or '.join(choices)}, got {value!r}")
+    choices = {"average_precision": (average_precision, AveragePrecision), "unanswerable": (unanswerable, Unanswerable)}
+    for name, (value, known) in choices.items():
+        if value not in get_args(known):
+            raise InputError(f"{name}: expected {' or '.join(get_args(known))}, got {value!r}")
     device = query.device if isinstance(query, torch.Tensor) else torch.device("cpu")
     left, right = to_numpy("query embeddings", query), to_numpy("gallery embeddings", gallery)
     check_embeddings(left, right)
@@ -105,15 +103,8 @@ def evaluate_scores(
 ) -> RetrievalResult:
     """What `evaluate_retrieval` does for scores of any kind: re-ranked distances, fused networks, foreign matrices.
 
-    Args:
-        scores: blocks (B, G) whose rows are the Q queries in order; float32 or float64, larger is more alike. One
-            (Q, G) array in a list will do.
-        query_identity: (Q,); this and the others as in `evaluate_retrieval`.
-        query_camera: (Q,).
-        gallery_identity: (G,).
-        gallery_camera: (G,).
-        average_precision: the definition.
-        unanswerable: "skip" or "zero".
+    ``scores`` are blocks (B, G), float32 or float64, larger for more alike, whose rows are the Q queries in order; one
+    (Q, G) array in a list will do. The other arguments are those of `evaluate_retrieval`.
 
     Raises:
         InputError: identities or cameras missing, shapes that do not fit, NaN among the scores, no valid query.
@@ -224,10 +215,9 @@ def integers(what: str, values: Array | None, rows: int | None = None) -> np.nda
         InputError: they are missing, no integers, or not as many.
     """
     array = to_numpy(what, values)
-    if array.shape != (array.size if rows is None else rows,):
-        raise InputError(
-            f"{what} have the shape {array.shape}, expected ({array.size if rows is None else rows},): one for each row"
-        )
+    expected = (array.size if rows is None else rows,)
+    if array.shape != expected:
+        raise InputError(f"{what} have the shape {array.shape}, expected {expected}: one for each row")
     if array.dtype.kind not in "iu":
         raise InputError(f"{what} are {array.dtype}, expected integers")
     return array.astype(np.int64)
