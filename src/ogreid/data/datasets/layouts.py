@@ -62,8 +62,6 @@ class NameRule:
                 f"{path}: no identity and camera in the name; expected names like {self.example};"
                 " rename it or take it out of the folder"
             )
-        if max(len(match["identity"]), len(match["camera"])) > 18:
-            raise InputError(f"{path}: identity or camera of more than 18 digits; expected names like {self.example}")
         return int(match["identity"]), int(match["camera"])
 
 

@@ -58,23 +58,11 @@ class Store:
                 return store
         raise InputError(f"{folder}: replaced again and again while it was opened; wait until nobody packs it")
 
-    @classmethod
-    def reopen(cls, path: Path, digest: str) -> "Store":
-        """The store that another process has open.
-
-        Raises:
-            InputError: it was replaced; the two processes must not read different clouds.
-        """
-        store = cls.open(path)
-        if store.digest != digest:
-            raise InputError(f"{path}: was packed anew while it was in use; start again")
-        return store
-
     def __len__(self) -> int:
         return self.manifest.rows
 
     def __reduce__(self) -> tuple[Callable[[Path, str], "Store"], tuple[Path, str]]:
-        return Store.reopen, (self.path, self.digest)
+        return _reopen, (self.path, self.digest)
 
     def __repr__(self) -> str:
         splits = ", ".join(f"{name} {count}" for name, count in self.manifest.splits.items())
@@ -244,6 +232,13 @@ def read_block(path: Path, block: int) -> np.ndarray:
 def checksum(block: np.ndarray) -> str:
     """SHA-256 of an array's bytes."""
     return hashlib.sha256(np.ascontiguousarray(block).data).hexdigest()
+
+
+def _reopen(path: Path, digest: str) -> Store:
+    store = Store.open(path)
+    if store.digest != digest:  # two processes must not read different clouds
+        raise InputError(f"{path}: was packed anew while it was in use; start again")
+    return store
 
 
 def _load_rows(path: Path, manifest: Manifest) -> np.ndarray:
