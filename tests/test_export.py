@@ -6,32 +6,39 @@ import numpy as np
 import pytest
 import torch
 
-from ogreid import export
-from ogreid.training.train import checkpoint
+from crop_folders import NETWORKS
+from ogreid import ReIDDataModule, ReIDModule, export
+from ogreid.data import Store
+from ogreid.data.transforms import to_network
 from ogreid.errors import InputError
 from ogreid.models.published import load_published
-from ogreid.training.module import embed_views
+from ogreid.training.checkpoint import load_checkpoint
+from ogreid.training.conversion import write_program
+from ogreid.training.inference import Network
+from ogreid.training.module import embed_scales
 
 GOLDEN = Path(__file__).parent / "golden"
+# Inside torch.export (pytorch/pytorch#150994).
+pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning:torch")
 
 
 @pytest.mark.parametrize("name", ["ognet", "ognet_deep"])
 def test_an_exported_run_gives_the_released_numbers(name, tmp_path):
     target = tmp_path / "runs" / name
     assert export.main(["--published", str(GOLDEN / name), "--to", str(target)]) == 0
-    restored = checkpoint.restore(target)
+    module = load_checkpoint(target).module
     expected = np.load(GOLDEN / name / "expected.npz")
     xyz, rgb = (torch.from_numpy(expected[part]) for part in ("xyz", "rgb"))
     with torch.no_grad():
-        embedding = restored.module(xyz, rgb)
-        logits = restored.module.loss.head.classifier(embedding)
-        views = embed_views(restored.module.network, xyz, rgb, restored.module.views)
-    for found, key in ((embedding, "embedding"), (logits, "logits"), (views, "two_view_embedding")):
-        np.testing.assert_allclose(found, expected[key], rtol=1e-4, atol=1e-4 * np.abs(expected[key]).max())
+        embedding = module(xyz, rgb)
+        logits = module.head.classifier(embedding)
+        both_scales = embed_scales(module.network, xyz, rgb, module.scales)
+    for result, key in ((embedding, "embedding"), (logits, "logits"), (both_scales, "two_view_embedding")):
+        np.testing.assert_allclose(result, expected[key], rtol=1e-4, atol=1e-4 * np.abs(expected[key]).max())
 
 
-@pytest.mark.filterwarnings("ignore::FutureWarning:torch")  # inside torch.export (pytorch/pytorch#150994)
-def test_a_program_agrees(tmp_path):
+@pytest.mark.thorough
+def test_the_program_of_a_released_network_agrees(tmp_path):
     target = tmp_path / "network.pt2"
     assert export.main(["--published", str(GOLDEN / "ognet"), "--program", str(target), "--batch", "3"]) == 0
     program = torch.export.load(target).module()
@@ -41,12 +48,44 @@ def test_a_program_agrees(tmp_path):
         torch.testing.assert_close(program(xyz, rgb), network(xyz, rgb), rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("inputs", ["scene", "image", "crop"])
+def test_a_program_prepares_its_input_as_the_training_did(crops, tmp_path, inputs):
+    """Depth does not reach a network on flat clouds; one on crops takes every pixel; a density is a share of them."""
+    name = "shufflenetv2" if inputs == "crop" else "ognet"
+    torch.manual_seed(0)
+    module = ReIDModule(name, model_options=NETWORKS[name], loss="ce", scales=(1.0,)).eval()
+    network = Network(name, module, {"inputs": inputs, "density": 1 / 64})
+    write_program(network, tmp_path / "network.pt2")
+    program = torch.export.load(tmp_path / "network.pt2").module()
+    data = ReIDDataModule(crops / "data", train=(), test="people-folder", inputs=inputs, density=1 / 64, num_workers=0)
+    data.setup("predict")
+    stored = data.evaluation_sets[0].store
+    batch = data.on_after_batch_transfer(next(iter(data.predict_dataloader()[0])), 0)
+    with torch.no_grad():
+        expected = module.predict_step(batch, 0).embedding[:1]
+        cloud = batch if inputs == "crop" else solid(stored, data, batch)
+        embedding = program(cloud.xyz[:1].clone(), cloud.rgb[:1].clone())
+    torch.testing.assert_close(embedding / embedding.norm(), expected, rtol=1e-4, atol=1e-4)
+
+
+def solid(store: Store, data: ReIDDataModule, batch):
+    """The same clouds with their depth."""
+    rows = data.evaluation_sets[0].rows[batch.index.numpy()]
+    xyz, rgb = (torch.from_numpy(part) for part in store.raw(rows))
+    return to_network(batch._replace(xyz=xyz, rgb=rgb), data.num_points(store.points))
+
+
 def test_nothing_is_overwritten_and_nothing_half_written(tmp_path):
     (tmp_path / "there").mkdir()
-    with pytest.raises(InputError, match="there: already there; choose another place"):
-        export.main(["--published", str(GOLDEN / "ognet"), "--to", str(tmp_path / "there")])
-    with pytest.raises(InputError, match=r"gone/opts.yaml: no such file"):
-        export.main(["--published", str(tmp_path / "gone"), "--to", str(tmp_path / "run")])
-    with pytest.raises(InputError, match="--checkpoint is a run already"):
-        export.main(["--checkpoint", "x", "--to", str(tmp_path / "run")])
+    released, new = ["--published", str(GOLDEN / "ognet")], str(tmp_path / "run")
+    for arguments, word in (
+        ([*released, "--to", str(tmp_path / "there")], "already there"),
+        (["--published", str(tmp_path / "gone"), "--to", new], "opts.yaml"),
+        (["--checkpoint", "x", "--to", new], "--checkpoint"),
+        ([*released, "--program", str(tmp_path / "n.onnx")], ".pt2"),
+        ([*released, "--program", str(tmp_path / "nowhere" / "n.pt2")], "folder"),
+        ([*released, "--program", str(tmp_path / "n.pt2"), "--batch", "0"], "--batch"),
+    ):
+        with pytest.raises(InputError, match=word):
+            export.main(arguments)
     assert [path.name for path in tmp_path.iterdir()] == ["there"]
