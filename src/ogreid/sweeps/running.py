@@ -108,7 +108,8 @@ class Sweep:
             if lock is not None:
                 lock.release()
             write_record(self.journal, self.command)
-            self._log(job, error, time.perf_counter() - started)
+            if error is not None or state is not TrialState.FAIL:
+                self._log(job, error, time.perf_counter() - started)
 
     def _environment(self, slot: int) -> dict[str, str]:
         """An equal share of the cores, a graphics card of its own, and nothing of SLURM: no run is a task of a job."""
