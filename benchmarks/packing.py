@@ -17,14 +17,15 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from ogreid.config.workers import available_cores
 from ogreid.data import Store
-from ogreid.data.store.manifest import make_rows
 from ogreid.data.datasets.obj import read_obj
-from ogreid.data.store.writing import pack
 from ogreid.data.datasets.sources import CropClouds
+from ogreid.data.store.manifest import make_rows
+from ogreid.data.store.writing import pack
 
 BATCH = 36
-CROPS = 256  # different pictures; more rows read them again
+CROPS = 256  # different images; more rows read them again
 
 
 def write_crops(folder):
@@ -32,8 +33,8 @@ def write_crops(folder):
     noise = np.random.default_rng(0)
     for i in range(CROPS):
         blocks = noise.integers(0, 256, (32, 16, 3), dtype=np.uint8)
-        picture = Image.fromarray(blocks).resize((64, 128), Image.Resampling.BILINEAR)
-        picture.save(folder / f"{i + 1:04d}_c1s1_000001_00.jpg", quality=90)
+        image = Image.fromarray(blocks).resize((64, 128), Image.Resampling.BILINEAR)
+        image.save(folder / f"{i + 1:04d}_c1s1_000001_00.jpg", quality=90)
 
 
 def write_objs(store, folder, count):
@@ -93,40 +94,38 @@ def peak_megabytes(who):
 
 
 def main():
-    asked = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    asked.add_argument("--rows", type=int, default=1024)
-    asked.add_argument("--workers", type=int, default=min(2, os.cpu_count() or 1))
-    asked = asked.parse_args()
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rows", type=int, default=1024)
+    parser.add_argument("--workers", type=int, default=min(2, available_cores()))
+    args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         write_crops(root / "crops")
-        names = [f"{i % CROPS + 1:04d}_c1s1_000001_00.jpg" for i in range(asked.rows)]
-        rows = make_rows(["train"] * asked.rows, [1] * asked.rows, [1] * asked.rows, names)
-        for workers in sorted({1, asked.workers}):
+        names = [f"{i % CROPS + 1:04d}_c1s1_000001_00.jpg" for i in range(args.rows)]
+        rows = make_rows(["train"] * args.rows, [1] * args.rows, [1] * args.rows, names)
+        for workers in sorted({1, args.workers}):
             start, used = time.perf_counter(), cpu_seconds()
             target = root / f"workers-{workers}"
             store = pack(rows, CropClouds(root / "crops"), target, name="noise", benchmark="market", workers=workers)
             taken, used = time.perf_counter() - start, cpu_seconds() - used
-            print(
-                f"packing, {workers} worker(s): {asked.rows / taken:6.0f} crops/s, {asked.rows / used:5.0f} per CPU s"
-            )
-            if asked.rows > 20_000:
+            print(f"packing, {workers} worker(s): {args.rows / taken:6.0f} crops/s, {args.rows / used:5.0f} per CPU s")
+            if args.rows > 20_000:
                 break
         print(f"peak memory, this process: {peak_megabytes(resource.RUSAGE_SELF):6.0f} MB resident")
         print(f"peak memory, one worker:   {peak_megabytes(resource.RUSAGE_CHILDREN):6.0f} MB resident")
-        per_cloud = sum(path.stat().st_size for path in store.path.iterdir()) / asked.rows
-        write_objs(store, root / "objs", min(64, asked.rows))
+        per_cloud = sum(path.stat().st_size for path in store.path.iterdir()) / args.rows
+        write_objs(store, root / "objs", min(64, args.rows))
         objs = sorted((root / "objs").iterdir())
         print(f"disk: {per_cloud / 1e3:.1f} kB per packed cloud, {objs[0].stat().st_size / 1e3:.1f} kB per .obj")
         reopened = Store.open(store.path)
         forms = {
-            "store, as stored": lambda wanted: reopened.raw(wanted),
-            "store, as float32": lambda wanted: reopened.clouds(wanted),
-            ".obj, ogreid's reader": lambda wanted: [read_obj(objs[i % len(objs)]) for i in wanted],
-            ".obj, line by line": lambda wanted: [line_by_line(objs[i % len(objs)]) for i in wanted],
+            "store, as stored": lambda indices: reopened.raw(indices),
+            "store, as float32": lambda indices: reopened.clouds(indices),
+            ".obj, ogreid's reader": lambda indices: [read_obj(objs[i % len(objs)]) for i in indices],
+            ".obj, line by line": lambda indices: [line_by_line(objs[i % len(objs)]) for i in indices],
         }
-        cold = cold_clouds_per_second(Store.open(store.path), asked.rows)
-        rates = {name: clouds_per_second(read, asked.rows) for name, read in forms.items()}
+        cold = cold_clouds_per_second(Store.open(store.path), args.rows)
+        rates = {name: clouds_per_second(read, args.rows) for name, read in forms.items()}
         print(f"\n{'loading, one process':28} {'clouds/s':>9} {'ratio':>7}")
         for name, mine in {"store, from a cold disk": cold, **rates}.items():
             print(f"{name:28} {mine:9.0f} {mine / rates['.obj, line by line']:7.1f}")

@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 
 
-def picture(path: Path, seed: int = 0, size: tuple[int, int] = (64, 128)) -> Path:
+def image(path: Path, seed: int = 0, size: tuple[int, int] = (64, 128)) -> Path:
     """Save an image whose colors follow from the seed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     blocks = np.random.default_rng(seed).integers(0, 256, (8, 4, 3), dtype=np.uint8)
@@ -18,12 +18,12 @@ def market(root: Path, identities: int = 2) -> Path:
     """Market-1501: training and test people, a distractor, junk, and what unpacking leaves behind."""
     for person in range(1, identities + 1):
         for camera in (1, 2):
-            picture(root / f"bounding_box_train/{person:04d}_c{camera}s1_000151_01.jpg", person)
+            image(root / f"bounding_box_train/{person:04d}_c{camera}s1_000151_01.jpg", person)
             other = person + identities
-            picture(root / f"query/{other:04d}_c{camera}s1_001051_00.jpg", other)
-            picture(root / f"bounding_box_test/{other:04d}_c{camera}s1_001076_01.jpg", other)
-    picture(root / "bounding_box_test/0000_c1s1_000151_02.jpg")
-    picture(root / "bounding_box_test/-1_c1s1_000401_03.jpg")
+            image(root / f"query/{other:04d}_c{camera}s1_001051_00.jpg", other)
+            image(root / f"bounding_box_test/{other:04d}_c{camera}s1_001076_01.jpg", other)
+    image(root / "bounding_box_test/0000_c1s1_000151_02.jpg")
+    image(root / "bounding_box_test/-1_c1s1_000401_03.jpg")
     for folder in ("bounding_box_train", "bounding_box_test"):
         (root / folder / "Thumbs.db").write_bytes(b"x")
         (root / folder / "._0002_c1s1_000151_01.jpg").write_bytes(b"x")
@@ -33,9 +33,9 @@ def market(root: Path, identities: int = 2) -> Path:
 def duke(root: Path) -> Path:
     """DukeMTMC-reID."""
     for camera in (1, 8):
-        picture(root / f"bounding_box_train/0001_c{camera}_f0046182.jpg", camera, (70, 160))
+        image(root / f"bounding_box_train/0001_c{camera}_f0046182.jpg", camera, (70, 160))
         for folder in ("query", "bounding_box_test"):
-            picture(root / f"{folder}/0005_c{camera}_f0045000.jpg", camera)
+            image(root / f"{folder}/0005_c{camera}_f0045000.jpg", camera)
     return root
 
 
@@ -43,7 +43,7 @@ def cuhk(root: Path) -> Path:
     """CUHK03-NP, one of its two halves."""
     for camera in (1, 2):
         for name in ("bounding_box_train/0001", "query/0003", "bounding_box_test/0003"):
-            picture(root / f"{name}_c{camera}_1.png", camera)
+            image(root / f"{name}_c{camera}_1.png", camera)
     return root
 
 
@@ -57,7 +57,7 @@ def msmt(root: Path, train: str = "train", test: str = "test") -> Path:
     }
     for split, (folder, paths) in names.items():
         for path in paths:
-            picture(root / folder / path)
+            image(root / folder / path)
         lines = [f"{path} {int(path[:4])}\n" for path in paths]
         (root / f"list_{split}.txt").write_text("".join(lines))
     return root
@@ -81,10 +81,10 @@ def clouds(root: Path, points: int = 40) -> Path:
 def published(root: Path) -> Path:
     """The published code's tree of images."""
     for split in ("train", "train_all"):
-        picture(root / split / "0002/0002_c1s1_000451_03.jpg")
+        image(root / split / "0002/0002_c1s1_000451_03.jpg")
     for split in ("val", "train_all"):
-        picture(root / split / "0002/0002_c2s1_000551_01.jpg")
-    picture(root / "query/0007/0007_c3s2_000451_00.jpg")
-    picture(root / "gallery/0007/0007_c2s2_000451_03.jpg")
-    picture(root / "gallery/-1/-1_c2s2_000451_04.jpg")
+        image(root / split / "0002/0002_c2s1_000551_01.jpg")
+    image(root / "query/0007/0007_c3s2_000451_00.jpg")
+    image(root / "gallery/0007/0007_c2s2_000451_03.jpg")
+    image(root / "gallery/-1/-1_c2s2_000451_04.jpg")
     return root

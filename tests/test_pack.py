@@ -20,7 +20,7 @@ def data(tmp_path, monkeypatch):
 @pytest.fixture
 def crops(tmp_path):
     for name in ("0001_c1_0.jpg", "0001_c1_1.jpg", "0001_c2_0.jpg", "0002_c2_0.jpg"):
-        trees.picture(tmp_path / "crops" / name, seed=int(name[3]))
+        trees.image(tmp_path / "crops" / name, seed=int(name[3]))
     return str(tmp_path / "crops")
 
 

@@ -90,7 +90,7 @@ def test_a_published_cloud_survives_the_store(tmp_path):
     np.testing.assert_array_equal(xyz, np.stack([golden, golden[::-1]])[..., :3].astype(np.float32))
     np.testing.assert_allclose(rgb[0], golden[:, 3:], atol=5e-7)  # six written decimals
     assert (store.manifest.mode, store.manifest.order, store.manifest.background) == ("published", "written", True)
-    assert store.picture(0) is None
+    assert store.crop(0) is None
     short = packed(tmp_path / "short", [golden])
     np.testing.assert_allclose(short.clouds([0])[0][0], golden[:, :3], atol=1e-3)
 

@@ -51,7 +51,7 @@ def same_bytes(one, other):
 def test_a_packed_cloud_is_the_lifted_crop_in_scattered_order(tmp_path, root, rows):
     exact = packed(rows, CropClouds(root, dtype="float32"), tmp_path / "exact")
     crop = read_crop(root / rows["source"][0])
-    np.testing.assert_array_equal(exact.picture(0), crop)
+    np.testing.assert_array_equal(exact.crop(0), crop)
     points = lift(crop, upright_template()).astype(np.float32)
     cloud = np.concatenate(exact.clouds([0]), axis=2)[0]
     np.testing.assert_allclose(cloud[np.lexsort(cloud.T)], points[np.lexsort(points.T)], atol=1e-6)
@@ -65,7 +65,7 @@ def test_vertex_mode_keeps_the_written_order(tmp_path, root, rows):
     store = packed(rows[:1], CropClouds(root, mode="vertex", dtype="float32"), tmp_path / "tiny")
     points = lift(read_crop(root / rows["source"][0]), upright_template(), mode="vertex")
     np.testing.assert_array_equal(store.clouds([0])[0][0], points[:, :3])
-    assert store.picture(0) is None and store.manifest.order == "written"
+    assert store.crop(0) is None and store.manifest.order == "written"
 
 
 def test_extras_belong_to_their_points(tmp_path, root, rows):
@@ -149,7 +149,7 @@ def test_a_body_beside_its_crop_is_reported_with_the_crop(tmp_path, root, rows):
 
 
 def test_crops_of_another_size_are_resized(tmp_path):
-    large, small = trees.picture(tmp_path / "large.png", 3, (128, 256)), trees.picture(tmp_path / "small.png", 3)
+    large, small = trees.image(tmp_path / "large.png", 3, (128, 256)), trees.image(tmp_path / "small.png", 3)
     assert read_crop(large).shape == (128, 64, 3)
     assert np.abs(read_crop(large).astype(int) - read_crop(small).astype(int)).mean() < 5
 
@@ -195,7 +195,8 @@ def test_settings_that_do_not_go_together_are_refused_at_once(root, options, wor
 def test_a_synthetic_name_gives_domain_size_and_seed():
     assert parse_synthetic("plaza-160") == Synthetic("plaza", 160)
     assert parse_synthetic("winter-40-s3") == Synthetic("winter", 40, 3)
-    assert parse_synthetic("winter-40-s3").name == "winter-40-s3"
+    assert parse_synthetic("plaza-8-s3-noisy") == Synthetic("plaza", 8, 3, noisy=True)
+    assert all(parse_synthetic(name).name == name for name in ("winter-40-s3", "plaza-8-noisy", "plaza-8-s3-noisy"))
     assert [parse_synthetic(name) for name in ("market", "plaza", "nowhere-12", "plaza-160-x")] == [None] * 4
     assert set(synthetic_domains()) == set(DOMAINS)
     with pytest.raises(InputError, match="expected 4 to 100000"):
@@ -245,4 +246,4 @@ def test_a_script_without_a_main_guard_makes_a_synthetic_store_in_worker_process
     assert all(len(store.split(split)) for split in ("train", "query", "gallery"))
     query, train = (set(store.rows["identity"][store.split(split)]) for split in ("query", "train"))
     assert not query & train
-    assert store.picture(0).std() > 5
+    assert store.crop(0).std() > 5

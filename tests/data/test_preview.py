@@ -23,7 +23,7 @@ def test_a_preview_shows_crops_beside_their_clouds(store, tmp_path):
     images = re.findall(r"data:image/png;base64,([^\"]+)", page)
     assert len(images) == 3 * 4
     crop = np.asarray(Image.open(io.BytesIO(base64.b64decode(images[0]))))
-    np.testing.assert_array_equal(crop, store.picture(0))
+    np.testing.assert_array_equal(crop, store.crop(0))
     with pytest.raises(InputError, match="--preview 0"):
         write_preview(store, 0, tmp_path / "page.html")
 

@@ -56,7 +56,7 @@ def test_the_published_tree_trains_on_train_all_and_without_it_on_train_and_val(
 def test_a_flat_folder_gives_one_query_for_each_person_and_camera(tmp_path, caplog):
     caplog.set_level(logging.INFO)
     for name in ("0001_c1_0.jpg", "0001_c1_1.jpg", "0001_c2_0.jpg", "0000_c1_0.jpg", "-1_c2_9.jpg"):
-        trees.picture(tmp_path / name)
+        trees.image(tmp_path / name)
     rows = read("folder", tmp_path)
     by_split = {split: [row.path for row in rows if row.split == split] for split in ("query", "gallery")}
     assert by_split["query"] == ["0001_c1_0.jpg", "0001_c2_0.jpg"]
@@ -67,7 +67,7 @@ def test_a_flat_folder_gives_one_query_for_each_person_and_camera(tmp_path, capl
 
 def test_a_folder_with_splits_keeps_them(tmp_path):
     for name in ("train/0001_c1_0.jpg", "query/0002_c1_0.jpg", "gallery/0002_c2_0.jpg"):
-        trees.picture(tmp_path / name)
+        trees.image(tmp_path / name)
     assert [row.split for row in read("folder", tmp_path)] == ["train", "query", "gallery"]
 
 
@@ -80,11 +80,11 @@ def test_synthetic_domains_use_the_real_layouts_and_have_no_counts(tmp_path):
 def test_images_that_would_not_be_read_are_refused_or_left_out_with_a_word(tmp_path, caplog, extra):
     caplog.set_level(logging.INFO)
     for name in ("query/0002_c1_0.jpg", "gallery/0002_c2_0.jpg", extra):
-        trees.picture(tmp_path / name)
+        trees.image(tmp_path / name)
     with pytest.raises(InputError, match=r"1 images would not be read \(1 \.\w+ in .*--allow-count-mismatch"):
         read_benchmark("folder", tmp_path)
     assert len(read("folder", tmp_path)) == 2 and "2 files are read, 1 are not: 1 ." in caplog.text
-    trees.picture(trees.market(tmp_path / "market") / "gt_bbox/0001_c1s1_000151_00.jpg")
+    trees.image(trees.market(tmp_path / "market") / "gt_bbox/0001_c1s1_000151_00.jpg")
     read("market", tmp_path / "market")
     assert "14 files are read, 1 are not: 1 .jpg in gt_bbox/" in caplog.text
 
@@ -99,14 +99,14 @@ def test_lists_from_other_systems_are_read(tmp_path):
 
 def leaked(root):
     shutil.rmtree(trees.published(root) / "train_all")
-    trees.picture(root / "train/0002/0002_c2s1_000551_01.jpg")
+    trees.image(root / "train/0002/0002_c2s1_000551_01.jpg")
 
 
 def in_one_folder(root):
     for place in ("train/0000/0000_000_01", "train/0001/0001_000_01", "val/0001/0001_001_01"):
-        trees.picture(root / f"{place}_a_1_0.jpg")
+        trees.image(root / f"{place}_a_1_0.jpg")
     for place in ("query/0003/0003_001_01", "gallery/0003/0003_001_02"):
-        trees.picture(root / f"{place}_a_1_0.jpg")
+        trees.image(root / f"{place}_a_1_0.jpg")
 
 
 @pytest.mark.parametrize(
@@ -135,7 +135,7 @@ def add_to_list(root, split, line):
 
 ABSENT = "0009/0009_000_02_0303morning_0015_0.jpg 9\n"
 DAMAGED = [
-    ("market", trees.market, lambda root: trees.picture(root / "query/holiday.jpg"), "query/holiday.jpg: .*0002_c1s1"),
+    ("market", trees.market, lambda root: trees.image(root / "query/holiday.jpg"), "query/holiday.jpg: .*0002_c1s1"),
     ("market", trees.market, lambda root: shutil.rmtree(root / "query"), "query: no such folder"),
     ("market", trees.market, shutil.rmtree, "no such folder; get it: https"),
     ("market", lambda root: root.mkdir(), None, "Market-1501 is not in it; expected bounding_box_train/"),
@@ -143,18 +143,18 @@ DAMAGED = [
     ("folder", lambda root: root.mkdir(), None, "no images"),
     (
         "folder",
-        lambda root: [trees.picture(root / f"{name}_0.jpg") for name in ("0000_c1", "-1_c2")],
+        lambda root: [trees.image(root / f"{name}_0.jpg") for name in ("0000_c1", "-1_c2")],
         None,
         "zero iden",
     ),
-    ("folder", lambda root: [trees.picture(root / f"000{i}_c1_0.jpg") for i in (1, 2)], None, r"one camera only \(1\)"),
+    ("folder", lambda root: [trees.image(root / f"000{i}_c1_0.jpg") for i in (1, 2)], None, r"one camera only \(1\)"),
     ("msmt", trees.msmt, lambda root: add_to_list(root, "query", ABSENT), "list_query.txt:2: .*0009_000_02.*not there"),
     ("msmt", trees.msmt, lambda root: add_to_list(root, "val", "no label here\n"), "list_val.txt:2: .*label"),
     ("msmt", trees.msmt, lambda root: (root / "list_val.txt").unlink(), "list_val.txt: missing"),
     (
         "market",
         trees.published,
-        lambda root: trees.picture(root / "gallery/0007/0009_c2s2_000451_03.jpg"),
+        lambda root: trees.image(root / "gallery/0007/0009_c2s2_000451_03.jpg"),
         "identity 9 in the folder of 0007",
     ),
 ]

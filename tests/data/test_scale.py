@@ -74,10 +74,10 @@ def test_an_evaluation_of_a_million_rows_is_divided_without_a_list_of_them():
 def test_a_store_of_any_size_is_packed_opened_and_read_batch_by_batch(tmp_path, people, each, cameras, points):
     store = write(tmp_path / "large", np.repeat(np.arange(1, people + 1), each), cameras, points=points)
     assert len(store.manifest.cameras) == cameras and sum(store.manifest.splits.values()) == len(store)
-    wanted = np.random.default_rng(0).permutation(len(store))[: 64 * 64 // points + 2]
-    (xyz, rgb), memory = peak(lambda: store.raw(wanted))
-    np.testing.assert_array_equal(rgb[:, 0, 0], wanted % 251)
-    assert xyz.shape == (len(wanted), points, 3)
+    indices = np.random.default_rng(0).permutation(len(store))[: 64 * 64 // points + 2]
+    (xyz, rgb), memory = peak(lambda: store.raw(indices))
+    np.testing.assert_array_equal(rgb[:, 0, 0], indices % 251)
+    assert xyz.shape == (len(indices), points, 3)
     assert memory < 3 * (xyz.nbytes + rgb.nbytes) / MEBI + 1
     store.verify()
 

@@ -27,15 +27,15 @@ def store(tmp_path, arrays):
 def test_rows_come_back_in_the_requested_order_and_count_from_the_end_too(store, arrays, ahead, monkeypatch):
     if not ahead:  # a system that takes no advice
         monkeypatch.delattr("mmap.MADV_WILLNEED")
-    wanted = [130, 3, 3, 0, -1]
-    xyz, rgb = store.raw(wanted)
-    np.testing.assert_array_equal(xyz, arrays["xyz"][wanted])
-    np.testing.assert_array_equal(rgb, arrays["rgb"][wanted])
+    indices = [130, 3, 3, 0, -1]
+    xyz, rgb = store.raw(indices)
+    np.testing.assert_array_equal(xyz, arrays["xyz"][indices])
+    np.testing.assert_array_equal(rgb, arrays["rgb"][indices])
     assert (xyz.dtype, rgb.dtype) == (np.float16, np.uint8)
     assert store.raw([])[0].shape == (0, POINTS, 3)
     pickled = pickle.dumps(store)  # to another process, as its path
     assert len(pickled) < 500
-    np.testing.assert_array_equal(pickle.loads(pickled).raw(wanted)[1], arrays["rgb"][wanted])
+    np.testing.assert_array_equal(pickle.loads(pickled).raw(indices)[1], arrays["rgb"][indices])
     for outside in (COUNT, -COUNT - 1):
         with pytest.raises(IndexError, match=f"of an array of {COUNT}"):
             store.raw([outside])
@@ -75,10 +75,10 @@ def test_the_scattered_order_is_a_fixed_permutation_without_rows_or_columns():
 
 
 def test_the_crop_is_rebuilt_where_points_are_pixels(tmp_path, store, arrays):
-    crop = store.picture(2)
+    crop = store.crop(2)
     np.testing.assert_array_equal(crop.reshape(-1, 3)[scattered(POINTS)], arrays["rgb"][2])
     assert crop.shape == (4, 2, 3)
-    assert small_store(tmp_path / "written", small_rows(COUNT), arrays, order="written").picture(2) is None
+    assert small_store(tmp_path / "written", small_rows(COUNT), arrays, order="written").crop(2) is None
 
 
 def test_an_interrupted_pack_resumes_and_a_damaged_block_is_written_again(tmp_path):

@@ -129,7 +129,7 @@ def export_ply(store: Store, row: int, path: Path) -> Path:
 
 def _figure(store: Store, row: int) -> str:
     xyz, rgb = (values[0] for values in store.raw([row]))
-    crop, (split, identity, camera, source) = store.picture(row), store.rows[row].tolist()
+    crop, (split, identity, camera, source) = store.crop(row), store.rows[row].tolist()
     images = ([] if crop is None else [crop]) + [draw_cloud(xyz, rgb, angle) for angle in ANGLES]
     shown = "".join(f'<img alt="" src="data:image/png;base64,{_png(image)}">' for image in images)
     caption = f"row {row}, {split}, identity {identity}, camera {camera}<br>{html.escape(source)}"

@@ -110,7 +110,7 @@ class Store:
         xyz, rgb = self.raw(indices)
         return xyz.astype(np.float32), rgb.astype(np.float32) / np.float32(255)
 
-    def picture(self, index: int) -> np.ndarray | None:
+    def crop(self, index: int) -> np.ndarray | None:
         """The crop (H, W, 3) uint8 that a cloud was lifted from; None where its points are not in pixel order.
 
         In a store without background, the background is white.
