@@ -25,8 +25,8 @@ from pathlib import Path
 import numpy as np
 
 from ogreid.data import Store
-from ogreid.data.preview import beside, draw_cloud
 from ogreid.data.datasets.synthetic_stores import ensure_synthetic
+from ogreid.data.preview import beside, draw_cloud
 from ogreid.lifting import lift, lift_surface, upright_template
 from ogreid.synthetic import read_estimates
 
@@ -46,7 +46,7 @@ store
 # crop: the estimated surface as the camera sees it, once by the direction in which it faces and once by its depth.
 
 # %%
-crop = store.picture(row)
+crop = store.crop(row)
 mesh = read_estimates(data / "synthetic" / name)[str(store.rows["source"][row])]
 surface = lift_surface(crop, mesh)
 

@@ -72,7 +72,7 @@ def test_a_benchmark_goes_from_its_tree_through_every_door(tmp_path, data, name,
 def test_a_folder_of_crops_is_judged_without_training(tmp_path, data):
     for person in (1, 2, 3):
         for camera in (1, 2):
-            trees.picture(tmp_path / f"crops/{person:04d}_c{camera}_0.jpg", seed=person)
+            trees.image(tmp_path / f"crops/{person:04d}_c{camera}_0.jpg", seed=person)
     pack.main(["people-folder", "--images", str(tmp_path / "crops"), "--workers", "1", "--verify"])
     judge = ["--model", "histogram", "--on", "people-folder", "--json", str(tmp_path / "judged.json")]
     assert evaluate.main(judge) == 0

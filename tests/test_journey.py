@@ -37,7 +37,7 @@ def test_a_person_goes_from_crop_to_mean_average_precision(root):
     query = int(store.split("query")[0])
     source = str(store.rows["source"][query])
     assert (tree / source).is_file()
-    crop = store.picture(query)
+    crop = store.crop(query)
     assert crop is not None and crop.shape == (128, 64, 3)
 
     # Cloud: what the store holds is what lifting gives, in the store's own order.

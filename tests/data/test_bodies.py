@@ -42,7 +42,7 @@ def test_a_body_is_recognized_by_the_name_of_its_crop(bodies, crops, name):
 @pytest.mark.parametrize("size", [(128, 64), (173, 70), (90, 91)])
 @pytest.mark.parametrize("form", estimator_files.FORMS)
 def test_every_estimator_s_file_puts_the_body_where_the_estimator_draws_it(tmp_path, bodies, form, size):
-    trees.picture(tmp_path / NAME, size=size[::-1])
+    trees.image(tmp_path / NAME, size=size[::-1])
     people = [Place(0.5 * size[0], 0.53 * size[1], 0.48 * size[0])]
     if form in estimator_files.SEVERAL:  # a small one and one in the corner, before and after
         people = [Place(0.2 * size[0], *people[0][1:]), *people, Place(0.5 * size[0], 0.05 * size[1], 0.1 * size[0])]
@@ -56,7 +56,7 @@ def test_every_estimator_s_file_puts_the_body_where_the_estimator_draws_it(tmp_p
 
 def test_a_body_of_another_crop_is_not_a_person_of_this_one(tmp_path, bodies):
     for name in (NAME, "0003_c1.jpg"):
-        trees.picture(tmp_path / name)
+        trees.image(tmp_path / name)
     people = [Place(64.0, 32.0, 64.0)]
     estimator_files.four_d_humans_obj(bodies, "0003_c1.jpg", people * 3, (128, 64))
     for number in (0, 1):
@@ -141,5 +141,5 @@ def test_the_command_packs_with_estimated_bodies_and_their_model_s_faces(tmp_pat
     pack.main([*order, "--faces", str(tmp_path / "faces.npy"), "--dtype", "float32"])
     store = Store.open(tmp_path / "data/market")
     small = type(BODY)(BODY.vertices, BODY.faces, type(BODY.camera)(0.8, (0.0, 0.0)))
-    expected = lift(store.picture(0), small)
+    expected = lift(store.crop(0), small)
     np.testing.assert_array_equal(np.sort(store.clouds([0])[0][0], axis=0), np.sort(expected[:, :3], axis=0))

@@ -27,7 +27,7 @@ class PaintedStore:
         self.rows = np.zeros(45, dtype=[("source", "U20")])
         self.rows["source"] = [f"query/{row:04}.jpg" for row in range(45)]
 
-    def picture(self, index):
+    def crop(self, index):
         return np.full((128, 64, 3), index, dtype=np.uint8) if self.in_pixel_order else None
 
     def clouds(self, indices):

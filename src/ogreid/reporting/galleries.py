@@ -122,7 +122,7 @@ def _images(store: "Store", ranked: list[list[np.integer]], top: int) -> dict[st
 
 
 def _image(store: "Store", row: int) -> np.ndarray:
-    crop = store.picture(row)
+    crop = store.crop(row)
     if crop is not None:
         return crop
     xyz, rgb = store.clouds([row])

@@ -19,7 +19,7 @@ IDENTITY, CAMERA = np.arange(SAMPLES) % QUERIES + 1, np.arange(SAMPLES) // QUERI
 class Store:
     rows = np.array([(f"crop-{row:02}.jpg",) for row in range(SAMPLES + 1)], [("source", "U20")])
 
-    def picture(self, row):
+    def crop(self, row):
         return np.full((8, 4, 3), row, np.uint8)
 
     def clouds(self, rows):
