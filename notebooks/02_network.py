@@ -26,16 +26,16 @@ import numpy as np
 import torch
 from rich.console import Console
 
-from ogreid.data.batch import CloudBatch
-from ogreid.training.checkpoint import restore
 from ogreid.data import Store
-from ogreid.data.preview import beside, draw_cloud
+from ogreid.data.batch import CloudBatch
 from ogreid.data.datasets.synthetic_stores import ensure_synthetic
+from ogreid.data.preview import beside, draw_cloud
 from ogreid.data.transforms import to_network
 from ogreid.models import build_model
 from ogreid.models.ognet import Level
 from ogreid.ops import ball, farthest_points, nearest
 from ogreid.reporting.terminal import network_table
+from ogreid.training.checkpoint import load_checkpoint
 
 # %% tags=["parameters"]
 data = Path("../data")  # where stores lie
@@ -46,7 +46,7 @@ run = None  # a run folder, to follow a trained network; else one as it is befor
 
 # %%
 torch.manual_seed(0)
-network = (build_model("ognet") if run is None else restore(run).module.network).eval()
+network = (build_model("ognet") if run is None else load_checkpoint(run).module.network).eval()
 Console().print(network_table("OG-Net", network, count))
 
 # %% [markdown]
@@ -73,7 +73,7 @@ def marked(angle: float, **groups: tuple[np.ndarray, tuple[int, int, int]]) -> n
 
 
 RED, BLUE = (214, 39, 40), (31, 119, 180)
-beside(store.picture(row), *(draw_cloud(cloud, colors, angle, background=255) for angle in (0, 45, 90)))
+beside(store.crop(row), *(draw_cloud(cloud, colors, angle, background=255) for angle in (0, 45, 90)))
 
 # %% [markdown]
 # ## Neighbors
@@ -154,4 +154,4 @@ beside(marked(0, **loud), marked(60, **loud))
 
 # %% [markdown]
 # With `run = "../runs/demo/<stamp>-<seed>"` above, the same pictures are of a trained network (`make demo` makes one).
-# Next: [train and judge](03_train_and_judge.ipynb).
+# Next: [train and evaluate](03_train_and_evaluate.ipynb).

@@ -30,22 +30,27 @@ from ogreid import evaluate, sweep
 
 # %% tags=["parameters"]
 data, runs = Path("../data"), Path("../runs")
-people = 40  # half of them are learned, the others are judged
+people = 40  # half of them are learned, the others are evaluated
 neighbors = [1, 4, 8, 16]  # 1 is no graph
 densities = ["0.02", "0.05", "0.1", "0.25", "0.5", "1"]
-settings = ["model.channels=[24,48,96,192]", "model.num_kept=[128,64,32,16]", "trainer.max_epochs=6", "data.num_points=512"]
+settings = [
+    "model.channels=[24,48,96,192]",
+    "model.num_kept=[128,64,32,16]",
+    "trainer.max_epochs=6",
+    "data.num_points=512",
+]
 
 # %% [markdown]
 # ## A sweep
 #
 # How many neighbors should a point have? Figure 7 of the paper, small: one short training for each k. What the file
-# does not say comes from the experiment (`demo`) and from the settings behind it. A sweep that was stopped goes on when
-# it is started again, without repeating a run.
+# does not say comes from the experiment (`demo`) and from the settings behind it. A sweep that was stopped resumes
+# when it is started again, without repeating a run.
 
 # %%
 runs.mkdir(exist_ok=True)
 file = runs / "neighbors.yaml"
-told = file.write_text(f"""\
+written = file.write_text(f"""\
 description: mAP over the number of neighbors
 method: grid
 metric: {{name: val/mAP, goal: maximize}}
@@ -55,11 +60,11 @@ parameters:
 """)
 where = [f"data.root={data}", f"runs.root={runs}", "wandb.mode=disabled", "trainer.enable_progress_bar=false"]
 stores = [f"data.train=[plaza-{people}]", f"data.test=[plaza-{people}]", "data.transfer=[]"]
-asked = [str(file), *where, *stores, *settings, "evaluation.baselines=[]"]
-status = sweep.main([*asked, "--dry-run"])
+arguments = [str(file), *where, *stores, *settings, "evaluation.baselines=[]"]
+status = sweep.main([*arguments, "--dry-run"])
 
 # %%
-status = sweep.main(asked)
+status = sweep.main(arguments)
 
 # %% [markdown]
 # ## What came out
@@ -69,7 +74,7 @@ status = sweep.main(asked)
 
 # %%
 folder = runs / "sweeps" / "neighbors"
-found = json.loads((folder / "sweep.json").read_text())
+record = json.loads((folder / "sweep.json").read_text())
 Markdown((folder / "table.md").read_text())
 
 # %%
@@ -82,7 +87,7 @@ SVG(filename=str(next(folder.glob("plot*.svg"))))
 # `python -m ogreid.evaluate --checkpoint RUN --on STORE --density 0.05 0.1 ...`.
 
 # %%
-run = Path(found["runs"][-1]["folder"])
+run = Path(record["runs"][-1]["folder"])
 status = evaluate.main(
     ["--checkpoint", str(run), "--on", f"plaza-{people}", "--data", str(data), "--density", *densities]
 )

@@ -29,11 +29,11 @@ import torch
 from rich.console import Console
 
 from ogreid.data.datasets.synthetic_stores import ensure_synthetic
-from ogreid.training.conversion import published_to_run
-from ogreid.training.inference import judge_stores, network_for
 from ogreid.models.published import load_published, published_overrides
-from ogreid.training.module import embed_views
 from ogreid.reporting.terminal import network_table, results_table
+from ogreid.training.conversion import published_to_run
+from ogreid.training.inference import evaluate, load_network
+from ogreid.training.module import embed_scales
 
 # %% tags=["parameters"]
 folder = Path("../tests/golden/ognet")
@@ -60,7 +60,7 @@ print(f"trained on {head.classifier.out_features} identities")
 # ## The released numbers
 #
 # Beside the tiny network lie numbers that the released code itself computed. The embedding at test time is the sum of
-# two views, the cloud and the cloud scaled by 1.1, normalized.
+# two scales, the cloud and the cloud scaled by 1.1, normalized.
 
 # %%
 if (folder / "expected.npz").is_file():
@@ -69,13 +69,13 @@ if (folder / "expected.npz").is_file():
         pairs = {
             "embedding": network(xyz, rgb),
             "logits": head.classifier(network(xyz, rgb)),
-            "two_view_embedding": embed_views(network, xyz, rgb),
+            "two_view_embedding": embed_scales(network, xyz, rgb),
         }
         differ = {name: float(np.abs(ours.numpy() - expected[name]).max()) for name, ours in pairs.items()}
     print({name: f"{value:.1e}" for name, value in differ.items()})
 
 # %% [markdown]
-# ## Judge it
+# ## Evaluate it
 #
 # The same as `python -m ogreid.evaluate --published FOLDER --on market`. Synthetic stores are made where they are
 # missing; a benchmark must be packed first. (The tiny network was never trained on people: its numbers are those of
@@ -84,20 +84,19 @@ if (folder / "expected.npz").is_file():
 # %%
 if store.startswith("plaza"):
     ensure_synthetic(store, data)
-judged = network_for(run=None, published=str(folder), model=None, weights=weights)
-found = judge_stores(judged, [store], str(data), points=points)
-Console().print(results_table("published", {(folder.name, store): found[store]}))
+released = load_network(published=str(folder), weights=weights)
+results = evaluate(released, [store], data, num_points=points)
+Console().print(results_table("published", {(folder.name, store): results[store]}))
 
 # %% [markdown]
 # ## As a run of ours
 #
-# Converted once, it is a run like any other: judged, searched with, exported as a program. The same as
+# Converted once, it is a run like any other: evaluated, searched with, exported as a program. The same as
 # `python -m ogreid.export --published FOLDER --to RUN`.
 
 # %%
 with tempfile.TemporaryDirectory() as place:
     run = published_to_run(folder, Path(place) / "published", weights)
-    ours = network_for(run=str(run.folder), published=None, model=None)
-    again = judge_stores(ours, [store], str(data), points=points)
-same = again[store] == found[store]
+    again = evaluate(load_network(str(run.folder)), [store], data, num_points=points)
+same = again[store] == results[store]
 same

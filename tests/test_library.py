@@ -17,11 +17,6 @@ from ogreid.data.batch import CloudBatch
 from ogreid.errors import InputError
 from ogreid.retrieval import evaluate_retrieval
 
-# What Lightning 2.6 says to everybody who trains on a CPU with few workers, or asks torch 2.13 for LeafSpec.
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:.*does not have many workers"),
-    pytest.mark.filterwarnings("ignore:.*LeafSpec.*:FutureWarning"),
-]
 TINY = {"channels": [8, 16], "num_kept": [16, 8], "k": 4, "embedding": 16, "backend": "plain"}
 TEN_LINES = """\
 import lightning as L

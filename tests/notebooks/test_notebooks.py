@@ -64,10 +64,10 @@ def run(place, monkeypatch):
 
 def pictures(shown: list[Any], folder: Path) -> list[np.ndarray]:
     """Those of what was shown that are pictures; they are kept, to be looked at."""
-    found = [one for one in shown if isinstance(one, Image.Image)]
-    for number, one in enumerate(found):
+    images = [one for one in shown if isinstance(one, Image.Image)]
+    for number, one in enumerate(images):
         one.save(folder / f"{number}.png")
-    return [np.asarray(one) for one in found]
+    return [np.asarray(one) for one in images]
 
 
 def colors(picture: np.ndarray) -> int:
@@ -104,19 +104,22 @@ def test_a_cloud_goes_through_the_network(run, tmp_path):
 
 
 @pytest.mark.thorough
-def test_a_network_is_trained_and_judged(run, tmp_path):
-    names, shown = run("03_train_and_judge", people=8, elsewhere=4, epochs=1, model=[*TINY, "model.k=4"])
+@pytest.mark.filterwarnings("ignore:The number of training batches")
+def test_a_network_is_trained_and_evaluated(run, tmp_path):
+    network = {"channels": [8, 16], "num_kept": [32, 16], "k": 4}
+    names, shown = run("03_train_and_evaluate", people=8, elsewhere=4, epochs=1, num_points=128, network=network)
     assert min(map(colors, pictures(shown, tmp_path))) > 50
     assert "plaza-8" in shown[-1].data and "&lt;html" in shown[-1].data  # the report, inside a frame
-    assert [found["queries"] > 0 for found in names["rows"].values()] == [True, True]
+    assert [numbers["queries"] > 0 for numbers in names["rows"].values()] == [True, True]
+    assert names["numbers"]["transfer/plaza-8->winter-4/mAP"] > 0 and names["first"].source
 
 
 @pytest.mark.thorough
 def test_a_setting_is_swept_and_a_density_tested(run):
     settings = [*TINY, "trainer.max_epochs=1"]
     names, shown = run("04_sweeps", people=8, neighbors=[1, 4], densities=["0.01", "0.02"], settings=settings)
-    assert [one["parameters"]["model.k"] for one in names["found"]["runs"]] == [1, 4]
-    assert {one["status"] for one in names["found"]["runs"]} == {"finished"}
+    assert [one["parameters"]["model.k"] for one in names["record"]["runs"]] == [1, 4]
+    assert {one["status"] for one in names["record"]["runs"]} == {"finished"}
     table, *plots = shown
     assert "model.k" in table.data and len(plots) == 2 and all("<svg" in plot.data for plot in plots)
 
@@ -126,4 +129,4 @@ def test_a_published_checkpoint_gives_the_released_numbers(run):
     names, shown = run("05_published_checkpoint", folder=ROOT / "tests" / "golden" / "ognet", points=256)
     assert names["differ"].keys() == {"embedding", "logits", "two_view_embedding"}
     assert max(names["differ"].values()) < 1e-3
-    assert shown[-1] is True  # judged as a run of ours, it has the same numbers
+    assert shown[-1] is True  # evaluated as a run of ours, it has the same numbers
