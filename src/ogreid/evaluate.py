@@ -4,7 +4,7 @@ import argparse
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ogreid import config, files
 from ogreid.config import command_line
@@ -30,7 +30,9 @@ def parser() -> command_line.Parser:
         epilog=EPILOG,
     )
     command_line.network_arguments(command)
-    command.add_argument("--on", nargs="+", required=True, metavar="STORE", help="names under the data root, or paths")
+    command.add_argument(
+        "--on", nargs="+", action="extend", required=True, metavar="STORE", help="names under the data root, or paths"
+    )
     command.add_argument("--data", metavar="DIR", help="data root (OGREID_DATA, else data)")
     command.add_argument("--points", type=int, help="points per cloud (default: as trained; 4096 without training)")
     command.add_argument("--devices", type=int, default=1, help="processes that share the work (%(default)s)")
@@ -103,10 +105,11 @@ def _evaluate_densities(arguments: argparse.Namespace, network: "Network") -> No
     """The same network at several densities: a table, the numbers and a plot in the run's folder, or at --json."""
     from rich.console import Console
 
+    from ogreid.reporting import density_figure
     from ogreid.reporting.terminal import results_table
     from ogreid.runs import Run
     from ogreid.training.distributed import rank
-    from ogreid.training.inference import evaluate_densities
+    from ogreid.training.inference import evaluate_densities, trained_density
 
     rows = evaluate_densities(network, arguments.on, arguments.data, arguments.density, arguments.devices)
     if rank() != 0:
@@ -117,17 +120,11 @@ def _evaluate_densities(arguments: argparse.Namespace, network: "Network") -> No
     in_run = Path(arguments.checkpoint or "").is_dir() and arguments.checkpoint
     path = arguments.json or (Run.open(arguments.checkpoint).folder / "density.json" if in_run else None)
     if path is not None:
-        console.print(f"numbers  {path}\nplot     {_write_densities(path, network, rows)}", soft_wrap=True)
-
-
-def _write_densities(path: Path, network: "Network", rows: Sequence[dict[str, Any]]) -> Path:
-    from ogreid.reporting import density_figure
-
-    trained = network.data.get("density")
-    content = {"network": network.name, "trained": trained, "densities": list(rows)}
-    files.write_text(path, json.dumps(content, indent=2) + "\n")
-    files.write_text(path.with_suffix(".svg"), density_figure(rows, trained))
-    return path.with_suffix(".svg")
+        trained = None if arguments.model else trained_density(network, arguments.on[0], arguments.data)
+        content = {"network": network.name, "trained": trained, "densities": rows}
+        files.write_text(path, json.dumps(content, indent=2) + "\n")
+        files.write_text(path.with_suffix(".svg"), density_figure(rows, trained))
+        console.print(f"numbers  {path}\nplot     {path.with_suffix('.svg')}", soft_wrap=True)
 
 
 def _published(checkpoint: str | None, stores: Iterable[str]) -> dict[tuple[str, str], dict[str, float]]:

@@ -14,6 +14,7 @@ from torch.utils.data import Dataset
 from ogreid.config.progress import ProgressBars
 from ogreid.data.batch import CloudBatch
 from ogreid.data.dataset import CloudDataset
+from ogreid.data.datasets.catalogue import store_path
 from ogreid.data.module import ReIDDataModule
 from ogreid.data.store.reading import Store
 from ogreid.errors import InputError, nearest_names
@@ -27,7 +28,17 @@ from ogreid.training.checkpoint import load_checkpoint
 from ogreid.training.module import EmbeddingBatch, ReIDModule
 from ogreid.training.trainer import evaluation_trainer
 
-__all__ = ["DENSITIES", "Network", "embed", "embed_store", "evaluate", "evaluate_densities", "load_network"]
+__all__ = [
+    "DENSITIES",
+    "Network",
+    "embed",
+    "embed_store",
+    "evaluate",
+    "evaluate_densities",
+    "fingerprint",
+    "load_network",
+    "trained_density",
+]
 
 DENSITIES = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 """Shares of the points that are tested where none are named."""
@@ -161,6 +172,12 @@ def evaluate_densities(
         {"density": density, "retrieval": evaluate(network, stores, root, devices=devices, density=density)}
         for density in densities
     ]
+
+
+def trained_density(network: Network, store: str, root: str | Path | None = None) -> float:
+    """The share of a store's points that the network got in training."""
+    data = network.data_module(root)
+    return data.config.density or data.config.num_points / Store.open(store_path(store, data.root)).points
 
 
 def embed(
