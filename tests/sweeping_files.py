@@ -67,8 +67,8 @@ def _entry(row, on, transfer):
     parameters = {key: value for key, value in row.items() if key not in ("level", "error", "published")}
     if "error" in row:
         return {"parameters": parameters, "status": "failed", "error": row["error"], "folder": "somewhere"}
-    found = {
+    results = {
         "retrieval": {on: numbers(row["level"])},
         "transfer": {transfer: numbers(row["level"] / 2)} if transfer else {},
     }
-    return {"parameters": parameters, "status": "finished", "published": row.get("published", {}), **found}
+    return {"parameters": parameters, "status": "finished", "published": row.get("published", {}), **results}

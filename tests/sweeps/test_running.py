@@ -51,11 +51,11 @@ def statuses(name="s"):
 
 def starts():
     """Run folder -> how it was started, in order."""
-    found = collections.defaultdict(list)
+    by_folder = collections.defaultdict(list)
     for line in Path("starts.txt").read_text().splitlines():
         folder, how, _ = line.split()
-        found[folder].append(how)
-    return found
+        by_folder[folder].append(how)
+    return by_folder
 
 
 def wait_for(condition):

@@ -73,14 +73,14 @@ class Journal:
     def left(self) -> int:
         """Runs that have not ended."""
         trials = self.study.get_trials(deepcopy=False)
-        return self._unasked(trials) + sum(not trial.state.is_finished() for trial in trials)
+        return self._unproposed(trials) + sum(not trial.state.is_finished() for trial in trials)
 
     def take(self) -> tuple[optuna.Trial, Job, FileLock | None] | None:
         """The next run with its lock, unless another sweep has that; None where there is no run for now."""
         with self.locked():
             self._revive()
             trials = self.study.get_trials(deepcopy=False)
-            if not self._unasked(trials) and all(trial.state is not TrialState.WAITING for trial in trials):
+            if not self._unproposed(trials) and all(trial.state is not TrialState.WAITING for trial in trials):
                 return None
             self.study.sampler = optuna.samplers.TPESampler(seed=self.plan.seed + len(trials))
             trial = self.study.ask(self.plan.space)
@@ -126,9 +126,9 @@ class Journal:
         value = results.get(test.split("->")[-1] or next(iter(results), ""), {}).get(number)
         return [None, *_logged(run, name)][-1] if value is None else float(value)
 
-    def _unasked(self, trials: list[FrozenTrial]) -> int:
-        asked = sum("again" not in trial.user_attrs for trial in trials)
-        return max(0, (self.plan.limit or 0) - asked) if self.plan.method == "bayes" else 0
+    def _unproposed(self, trials: list[FrozenTrial]) -> int:
+        proposed = sum("again" not in trial.user_attrs for trial in trials)
+        return max(0, (self.plan.limit or 0) - proposed) if self.plan.method == "bayes" else 0
 
     def _revive(self, *, again: bool = False) -> None:
         """Offer what a dead process had taken, and what failed, as long as it may be tried again."""

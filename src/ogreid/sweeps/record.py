@@ -1,4 +1,4 @@
-"""``sweep.json``: what a sweep asked, what became of every run, and its numbers; beside it the tables and the plots."""
+"""``sweep.json``: the question, what became of every run, and its numbers; beside it the tables and the plots."""
 
 import json
 from collections.abc import Mapping

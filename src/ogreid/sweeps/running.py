@@ -168,9 +168,9 @@ class Sweep:
         total = self.plan.limit if self.plan.method == "bayes" else len(jobs)
         minutes = (time.perf_counter() - self.started) / max(1, self.first - left) * left / 60
         number = "no value" if value is None else f"{value:.2f}"
-        found = f"FAILED {error}" if error else f"{self.plan.metric['name']} {number}"
+        outcome = f"FAILED {error}" if error else f"{self.plan.metric['name']} {number}"
         rest = f"{seconds:.0f} s" + (f", about {minutes:.0f} min left" if left else "")
-        log.info("[%d/%s] %s  %s  %s", (total or 0) - left, total, job.label(varying(jobs)), found, rest)
+        log.info("[%d/%s] %s  %s  %s", (total or 0) - left, total, job.label(varying(jobs)), outcome, rest)
 
     def _print_result(self) -> int:
         """The table, the best setting, and what has no result."""
