@@ -1,4 +1,4 @@
-"""Person re-identification in 3D: lift crops to colored point clouds, train OG-Net and its rivals, measure retrieval."""
+"""Person re-identification in 3D: crops lifted to colored point clouds, OG-Net and its rivals, exact retrieval."""
 
 from typing import TYPE_CHECKING
 

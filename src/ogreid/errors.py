@@ -4,8 +4,6 @@ import difflib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
-__all__ = ["InputError", "MissingFileError", "NotFinite", "collect_refusals", "nearest_names", "refuse"]
-
 LONGEST = 1000
 
 

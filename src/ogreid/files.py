@@ -26,23 +26,6 @@ from ogreid.errors import InputError
 if TYPE_CHECKING:
     from omegaconf import DictConfig, ListConfig
 
-__all__ = [
-    "atomic_write",
-    "check_archive",
-    "check_plain",
-    "lock",
-    "map_array",
-    "read_array",
-    "read_arrays",
-    "read_bytes",
-    "read_json",
-    "read_member",
-    "read_tensors",
-    "read_yaml",
-    "try_lock",
-    "write_text",
-]
-
 MEBI = 1 << 20
 LONGEST_SETTINGS = 100_000  # bytes; the longest settings we know of are a released opts.yaml of 2 000
 MOST_SETTINGS = 10_000  # values in settings, each counted wherever an alias repeats it

@@ -8,8 +8,6 @@ from torch.nn import functional
 from ogreid.errors import InputError
 from ogreid.ops.collectives import all_rows
 
-__all__ = ["CircleLoss", "IdentityHead", "NoPairLoss", "TripletLoss", "circle_loss", "triplet_loss"]
-
 
 class IdentityHead(nn.Module):
     """Dropout and one linear layer: the identities of the training set as classes.
@@ -34,7 +32,6 @@ class IdentityHead(nn.Module):
         nn.init.zeros_(self.classifier.bias)
 
     def forward(self, embedding: Float[Tensor, "B D"]) -> Float[Tensor, "B I"]:
-        """Logits."""
         logits: Tensor = self.classifier(self.dropout(embedding))
         return logits
 
@@ -149,7 +146,6 @@ class CircleLoss(nn.Module):
         self.margin, self.gamma, self.pairs, self.gather = margin, gamma, pairs, gather
 
     def forward(self, embedding: Float[Tensor, "B D"], identity: Int[Tensor, " B"]) -> Float[Tensor, ""]:
-        """The loss."""
         if self.gather:
             embedding, identity = all_rows(embedding.float()), all_rows(identity)
         loss = circle_loss(embedding, identity, margin=self.margin, gamma=self.gamma, pairs=self.pairs)
@@ -171,7 +167,6 @@ class TripletLoss(nn.Module):
         self.margin, self.gather = margin, gather
 
     def forward(self, embedding: Float[Tensor, "B D"], identity: Int[Tensor, " B"]) -> Float[Tensor, ""]:
-        """The loss."""
         if self.gather:
             embedding, identity = all_rows(embedding.float()), all_rows(identity)
         return triplet_loss(embedding, identity, margin=self.margin)
@@ -181,5 +176,4 @@ class NoPairLoss(nn.Module):
     """Zero: cross-entropy alone."""
 
     def forward(self, embedding: Float[Tensor, "B D"], identity: Int[Tensor, " B"]) -> Float[Tensor, ""]:
-        """0."""
         return embedding.new_zeros(())

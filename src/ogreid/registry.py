@@ -10,8 +10,6 @@ from typing import Any
 
 from ogreid.errors import InputError, nearest_names
 
-__all__ = ["BACKENDS", "DATASETS", "LOSSES", "MODELS", "SAMPLERS", "resolve"]
-
 MODELS: dict[str, Any] = {
     "ognet": "ogreid.models.ognet:OGNet",
     "ognet_small": "ogreid.models.ognet:ognet_small",

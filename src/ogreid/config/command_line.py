@@ -11,8 +11,6 @@ from typing import NoReturn
 
 from ogreid.errors import InputError
 
-__all__ = ["Parser", "network_arguments", "quiet", "run", "show"]
-
 
 class Parser(argparse.ArgumentParser):
     """argparse that keeps examples as they are written and raises :class:`InputError` for a wrong command line."""

@@ -15,17 +15,6 @@ from ogreid import files
 from ogreid.config.schema import Experiment, Resume, check
 from ogreid.errors import InputError, nearest_names
 
-__all__ = [
-    "changed_settings",
-    "data_root",
-    "experiment_names",
-    "find_experiments",
-    "from_dict",
-    "load",
-    "to_dict",
-    "to_yaml",
-]
-
 
 def load(name: str, overrides: Sequence[str] = (), *, start: Path | None = None) -> Experiment:
     """Compose an experiment: defaults, the chain of ``extends``, then ``group.key=value`` overrides.

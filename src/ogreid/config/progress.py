@@ -4,8 +4,6 @@ from rich import progress
 from rich.console import Console
 from rich.text import Text
 
-__all__ = ["ProgressBars"]
-
 
 class ProgressBars:
     """A bar with rate and remaining time for each task, on standard error; called ``bars(what, done, total)``.

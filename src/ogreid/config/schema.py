@@ -14,24 +14,6 @@ from typing import Any, Literal, TypeVar
 from ogreid.errors import InputError, nearest_names
 from ogreid.registry import BACKENDS, LOSSES, MODELS, SAMPLERS
 
-__all__ = [
-    "Augmentation",
-    "Constraint",
-    "Data",
-    "Evaluation",
-    "Experiment",
-    "Logging",
-    "Loss",
-    "Model",
-    "Ops",
-    "Optimizer",
-    "Resume",
-    "Runs",
-    "check",
-    "options",
-    "setting",
-]
-
 Resume = Literal["free", "extend", "warn", "fixed"]
 """What a change means when a run is resumed: nothing; another end of it; other numbers than an unbroken run's; not
 possible. Runs that differ in free settings alone are the same run to a sweep."""
@@ -138,7 +120,7 @@ class Augmentation:
 
 @dataclass(frozen=True)
 class Data:
-    """Which packed stores train and evaluate, and how a batch is drawn: the arguments of ``ReIDDataModule``, see there."""
+    """Which stores train and evaluate, and how a batch is drawn: the arguments of ``ReIDDataModule``, see there."""
 
     root: str | None = setting(None, resume="free")
     train: list[str] = setting(["market"], resume="fixed")
@@ -291,8 +273,8 @@ class Runs:
         root: folder of all runs.
         pictures: with false, no picture of a person and no colored cloud goes into the run folder, its report or W&B:
             the right choice for real benchmarks on shared servers. Numbers, curves and the map of embeddings stay.
-        save_best: also keep ``best.ckpt``, of the highest ``val/mAP``. Where the test sets are evaluated while training,
-            that network was chosen on the test set; the result of a run is its last network.
+        save_best: also keep ``best.ckpt``, of the highest ``val/mAP``: a network that was chosen on the test set. The
+            result of a run is its last network.
         save_every_n_steps: steps between two checkpoints inside an epoch, beside the one at its end; 0 for none.
         skip_bad_steps: steps with a loss or a gradient that is not finite that are skipped, with a warning, before
             training stops.

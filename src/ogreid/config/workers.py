@@ -4,6 +4,7 @@ import os
 import signal
 import threading
 import time
+import warnings
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures.process import BrokenProcessPool
@@ -11,8 +12,6 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from ogreid.errors import InputError
-
-__all__ = ["WorkerError", "available_cores", "map_in_processes"]
 
 T = TypeVar("T")
 
@@ -31,7 +30,7 @@ def map_in_processes(function: Callable[..., T], items: Iterable[Any], workers: 
 
     Items are drawn when they are needed. The processes are started by loky, which neither runs the main script again
     (the standard library's pools do, and hang or fail in a script without a guard) nor forks (numba, torch and OpenMP
-    hold threads). Closing the generator waits for what is running and cancels the rest.
+    hold threads). Closing the generator before its end kills the workers.
 
     Args:
         function: pickled by value where it is defined in the main script or a notebook.
@@ -61,9 +60,9 @@ def map_in_processes(function: Callable[..., T], items: Iterable[Any], workers: 
             "a worker process was killed, usually for want of memory; run the same command again with fewer workers"
         ) from error
     finally:
-        for future in running:
-            future.cancel()
-        pool.shutdown()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of loky, where neither psutil nor pgrep finds the workers' own children
+            pool.shutdown(kill_workers=bool(running))
 
 
 @contextmanager

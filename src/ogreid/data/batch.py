@@ -4,8 +4,6 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-__all__ = ["CloudBatch"]
-
 
 class CloudBatch(NamedTuple):
     """B clouds of N points.

@@ -11,8 +11,6 @@ from ogreid.data.batch import CloudBatch
 from ogreid.data.store.reading import Store
 from ogreid.data.store.writing import CloudSource
 
-__all__ = ["CloudDataset", "CropDataset", "ResidentClouds"]
-
 
 class CloudDataset(Dataset[CloudBatch]):
     """Rows of one or several stores, read a batch at a time.
@@ -46,11 +44,9 @@ class CloudDataset(Dataset[CloudBatch]):
         return cls([store], np.zeros(len(rows), np.int64), rows, store.rows["identity"][rows], sources=sources)
 
     def __len__(self) -> int:
-        """Number of rows."""
         return len(self.row)
 
     def __getitem__(self, index: int) -> CloudBatch:
-        """One row, as a batch of one."""
         return self.__getitems__([index])
 
     def __getitems__(self, indices: list[int]) -> CloudBatch:
@@ -95,11 +91,9 @@ class ResidentClouds(Dataset[CloudBatch]):
         self._resident: tuple[Tensor, Tensor] | None = None
 
     def __len__(self) -> int:
-        """Number of rows."""
         return len(self.clouds)
 
     def __getitem__(self, index: int) -> CloudBatch:
-        """One row, as a batch of one."""
         return self.__getitems__([index])
 
     def __getitems__(self, indices: list[int]) -> CloudBatch:
@@ -132,11 +126,9 @@ class CropDataset(Dataset[CloudBatch]):
         self.crops, self.sources = list(crops), list(sources)
 
     def __len__(self) -> int:
-        """Number of crops."""
         return len(self.crops)
 
     def __getitem__(self, index: int) -> CloudBatch:
-        """One crop, as a batch of one."""
         return self.__getitems__([index])
 
     def __getitems__(self, indices: list[int]) -> CloudBatch:

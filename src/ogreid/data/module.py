@@ -24,8 +24,6 @@ from ogreid.data.transforms import Draws, draws_for, to_crops, to_network
 from ogreid.errors import InputError
 from ogreid.registry import SAMPLERS, resolve
 
-__all__ = ["EvaluationSet", "ReIDDataModule"]
-
 Progress = Callable[[str, int, int], None]
 """(what is being made, done, total)"""
 
@@ -355,7 +353,7 @@ def _ignore_signals(worker: int) -> None:
     """A terminal's Ctrl-C and SLURM's signals reach every process, and the parent still needs batches to finish a step.
 
     A worker that is forked inherits the parent's handlers: Lightning's would save a checkpoint of the moment of the
-    fork. torch ends its workers by a message through their queue, and they leave by themselves where the parent is gone.
+    fork. torch ends its workers through their queue, and they leave by themselves where the parent is gone.
     """
     for number in ("SIGINT", "SIGTERM", "SIGUSR1", "SIGUSR2"):
         if hasattr(signal, number):

@@ -9,8 +9,6 @@ from itertools import chain
 import numpy as np
 from torch.utils.data import DistributedSampler
 
-__all__ = ["EvaluationSampler", "TrainingSampler", "balanced", "class_balanced", "pk", "random_order"]
-
 Order = Callable[[np.ndarray, int, np.random.Generator], np.ndarray]
 """(identity (R,), num_instances, generator) -> row numbers of one epoch."""
 
@@ -60,8 +58,8 @@ def _rows_of(identity: np.ndarray) -> list[np.ndarray]:
 class TrainingSampler(DistributedSampler[int]):
     """One epoch of whole batches, the same global order whatever the world size.
 
-    Step t of an epoch takes ``world x batch_size`` consecutive rows of the global order, and process r the r-th share of
-    them. The rest that fills no global batch is dropped, as in the released code.
+    Step t of an epoch takes ``world x batch_size`` consecutive rows of the global order, and process r the r-th share
+    of them. The rest that fills no global batch is dropped, as in the released code.
 
     Args:
         identity: (R,) contiguous training identities.
@@ -122,7 +120,7 @@ class EvaluationSampler(DistributedSampler[int]):
         batch_size: rows per batch.
         rank: this process.
         world: number of processes.
-        due: called at the start of each pass; where it is false, the pass is empty (a transfer set between two evaluations).
+        due: called at the start of each pass; where it is false, the pass is empty.
     """
 
     def __init__(

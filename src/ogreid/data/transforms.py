@@ -14,8 +14,6 @@ from torch import Generator, Tensor
 from ogreid.config import Augmentation
 from ogreid.data.batch import CloudBatch
 
-__all__ = ["Draws", "augment", "draws_for", "select_evenly", "select_randomly", "to_crops", "to_network"]
-
 
 @dataclass(frozen=True)
 class Draws:

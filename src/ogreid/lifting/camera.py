@@ -13,8 +13,6 @@ import numpy as np
 
 from ogreid.errors import InputError
 
-__all__ = ["Camera", "PinholeCamera", "ResizedCamera", "WeakCamera"]
-
 FARTHEST = 1e6  # meters or pixels; products of such numbers and bodies are far from overflowing
 
 

@@ -9,8 +9,6 @@ from ogreid.lifting.camera import pixel_grid
 from ogreid.lifting.mesh import Mesh
 from ogreid.lifting.raster import nearest_vertices, owning_vertices, surface_points, visible_faces
 
-__all__ = ["Lifted", "Mode", "lift", "lift_surface"]
-
 Mode = Literal["raster", "vertex", "nearest"]
 INSIDE = 0.05  # the least share of the body's bounding box that must fall on the crop
 

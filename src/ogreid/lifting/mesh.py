@@ -7,8 +7,6 @@ import numpy as np
 from ogreid.errors import InputError
 from ogreid.lifting.camera import Camera
 
-__all__ = ["Mesh", "in_meters"]
-
 FARTHEST = 1e4  # meters: what is farther is no body before a camera, and float16 would not hold much more
 MOST = 1_000_000  # vertices, and faces: a tenth of a second each to lift; SAM 3D Body has 18 439 and 36 874
 

@@ -14,8 +14,6 @@ import numpy as np
 from ogreid.lifting.camera import WeakCamera, box_corner, pixel_grid
 from ogreid.lifting.mesh import Mesh
 
-__all__ = ["nearest_vertices", "owning_vertices", "surface_points", "visible_faces"]
-
 EDGE = -1e-9  # just below 0: rounding must not open a seam between two faces
 OCCLUSION = 0.05  # meters; a pixel deeper than its neighbor by more is behind it
 REACH = 1.5  # pixels; a vertex farther from the pixel than this leaves it to the background

@@ -11,8 +11,6 @@ import numpy as np
 from ogreid.lifting.camera import WeakCamera
 from ogreid.lifting.mesh import Mesh
 
-__all__ = ["upright_template"]
-
 HEIGHT = 1.72  # meters
 SIDES = 24  # corners of a ring
 STEP = 0.02  # meters between rings after interpolation: about one pixel, so that vertices alone cover the body too

@@ -14,8 +14,6 @@ from ogreid.models.layers.convolutions import FixedBlend
 from ogreid.models.layers.statistics import norm_of, track_moments
 from ogreid.ops import edge_blend, nearest
 
-__all__ = ["DGCNN"]
-
 SLOPE = 0.2
 
 
@@ -70,7 +68,6 @@ class DGCNN(Network):
         initialize(self, "fan_out")
 
     def forward(self, xyz: Float[Tensor, "B N 3"], rgb: Float[Tensor, "B N 3"]) -> Float[Tensor, "B D"]:
-        """Embed a batch of clouds."""
         graph = nearest(xyz, self.k, backend=self.backend)
         features, levels = rgb, []
         for convolution in self.convolutions:

@@ -7,8 +7,6 @@ from torch.nn import functional
 
 from ogreid.models import Network, record_options
 
-__all__ = ["Histogram"]
-
 
 class Histogram(Network):
     """The L2-normalized joint RGB histogram of a cloud or crop, with ``bins`` per color. Nothing is learned.
@@ -27,7 +25,6 @@ class Histogram(Network):
         self.width = bins**3
 
     def forward(self, xyz: Float[Tensor, "B N 3"], rgb: Float[Tensor, "B N 3"]) -> Float[Tensor, "B D"]:
-        """Count the points of each color."""
         cell = ((rgb + 0.5) * self.bins).long().clamp(0, self.bins - 1)  # (B, N, 3)
         index = (cell[..., 0] * self.bins + cell[..., 1]) * self.bins + cell[..., 2]  # (B, N)
         count = torch.zeros(len(rgb), self.width, dtype=rgb.dtype, device=rgb.device)

@@ -14,8 +14,6 @@ from torch.nn import functional
 from ogreid.errors import InputError
 from ogreid.models import Network, record_options
 
-__all__ = ["DenseNet121", "ImageNetwork", "MobileNetV2", "ResNet50", "ShuffleNetV2"]
-
 Image = Float[Tensor, "B C H W"]
 Features = Float[Tensor, "B D h w"]
 

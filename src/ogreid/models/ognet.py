@@ -25,8 +25,6 @@ from ogreid.models.layers.abstraction import GROUPINGS, GroupBranch, SetAbstract
 from ogreid.models.layers.convolutions import BLENDS, AttentionConv, EdgeConv, PointConv, SageConv, SumConv
 from ogreid.ops import farthest_points, gather_points, nearest
 
-__all__ = ["OGNet", "ognet_deep", "ognet_small"]
-
 SLOPE = 0.2  # of every LeakyReLU
 Points = Float[Tensor, "B N 3"]
 Features = Float[Tensor, "B N C"]
@@ -201,7 +199,6 @@ class OGNet(Network):
         initialize(self.project, "fan_out")
 
     def forward(self, xyz: Points, rgb: Points) -> Float[Tensor, "B D"]:
-        """Embed a batch of clouds."""
         counts = [min(count, xyz.shape[1]) for count in self.num_kept]
         index = farthest_points(xyz, counts[0], skip_origin=True, backend=self.backend)
         level = Level(xyz, index, self.k, self.backend)

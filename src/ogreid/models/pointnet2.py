@@ -20,8 +20,6 @@ from ogreid.models.layers import initialize
 from ogreid.models.layers.statistics import norm_of, track_moments
 from ogreid.ops import balls, farthest_points, gather_points, group_max, group_members
 
-__all__ = ["PointNet2", "pointnet2_msg"]
-
 Points = Float[Tensor, "B N 3"]
 Features = Float[Tensor, "B N C"]
 Scale = tuple[float, int, list[int]]
@@ -139,7 +137,6 @@ class PointNet2(Network):
         initialize(self.project, "fan_out")
 
     def forward(self, xyz: Points, rgb: Points) -> Float[Tensor, "B D"]:
-        """Embed a batch of clouds."""
         features = rgb
         for level in self.levels:
             xyz, features = level(xyz, features)

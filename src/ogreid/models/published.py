@@ -15,8 +15,6 @@ from ogreid.errors import InputError, MissingFileError, nearest_names
 from ogreid.losses import IdentityHead
 from ogreid.models.ognet import OGNet
 
-__all__ = ["from_published_names", "load_published", "published_overrides", "to_published_names"]
-
 Published = tuple[OGNet, IdentityHead]
 
 # The values that have a counterpart here; an option that no table names changes training or loading only.

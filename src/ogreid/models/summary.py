@@ -9,8 +9,6 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from ogreid.models import MODELS, build_model
 
-__all__ = ["PUBLISHED_PARAMETERS", "ModelRow", "count_flops", "count_parameters", "model_rows"]
-
 PUBLISHED_PARAMETERS: dict[str, str] = {
     "ognet": "1.95 M",
     "ognet_small": "1.20 M",

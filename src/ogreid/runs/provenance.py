@@ -5,8 +5,6 @@ import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-__all__ = ["provenance"]
-
 PACKAGES = ("ogreid", "torch", "lightning", "torchmetrics", "numpy", "numba", "wandb")
 
 

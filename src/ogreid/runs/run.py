@@ -20,8 +20,6 @@ from ogreid import config, files
 from ogreid.config import Experiment
 from ogreid.errors import InputError, MissingFileError
 
-__all__ = ["STAMP", "Run"]
-
 STAMP = "OGREID_STAMP"
 """Environment variable that the first process of a run sets, so that every process of it writes to one folder."""
 

@@ -15,8 +15,6 @@ from ogreid.errors import InputError, MissingFileError
 from ogreid.runs import Run
 from ogreid.training.module import ReIDModule
 
-__all__ = ["LoadedCheckpoint", "load_checkpoint", "read_checkpoint", "recorded_experiment"]
-
 
 @dataclass(frozen=True)
 class LoadedCheckpoint:

@@ -17,8 +17,6 @@ from ogreid.runs import Run, provenance
 from ogreid.training.inference import Network
 from ogreid.training.train import build_module
 
-__all__ = ["published_to_run", "write_program"]
-
 log = logging.getLogger(__name__)
 CROP_PIXELS = 128 * 64
 

@@ -14,8 +14,6 @@ from ogreid.errors import InputError
 from ogreid.models.layers.statistics import share_batch_norms
 from ogreid.runs import STAMP, Run
 
-__all__ = ["SharedNorms", "agree", "rank", "run_stamp"]
-
 
 def rank() -> int:
     """Of this process in its run, before there is a process group: torchrun's number, SLURM's or Lightning's."""

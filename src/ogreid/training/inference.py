@@ -28,18 +28,6 @@ from ogreid.training.checkpoint import load_checkpoint
 from ogreid.training.module import EmbeddingBatch, ReIDModule
 from ogreid.training.trainer import evaluation_trainer
 
-__all__ = [
-    "DENSITIES",
-    "Network",
-    "embed",
-    "embed_store",
-    "evaluate",
-    "evaluate_densities",
-    "fingerprint",
-    "load_network",
-    "trained_density",
-]
-
 DENSITIES = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 """Shares of the points that are tested where none are named."""
 
@@ -250,7 +238,6 @@ class _Report(L.Callback):
         self.progress, self.total, self.done = progress, total, 0
 
     def on_predict_batch_end(self, trainer: L.Trainer, *details: Any) -> None:  # noqa: ANN401
-        """Called by Lightning with module, outputs, batch and positions."""
         self.done = min(self.total, self.done + len(details[1].index) * trainer.world_size)
         if trainer.is_global_zero:
             self.progress(self.done, self.total)

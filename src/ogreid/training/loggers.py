@@ -23,8 +23,6 @@ from ogreid.runs import Run
 from ogreid.training.callbacks.evaluation import LOGGED
 from ogreid.training.callbacks.preemption import Stopped
 
-__all__ = ["ProjectWandbLogger", "RunCSVLogger", "TrackPosition", "log_files", "loggers_for", "tracked", "wandb_mode"]
-
 _STAGED = "WANDB_DATA_DIR"
 
 
@@ -76,7 +74,6 @@ class RunCSVLogger(CSVLogger):
     @property
     @rank_zero_experiment
     def experiment(self) -> ExperimentWriter:
-        """The writer, made at its first use."""
         if self._experiment is None:
             self._experiment = _Continued(log_dir=self.log_dir)
         return self._experiment  # type: ignore[return-value]  # Lightning declares its private parent
@@ -99,7 +96,6 @@ class TrackPosition(L.Callback):
         return {"rows": writer.rows if isinstance(writer, _Continued) else 0}  # not the first process: no writer
 
     def load_state_dict(self, state_dict: dict[str, int]) -> None:
-        """Called by Lightning when a run goes on."""
         writer = self.logger.experiment
         if isinstance(writer, _Continued):
             writer.cut(state_dict["rows"])
@@ -124,7 +120,6 @@ class ProjectWandbLogger(WandbLogger):
     @property
     @rank_zero_experiment
     def experiment(self) -> "wandb.Run":
-        """W&B's run, started at its first use."""
         if self._experiment is None:
             run = super().experiment
             for name in self.by_epoch:

@@ -6,8 +6,6 @@ import torch
 
 from ogreid.errors import InputError
 
-__all__ = ["check_classifier", "free_memory", "readable_size"]
-
 
 def free_memory(device: str = "cpu") -> int | None:
     """Bytes that can be had on ``cpu`` or ``cuda`` now; None where the system does not say.

@@ -21,8 +21,6 @@ from ogreid.ops.collectives import connected
 from ogreid.registry import LOSSES, MODELS, resolve
 from ogreid.training.memory import check_classifier
 
-__all__ = ["EmbeddingBatch", "ReIDModule", "embed_scales"]
-
 log = logging.getLogger(__name__)
 
 if TYPE_CHECKING:

@@ -13,8 +13,6 @@ from ogreid.training.callbacks.seeding import seed_step
 from ogreid.training.checkpoint import load_checkpoint, read_checkpoint
 from ogreid.training.module import ReIDModule
 
-__all__ = ["reproduce_step"]
-
 NUMBERS = ("processes", "epoch", "batch", "seed")
 TENSORS = CloudBatch._fields[:5]
 

@@ -12,8 +12,6 @@ from ogreid.runs import Run
 from ogreid.training.checkpoint import read_checkpoint, recorded_experiment
 from ogreid.training.distributed import rank
 
-__all__ = ["starting_checkpoint"]
-
 log = logging.getLogger(__name__)
 
 

@@ -40,8 +40,6 @@ from ogreid.training.module import ReIDModule
 from ogreid.training.resume import starting_checkpoint
 from ogreid.training.trainer import build_trainer, check_trainer, evaluation_trainer
 
-__all__ = ["build_data", "build_module", "train"]
-
 log = logging.getLogger(__name__)
 
 
@@ -57,7 +55,8 @@ def build_module(experiment: Experiment) -> ReIDModule:
         experiment.model.name,
         model_options=options(experiment.model, "name", "options") | experiment.model.options | backend,
         loss=experiment.loss.name,
-        loss_options=options(experiment.loss, "name", "dropout", "label_smoothing", "options") | experiment.loss.options,
+        loss_options=options(experiment.loss, "name", "dropout", "label_smoothing", "options")
+        | experiment.loss.options,
         dropout=experiment.loss.dropout,
         label_smoothing=experiment.loss.label_smoothing,
         **options(experiment.optimizer, "swa_fraction"),

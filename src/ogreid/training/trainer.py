@@ -19,8 +19,6 @@ from ogreid.errors import InputError, nearest_names
 from ogreid.files import atomic_write
 from ogreid.training.distributed import SharedNorms
 
-__all__ = ["AtomicCheckpoints", "build_trainer", "check_trainer", "evaluation_trainer"]
-
 OURS = ("callbacks", "default_root_dir", "enable_checkpointing", "enable_model_summary", "logger", "plugins")
 """Arguments of the Trainer that a run sets itself."""
 REFUSED = {

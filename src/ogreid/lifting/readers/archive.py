@@ -20,8 +20,6 @@ import numpy as np
 from ogreid import files
 from ogreid.errors import InputError
 
-__all__ = ["read_archive"]
-
 # Opcodes of containers, text and numbers, and those with which numpy's pickles are put together. Not among them: other
 # ways to call or name things, and BYTEARRAY8, which takes as much memory as it is told.
 OPCODES = {

@@ -15,8 +15,6 @@ from ogreid.lifting.readers.archive import read_archive
 from ogreid.lifting.readers.forms import KEYS, Contents, NoBodyError, Person, Size, people_in, people_of_multi_hmr
 from ogreid.lifting.readers.mesh_files import Convention, read_surface, read_vertices_and_faces
 
-__all__ = ["archive_people", "choose_body", "read_body", "read_faces", "read_people"]
-
 FAR = 1.0  # meters from the origin; such a body has the camera's translation in its vertices
 TOLERANCE = 0.02  # of the joints' extent, and one pixel; weak perspective itself is off by half of it at most
 

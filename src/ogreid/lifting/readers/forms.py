@@ -27,8 +27,6 @@ from ogreid.errors import InputError
 from ogreid.lifting.camera import Camera, PinholeCamera, ResizedCamera, WeakCamera, box_corner
 from ogreid.lifting.mesh import in_meters
 
-__all__ = ["KEYS", "Contents", "NoBodyError", "Person", "Size", "people_in", "people_of_multi_hmr"]
-
 Contents = Mapping[str, Any]
 """What an archive holds, by key."""
 Size = tuple[int, int]

@@ -9,8 +9,6 @@ from ogreid import files
 from ogreid.errors import InputError, nearest_names
 from ogreid.lifting.camera import Camera, PinholeCamera, ResizedCamera, WeakCamera
 
-__all__ = ["Convention", "read_surface", "read_vertices_and_faces"]
-
 AXES = {"right-down-away": (1, 1, 1), "right-up-towards": (1, -1, -1)}
 """Directions of x, y, z in the file; ``right-up-towards`` is what 4D-Humans and most viewers write."""
 Convention = Literal["4D-Humans", "SAM 3D Body"]

@@ -10,8 +10,6 @@ from torch.nn import functional
 from ogreid.models.layers.statistics import norm_of, track_moments
 from ogreid.ops import GateWeights, balls, group_perceptron, nearest_of
 
-__all__ = ["GROUPINGS", "GroupBranch", "SetAbstraction", "nearest_groups"]
-
 Points = Float[Tensor, "B N 3"]
 Centers = Float[Tensor, "B M 3"]
 Groups = tuple[Int[Tensor, "B M _"], ...]
@@ -63,7 +61,6 @@ class GroupBranch(nn.Module):
     def forward(
         self, points: Float[Tensor, "B N C"], centers: Centers, index: Int[Tensor, "B M S"]
     ) -> Float[Tensor, "B M D"]:
-        """One row per center."""
         rows = group_perceptron(
             functional.linear(points, self.inner.weight),
             functional.linear(centers, self.inner.weight[:, :3]),
@@ -117,7 +114,6 @@ class SetAbstraction(nn.Module):
         self.radii, self.num_samples, self.backend = tuple(radii), tuple(num_samples), backend
 
     def forward(self, xyz: Points, centers: Centers, features: Float[Tensor, "B N C"]) -> Float[Tensor, "B M D"]:
-        """One row per center."""
         groups = self.group(xyz, centers, self.radii, self.num_samples, backend=self.backend)
         points = torch.cat([xyz, features], 2)
         scales = [branch(points, centers, index) for branch, index in zip(self.branches, groups, strict=True)]

@@ -15,8 +15,6 @@ from torch.nn import functional
 from ogreid.models.layers.statistics import norm_of, track_moments
 from ogreid.ops import edge_blend
 
-__all__ = ["BLENDS", "AttentionConv", "EdgeConv", "PointConv", "SageConv", "SumConv"]
-
 Features = Float[Tensor, "B N C"]
 Graph = Int[Tensor, "B N k"]
 Convolved = Float[Tensor, "B N D"]
@@ -79,7 +77,6 @@ class EdgeConv(nn.Module):
         self.backend = backend
 
     def forward(self, features: Features, graph: Graph) -> Convolved:
-        """Convolve and blend."""
         offset, position = self.linear.weight.chunk(2, 1)
         source = functional.linear(features, offset)  # (B, N, D)
         center = functional.linear(features, position - offset, self.linear.bias)
@@ -97,7 +94,6 @@ class PointConv(nn.Module):
         self.norm = nn.BatchNorm1d(width)
 
     def forward(self, features: Features, graph: Graph) -> Convolved:
-        """Convolve; the graph is not used."""
         return _normalize(self.norm, self.linear(features))
 
 
@@ -111,7 +107,6 @@ class SumConv(nn.Module):
         self.norm = nn.BatchNorm1d(width)
 
     def forward(self, features: Features, graph: Graph) -> Convolved:
-        """Sum over the other neighbors."""
         mapped = self.other(features)
         others = _aggregate(mapped, graph, "sum") - mapped  # without the point itself
         return _normalize(self.norm, (graph.shape[2] - 1) * self.own(features) + others)
@@ -121,7 +116,6 @@ class SageConv(SumConv):
     """``W x_i + V mean_j x_j``: Hamilton et al., Inductive representation learning on large graphs, NeurIPS 2017."""
 
     def forward(self, features: Features, graph: Graph) -> Convolved:
-        """Average the neighbors."""
         return _normalize(self.norm, self.own(features) + _aggregate(self.other(features), graph, "mean"))
 
 
@@ -139,7 +133,6 @@ class AttentionConv(nn.Module):
         self.norm = nn.BatchNorm1d(width)
 
     def forward(self, features: Features, graph: Graph) -> Convolved:
-        """Attend to the neighbors."""
         mapped = self.linear(features)  # (B, N, D)
         sender = self.sender(mapped).squeeze(2).gather(1, graph.flatten(1)).view_as(graph)
         attention = functional.leaky_relu(self.receiver(mapped) + sender, 0.2).softmax(dim=2)  # (B, N, k)

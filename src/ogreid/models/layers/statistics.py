@@ -7,8 +7,6 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from ogreid.ops import Moments, Norm
 from ogreid.ops.collectives import connected, world
 
-__all__ = ["SharedBatchNorm", "norm_of", "share_batch_norms", "track_moments"]
-
 
 class SharedBatchNorm(_BatchNorm):
     """BatchNorm over the batches of all processes where torch's own refuses: on a CPU.

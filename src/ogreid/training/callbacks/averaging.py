@@ -13,8 +13,6 @@ from torch.optim.swa_utils import update_bn
 from ogreid.data.batch import CloudBatch
 from ogreid.data.module import ReIDDataModule
 
-__all__ = ["TailAveraging"]
-
 
 class TailAveraging(WeightAveraging):
     """Equal average of the weights at the end of each of the last epochs (the released ``--wa``).
@@ -33,7 +31,6 @@ class TailAveraging(WeightAveraging):
         self.first: int | None = None
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Number of the first epoch that counts."""
         epochs = trainer.max_epochs or 1
         self.first = epochs - max(1, round(self.fraction * epochs))
 
@@ -67,7 +64,6 @@ class TailAveraging(WeightAveraging):
             checkpoint["average"] = self._average_model.state_dict()
 
     def on_load_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Resume with the average as it was."""
         if self._average_model is not None and "average" in checkpoint:
             self._average_model.load_state_dict(checkpoint["average"])
 

@@ -14,8 +14,6 @@ from ogreid.data.batch import CloudBatch
 from ogreid.errors import InputError
 from ogreid.runs import provenance
 
-__all__ = ["BestCheckpoint", "LastCheckpoint"]
-
 log = logging.getLogger(__name__)
 
 
@@ -60,7 +58,6 @@ class LastCheckpoint(Checkpoint):
     def on_train_batch_start(
         self, trainer: L.Trainer, pl_module: L.LightningModule, batch: CloudBatch, batch_idx: int
     ) -> None:
-        """Between two steps of an epoch."""
         last = batch_idx + 1 == trainer.num_training_batches and _is_evaluated(trainer)
         if last or (self.every and batch_idx % self.every == 0):
             self.save_inside(trainer, batch_idx)
@@ -103,11 +100,9 @@ class LastCheckpoint(Checkpoint):
                 count["processed"] = count["completed"]
 
     def state_dict(self) -> dict[str, Any]:
-        """Of which epochs the checkpoint is."""
         return {"steps_per_epoch": self.steps_per_epoch}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Compared when training starts."""
         self.steps_per_epoch = state_dict["steps_per_epoch"]
 
 

@@ -16,8 +16,6 @@ from ogreid.retrieval import RetrievalResult
 from ogreid.retrieval.metric import RetrievalMetric
 from ogreid.retrieval.protocol import AveragePrecision
 
-__all__ = ["LOGGED", "RetrievalEvaluation", "RetrievalSet", "TransferEvaluation"]
-
 log = logging.getLogger(__name__)
 
 COLLAPSED = (
@@ -60,7 +58,7 @@ class RetrievalEvaluation(L.Callback):
     ``evaluation_sets`` (:class:`RetrievalSet`). Where a limit cuts a set short (``limit_val_batches``,
     ``fast_dev_run``), ``val/<set>/missing`` says how many samples were never evaluated.
 
-    A network that maps everybody to one point is warned of, and ``val/<set>/collapsed`` is logged: 1, and 0 when it is over.
+    A network that maps everybody to one point is warned of, and ``val/<set>/collapsed`` is logged (1, later 0).
 
     Args:
         average_precision: definition of the headline mAP, ``trapezoid`` (the paper's) or ``step``.
@@ -123,7 +121,6 @@ class RetrievalEvaluation(L.Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Collect."""
         if dataloader_idx in self.metrics:
             self.metrics[dataloader_idx].update(outputs, batch.identity, batch.camera, batch.index)
 

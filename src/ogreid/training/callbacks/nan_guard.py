@@ -15,8 +15,6 @@ from ogreid.ops.collectives import all_rows, everyone, largest
 from ogreid.training.callbacks.seeding import seed_step
 from ogreid.training.module import ReIDModule
 
-__all__ = ["BadStep", "NaNGuard", "first_not_finite"]
-
 log = logging.getLogger(__name__)
 
 _SHOWN = 4
@@ -61,7 +59,6 @@ class NaNGuard(L.Callback):
         self._seen.append((batch_idx, batch))
 
     def on_before_backward(self, trainer: L.Trainer, pl_module: L.LightningModule, loss: Tensor) -> None:
-        """Called by Lightning with the loss of one batch."""
         self._losses.append(loss.detach())
 
     def on_before_optimizer_step(
@@ -126,11 +123,9 @@ class NaNGuard(L.Callback):
             checkpoint["failing_step"] = self._bad
 
     def state_dict(self) -> dict[str, int]:
-        """A resumed run goes on counting."""
         return {"skipped": self.skipped}
 
     def load_state_dict(self, state_dict: dict[str, int]) -> None:
-        """Called by Lightning when a run goes on."""
         self.skipped = state_dict["skipped"]
 
 

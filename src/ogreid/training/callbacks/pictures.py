@@ -15,8 +15,6 @@ from ogreid.retrieval.embeddings import Embeddings
 from ogreid.retrieval.metric import Samples
 from ogreid.training.callbacks.evaluation import RetrievalEvaluation
 
-__all__ = ["Pictures"]
-
 
 class Pictures(L.Callback):
     """Writes ``pictures/<set>-{galleries,cloud,map}.npz`` for every evaluated set, of the network at the end.

@@ -14,8 +14,6 @@ from ogreid.data.batch import CloudBatch
 from ogreid.ops.collectives import largest
 from ogreid.training.callbacks.checkpointing import LastCheckpoint
 
-__all__ = ["StopAfter", "StopOnSignal", "Stopped"]
-
 _NOTHING, _REQUEUE, _INTERRUPT, _TERMINATE = range(4)
 """What was asked; of several things the largest is done."""
 
@@ -47,11 +45,9 @@ class StopAfter(L.Callback):
         self.steps = steps
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """A resumed run may be at its end already."""
         self._look(trainer)
 
     def on_train_batch_end(self, trainer: L.Trainer, *_: object) -> None:
-        """After the last step."""
         self._look(trainer)
 
     def _look(self, trainer: L.Trainer) -> None:

@@ -6,8 +6,6 @@ from rich.console import Console
 
 from ogreid.reporting.terminal import network_table
 
-__all__ = ["NetworkSummary", "TrainingProgress"]
-
 SHOWN = {"train/loss": "loss", "train/clouds_per_second": "clouds/s", "val/mAP": "mAP"}
 
 
@@ -46,7 +44,6 @@ class NetworkSummary(L.Callback):
         self.name = name
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Called by Lightning on every process; the first one prints."""
         data = trainer.datamodule  # type: ignore[attr-defined]  # set by Lightning where a data module is given
         if trainer.is_global_zero:
             points = data.num_points(data.evaluation_sets[0].store.points)

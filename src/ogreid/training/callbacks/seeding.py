@@ -6,8 +6,6 @@ import torch
 from ogreid.data.batch import CloudBatch
 from ogreid.data.transforms import draws_for
 
-__all__ = ["SeedEachStep", "seed_step"]
-
 _DROPOUT = 1
 """Tells these streams from those of augmentation, which has generators of its own."""
 

@@ -6,8 +6,6 @@ import lightning as L
 
 from ogreid.data.batch import CloudBatch
 
-__all__ = ["Throughput"]
-
 
 class Throughput(L.Callback):
     """Logs ``train/clouds_per_second`` and keeps the totals for the summary.
@@ -38,7 +36,6 @@ class Throughput(L.Callback):
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: object, batch: CloudBatch, batch_idx: int
     ) -> None:
-        """One more step."""
         now = time.perf_counter()
         self.steps += 1
         if self._last is not None and self.steps > self.skip:
