@@ -3,16 +3,18 @@
 import numpy as np
 import pytest
 
-from ogreid.data.samplers import ORDERS, EvaluationSampler, TrainingSampler
+from ogreid.data.samplers import EvaluationSampler, TrainingSampler
+from ogreid.registry import SAMPLERS, resolve
 
 IDENTITY = np.repeat(np.arange(10), [1, 2, 3, 5, 8, 8, 13, 20, 30, 10])
 
 
-def _sampler(order: str, rank: int = 0, world: int = 1, batch: int = 8) -> TrainingSampler:
-    return TrainingSampler(IDENTITY, ORDERS[order], per_identity=4, batch=batch, seed=3, rank=rank, world=world)
+def _sampler(order: str, rank: int = 0, world: int = 1, batch_size: int = 8) -> TrainingSampler:
+    chosen = resolve("sampler", SAMPLERS, order)
+    return TrainingSampler(IDENTITY, chosen, num_instances=4, batch_size=batch_size, seed=3, rank=rank, world=world)
 
 
-@pytest.mark.parametrize("order", sorted(ORDERS))
+@pytest.mark.parametrize("order", sorted(SAMPLERS))
 def test_an_epoch_is_whole_batches_and_the_next_one_differs(order):
     sampler = _sampler(order)
     first = list(sampler)
@@ -21,15 +23,15 @@ def test_an_epoch_is_whole_batches_and_the_next_one_differs(order):
     assert list(sampler) != first
 
 
-@pytest.mark.parametrize("order", sorted(ORDERS))
+@pytest.mark.parametrize("order", sorted(SAMPLERS))
 def test_two_processes_together_take_each_global_batch_once(order):
-    alone = np.array(list(_sampler(order, batch=8))).reshape(-1, 8)
-    halves = [np.array(list(_sampler(order, rank, 2, batch=4))).reshape(-1, 4) for rank in (0, 1)]
+    alone = np.array(list(_sampler(order, batch_size=8))).reshape(-1, 8)
+    halves = [np.array(list(_sampler(order, rank, 2, batch_size=4))).reshape(-1, 4) for rank in (0, 1)]
     np.testing.assert_array_equal(np.concatenate(halves, axis=1), alone)
 
 
-def test_shuffle_takes_no_row_twice():
-    rows = list(_sampler("shuffle"))
+def test_random_takes_no_row_twice():
+    rows = list(_sampler("random"))
     assert len(set(rows)) == len(rows)
 
 
@@ -43,13 +45,13 @@ def test_balanced_draws_every_identity_alike():
     np.testing.assert_allclose(share, 0.1, atol=0.01)  # 19 200 draws: standard deviation 0.002
 
 
-def test_per_class_gives_each_identity_its_rows_in_every_pass():
-    rows = np.array(list(_sampler("per_class")))
+def test_class_balanced_gives_each_identity_its_rows_in_every_pass():
+    rows = np.array(list(_sampler("class_balanced")))
     np.testing.assert_array_equal(np.bincount(IDENTITY[rows[:40]], minlength=10), 4)
 
 
-def test_identity_sampling_keeps_the_rows_of_an_identity_together():
-    groups = IDENTITY[np.array(list(_sampler("identity"))).reshape(-1, 4)]
+def test_pk_keeps_the_rows_of_an_identity_together():
+    groups = IDENTITY[np.array(list(_sampler("pk"))).reshape(-1, 4)]
     assert (groups == groups[:, :1]).all()
 
 

@@ -97,13 +97,13 @@ def test_a_turn_is_about_the_vertical_axis(cloud):
 
 
 def test_erasing_grays_one_run_of_points(cloud):
-    _, rgb = augment(*cloud, Augmentation(0, 0, [], 0, erase=1), _draws(5))
+    _, rgb = augment(*cloud, Augmentation(0, 0, [], 0, color_drop=1), _draws(5))
     gone = (rgb == 0).all(dim=2)
     assert gone.any() and (gone.int().diff(dim=1).abs().sum(dim=1) <= 2).all()
 
 
 def test_light_changes_a_cloud_as_a_whole_and_stays_in_range(cloud):
-    _, rgb = augment(*cloud, Augmentation(0, 0, [], 0, light=0.5), _draws(6))
+    _, rgb = augment(*cloud, Augmentation(0, 0, [], 0, color_jitter=0.5), _draws(6))
     assert rgb.abs().max() <= 0.5 and not torch.equal(rgb, cloud[1])
     ranks = rgb[..., 0].argsort(dim=1, stable=True)
     kept = cloud[1][..., 0].gather(1, ranks).diff(dim=1)
@@ -124,8 +124,8 @@ def test_processes_augment_their_parts_as_one_process_does_the_whole(cloud, worl
     def seen(clouds: int, rank: int, world: int) -> tuple[torch.Tensor, ...]:
         mine = slice(rank * clouds, (rank + 1) * clouds)
         batch = _batch(cloud[0][mine], cloud[1][mine] + 0.5)
-        how = Augmentation(rotation=20, erase=0.5, light=0.2)
-        changed = to_network(batch, 100, how, _draws(7).part(rank, world))
+        augmentation = Augmentation(rotation=20, color_drop=0.5, color_jitter=0.2)
+        changed = to_network(batch, 100, augmentation, _draws(7).part(rank, world))
         return changed.xyz, changed.rgb
 
     shares = [seen(4 // world, rank, world) for rank in range(world)]
