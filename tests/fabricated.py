@@ -1,4 +1,4 @@
-"""A run folder made of arithmetic, for the tests of reports."""
+"""A run folder with invented numbers, for the tests of reports."""
 
 import csv
 import json
@@ -8,7 +8,7 @@ import numpy as np
 
 EXPERIMENT = """\
 name: {name}
-description: a run made of arithmetic
+description: invented numbers
 seed: {seed}
 data:
   train: [{train}]
@@ -33,7 +33,7 @@ def numbers(level: float, queries: int = 60) -> dict[str, float]:
 def make_run(
     folder: Path,
     *,
-    name="made",
+    name="demo",
     train="plaza-8",
     transfer="winter-8",
     level=40.0,
@@ -55,7 +55,7 @@ def make_run(
 
 def _summary(train, transfer, level):
     return {
-        "experiment": "made",
+        "experiment": "demo",
         "model": "ognet",
         "parameters": 1_951_738,
         "seconds": 312.0,

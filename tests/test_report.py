@@ -27,10 +27,10 @@ def test_one_run_has_a_page_in_its_own_folder_and_several_have_one_here(tmp_path
 
 
 def test_tables_are_printed_as_markdown_and_csv(tmp_path, capsys):
-    run = str(make_run(tmp_path / "made" / "s0", train="market", transfer="duke", pictures=False))
+    run = str(make_run(tmp_path / "demo" / "s0", train="market", transfer="duke", pictures=False))
     main([run, "--markdown"])
     lines = capsys.readouterr().out.splitlines()
-    assert [cell.strip() for cell in lines[2].split("|")[1:4]] == ["market", "made \N{MIDDLE DOT} s0", "60.00"]
+    assert [cell.strip() for cell in lines[2].split("|")[1:4]] == ["market", "demo \N{MIDDLE DOT} s0", "60.00"]
     assert any("duke (transfer)" in line and "paper, Table III" in line for line in lines)
     main([run, "--csv"])
     rows = read_csv(capsys.readouterr().out)
@@ -49,9 +49,11 @@ def test_a_file_is_of_the_kind_that_its_suffix_says(tmp_path, capsys):
         assert capsys.readouterr().out == f"{tmp_path / f'all.{suffix}'}\n"
         assert (tmp_path / f"all.{suffix}").read_text().startswith(start)
     rows = [row for row in read_csv((tmp_path / "all.csv").read_text()) if row["data set"] == "plaza-8"]
-    found = [(row["kind"], row["seed"], row["model.k"], float(row["mAP"])) for row in rows if row["kind"] != "baseline"]
-    assert found[:4] == [("run", str(s), str(k), k + s) for k in (4, 8) for s in (0, 1)]
-    assert found[4:] == [("mean", "", "4", 4.5), ("mean", "", "8", 8.5)]
+    numbers = [
+        (row["kind"], row["seed"], row["model.k"], float(row["mAP"])) for row in rows if row["kind"] != "baseline"
+    ]
+    assert numbers[:4] == [("run", str(s), str(k), k + s) for k in (4, 8) for s in (0, 1)]
+    assert numbers[4:] == [("mean", "", "4", 4.5), ("mean", "", "8", 8.5)]
 
 
 def test_a_sweep_is_a_table_too(tmp_path, capsys):

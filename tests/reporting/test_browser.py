@@ -44,7 +44,7 @@ def single(tmp_path_factory):
 @pytest.fixture(scope="module")
 def several(tmp_path_factory):
     place = tmp_path_factory.mktemp("runs")
-    runs = [make_run(place / f"made/k{k}", k=k, level=30 + k, pictures=False) for k in (4, 8, 16)]
+    runs = [make_run(place / f"demo/k{k}", k=k, level=30 + k, pictures=False) for k in (4, 8, 16)]
     return write_report(*runs, target=place / "comparison.html")
 
 

@@ -49,15 +49,15 @@ def result_of(embedding, identity, camera):
     return evaluate_retrieval(*(column[side] for side in sides for column in (embedding, identity, camera)))
 
 
-def pictures_of(folder, found=None, *, store=None, index=None, **options):
-    found = columns() if found is None else found
-    index = np.arange(len(found[0])) if index is None else index
+def pictures_of(folder, sample=None, *, store=None, index=None, **options):
+    sample = columns() if sample is None else sample
+    index = np.arange(len(sample[0])) if index is None else index
     samples = SimpleNamespace(
-        **dict(zip(("embedding", "identity", "camera"), map(torch.from_numpy, found), strict=True))
+        **dict(zip(("embedding", "identity", "camera"), map(torch.from_numpy, sample), strict=True))
     )
     samples.index = torch.from_numpy(index)
     evaluated = SimpleNamespace(name="painted/8", store=store or PaintedStore(), rows=ROWS, num_queries=QUERIES)
-    return write_pictures(folder, evaluated, samples, result_of(*found).average_precision, **options)
+    return write_pictures(folder, evaluated, samples, result_of(*sample).average_precision, **options)
 
 
 @pytest.mark.parametrize("in_pixel_order", [True, False])

@@ -57,7 +57,7 @@ def outline(page):
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
-    return write_report(make_run(tmp_path_factory.mktemp("runs") / "made" / "20260101-120000-3"))
+    return write_report(make_run(tmp_path_factory.mktemp("runs") / "demo" / "20260101-120000-3"))
 
 
 @pytest.fixture(scope="module")
@@ -88,8 +88,8 @@ def test_every_curve_is_drawn_and_described(page, read):
     assert "plaza-8: 10 at 1, 20 at 2, 30 at 3, 40 at 4; winter-8 (transfer): 5 at 1" in drawn[1]
     assert "untrained: 10" in drawn[1]
     for group, count in (("identity", 5), ("camera", 3)):
-        found = re.findall(rf"<title>{group} (\d)</title>", page.read_text())
-        assert (len(found), len(set(found))) == (30, count)
+        groups = re.findall(rf"<title>{group} (\d)</title>", page.read_text())
+        assert (len(groups), len(set(groups))) == (30, count)
 
 
 def test_ranked_galleries_say_in_words_what_the_frames_say_in_color(read):
@@ -100,8 +100,8 @@ def test_ranked_galleries_say_in_words_what_the_frames_say_in_color(read):
 
 
 def test_the_cloud_on_the_page_is_the_one_of_the_run(page):
-    found = re.search(r'data-name="plaza-8" data-count="(\d+)">([^<]+)<', page.read_text())
-    count, packed = int(found[1]), base64.b64decode(found[2])
+    match = re.search(r'data-name="plaza-8" data-count="(\d+)">([^<]+)<', page.read_text())
+    count, packed = int(match[1]), base64.b64decode(match[2])
     stored = np.load(page.parent / "pictures" / "plaza-8-cloud.npz")
     positions = np.frombuffer(packed, "<i2", count * 3).reshape(-1, 3) / 32767 * np.abs(stored["xyz"]).max()
     np.testing.assert_allclose(positions, stored["xyz"], atol=1e-4)
@@ -127,19 +127,19 @@ def test_the_papers_numbers_stand_beside_a_run_on_its_benchmark(tmp_path):
 
 
 def test_the_mean_of_repetitions_is_compared_with_the_paper(tmp_path):
-    runs = [make_run(tmp_path / f"made/s{i}", train="market", level=40.0 + i, seed=i, pictures=False) for i in range(3)]
+    runs = [make_run(tmp_path / f"demo/s{i}", train="market", level=40.0 + i, seed=i, pictures=False) for i in range(3)]
     text = outline(write_report(*runs, target=tmp_path / "all.html")).text
     assert text.count("paper, Table II") == text.count("minus paper") == 1
     assert f"{MINUS}29.56" in text and "None: these are repetitions." in text  # 41 beside 70.56
-    assert "made, mean of 3" in text and "41.00 \N{PLUS-MINUS SIGN} 1.00" in text and "untrained, mean of 3" in text
+    assert "demo, mean of 3" in text and "41.00 \N{PLUS-MINUS SIGN} 1.00" in text and "untrained, mean of 3" in text
 
 
 def test_several_runs_are_compared_with_what_they_share_once(tmp_path):
-    runs = [make_run(tmp_path / f"made/s{k}", k=k, level=30 + k, pictures=False) for k in (4, 8)]
-    runs.append(make_run(tmp_path / "made/seed", k=8, level=40, seed=4, pictures=False))
+    runs = [make_run(tmp_path / f"demo/s{k}", k=k, level=30 + k, pictures=False) for k in (4, 8)]
+    runs.append(make_run(tmp_path / "demo/seed", k=8, level=40, seed=4, pictures=False))
     runs.append(make_run(tmp_path / "other/s0", train="winter-8", transfer="plaza-8", pictures=False))
     read = outline(write_report(*runs, target=tmp_path / "all.html"))
-    assert all(text in read.text for text in ("4 runs", "model.k", "mAP on plaza-8", "made, k=8, mean of 2"))
+    assert all(text in read.text for text in ("4 runs", "model.k", "mAP on plaza-8", "demo, k=8, mean of 2"))
     assert "model.name" not in read.text and "mean of 1" not in read.text
     assert read.all("td", "style") == ["--heat: 40%", "--heat: 20%", "--heat: 20%", "--heat: 40%"]
 
@@ -148,7 +148,7 @@ def test_runs_of_one_name_in_two_places_are_two_runs(tmp_path):
     runs = [make_run(tmp_path / place / "s0", pictures=False) for place in ("here", "there")]
     runs.append(make_run(tmp_path / "here" / "s1", pictures=False))
     places = [f"s0 in {run.parent}" for run in runs[:2]]
-    assert list(named_runs([*runs, runs[0]])) == [f"made \N{MIDDLE DOT} {end}" for end in (*places, "s1")]
+    assert list(named_runs([*runs, runs[0]])) == [f"demo \N{MIDDLE DOT} {end}" for end in (*places, "s1")]
 
 
 @pytest.mark.parametrize(
@@ -214,11 +214,11 @@ def test_a_page_without_people_keeps_its_numbers_and_its_map(tmp_path, by):
 
 
 def test_a_sweep_is_shown_with_its_table_its_chart_and_its_runs(tmp_path):
-    runs = [make_run(tmp_path / "runs" / "made" / f"{k}-3", k=k, level=30 + k, pictures=False) for k in (4, 8)]
+    runs = [make_run(tmp_path / "runs" / "demo" / f"{k}-3", k=k, level=30 + k, pictures=False) for k in (4, 8)]
     entries = [
         {
             "parameters": {"model.k": k},
-            "folder": f"moved/made/{k}-3",
+            "folder": f"moved/demo/{k}-3",
             "status": "finished",
             "retrieval": {"plaza-8": {"mAP": 30.0 + k, "rank1": 50.0}},
             "transfer": {},
@@ -231,7 +231,7 @@ def test_a_sweep_is_shown_with_its_table_its_chart_and_its_runs(tmp_path):
     folder.mkdir(parents=True)
     (folder / "sweep.json").write_text(json.dumps(content))
     read = outline(write_report(folder))
-    assert all(text in read.text for text in ("Sweep: k", "how many", "model.k=16 : out of <memory>"))
+    assert all(text in read.text for text in ("Sweep: k", "how many", "model.k=16: out of <memory>"))
     assert len(read.all("section", "id")) == 5
     assert read.all("svg", "aria-label")[0].startswith("k: mAP over model.k")
     assert all(f"--experiment {run}/experiment.yaml" in read.text for run in runs)

@@ -122,11 +122,11 @@ class Chart:
         written, notes = io.StringIO(), iter(self.notes)
         with self._figure(background) as figure:
             figure.savefig(written, format="svg", metadata={"Date": None, "Creator": None})
-        found = re.search(r'viewBox="0 0 ([\d.]+ [\d.]+)".*(<g id="figure_1">.*</svg>)', written.getvalue(), re.DOTALL)
-        assert found is not None, "matplotlib writes a figure"
-        body = re.sub(r'<g id="[\w.]+">', "<g>", found[2]).replace("font-family: 'DejaVu Sans', sans-serif; ", "")
+        match = re.search(r'viewBox="0 0 ([\d.]+ [\d.]+)".*(<g id="figure_1">.*</svg>)', written.getvalue(), re.DOTALL)
+        assert match is not None, "matplotlib writes a figure"
+        body = re.sub(r'<g id="[\w.]+">', "<g>", match[2]).replace("font-family: 'DejaVu Sans', sans-serif; ", "")
         body = re.sub(r"(<use [^>]*)/>", lambda use: f"{use[1]}><title>{escape(next(notes, ''))}</title></use>", body)
-        width, height = found[1].split()
+        width, height = match[1].split()
         return (
             '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
             f'viewBox="0 0 {width} {height}" width="{width}" height="{height}" role="img" '
@@ -222,9 +222,9 @@ def bar_chart(
     short = [name if len(name) <= LONGEST else name[: LONGEST - 1] + "\N{HORIZONTAL ELLIPSIS}" for name in names]
     texts, bars = [], []
     for place, name in enumerate(names):
-        found = [(row, key, *value) for row, (key, own) in enumerate(series.items()) if (value := own[place])]
-        bars += [(step * place + BAR * row, mean, spread, COLORS[row % len(COLORS)]) for row, _, mean, spread in found]
-        texts.append(f"{name}: {', '.join(f'{key} {mean:.1f}' for _, key, mean, _ in found)}")
+        values = [(row, key, *value) for row, (key, own) in enumerate(series.items()) if (value := own[place])]
+        bars += [(step * place + BAR * row, mean, spread, COLORS[row % len(COLORS)]) for row, _, mean, spread in values]
+        texts.append(f"{name}: {', '.join(f'{key} {mean:.1f}' for _, key, mean, _ in values)}")
 
     def draw(axes: "Axes") -> None:
         offset: dict[str, Any] = {"xytext": (4, 0), "textcoords": "offset points"}
@@ -250,7 +250,7 @@ def scatter_chart(points: np.ndarray, groups: np.ndarray, *, title: str, descrip
     ``group`` is what a group is called before its number.
     """
     names = np.unique(groups).tolist()
-    shades = [colorsys.hsv_to_rgb(number / len(names), 0.7, 0.8) for number in range(len(names))]
+    shades = [colorsys.hsv_to_rgb(number / len(names), 0.6, 0.82) for number in range(len(names))]
     colors = ["#" + bytes(round(255 * part) for part in shade).hex() for shade in shades]
 
     def draw(axes: "Axes") -> None:

@@ -55,8 +55,8 @@ def write_pictures(
     identity, camera, index = (column.cpu().numpy() for column in (samples.identity, samples.camera, samples.index))
     sample = sample_identities(identity)
     plane = principal_plane(embedding[sample]) if len(sample) > 1 else np.empty((0, 2))
-    kept = sample[: len(plane)]
-    contents = {"map": {"xy": plane, "identity": identity[kept], "camera": camera[kept]}}
+    sample = sample[: len(plane)]
+    contents = {"map": {"xy": plane, "identity": identity[sample], "camera": camera[sample]}}
     if people:
         split, rows = int((index < evaluated.num_queries).sum()), evaluated.rows[index]
         columns = (embedding, identity, camera)

@@ -62,9 +62,9 @@ def write_rankings(
     if target.suffix != ".html":
         raise InputError(f"{target}: expected a name that ends in .html, .json or .csv")
     shown = []
-    for (name, image), own, found in zip(queries, rows.tolist(), lists, strict=True):
+    for (name, image), own, ranking in zip(queries, rows.tolist(), lists, strict=True):
         query = {"kind": "query", "title": name, "url": image_url(image) if people else None, "text": name}
-        images = [_image(store.crop(row) if people else None, one) for row, one in zip(own, found, strict=True)]
+        images = [_image(store.crop(row) if people else None, one) for row, one in zip(own, ranking, strict=True)]
         shown.append({"label": f"similar to {name}", "query": query, "images": images})
     words = f"Ranked by {network} among {ranked} images of {store.name}; the score is the cosine similarity. {hint}"
     return save(target, render("rankings.html", title="Search results", description=words.strip(), lists=shown))

@@ -62,7 +62,7 @@ def differing_settings(runs: Iterable[RunResults]) -> dict[str, list[object]]:
     flat = [run.settings for run in runs]
     keys = [key for key in dict.fromkeys(key for one in flat for key in one) if key != "seed"]
     values = {key: [one.get(key) for one in flat] for key in keys}
-    return {key: found for key, found in values.items() if any(one != found[0] for one in found)}
+    return {key: own for key, own in values.items() if any(one != own[0] for one in own)}
 
 
 def repetitions(runs: Mapping[str, RunResults]) -> list[list[str]]:
@@ -135,9 +135,9 @@ def _means(rows: Sequence[Row], label: str) -> list[Row]:
         alike[row.test, row.transfer, row.network if row.kind == "baseline" else ""].append(row)
     means = []
     for (test, transfer, baseline), own in alike.items():
-        found = {key: one for key, one in mean_numbers([row.numbers for row in own]).items() if key in COLUMNS}
-        numbers = {key: value for key, (value, _) in found.items()}
-        numbers |= {f"{key}_spread": spread for key, (_, spread) in found.items() if spread is not None}
+        spreads = {key: one for key, one in mean_numbers([row.numbers for row in own]).items() if key in COLUMNS}
+        numbers = {key: value for key, (value, _) in spreads.items()}
+        numbers |= {f"{key}_spread": spread for key, (_, spread) in spreads.items() if spread is not None}
         settings = {} if baseline else {key: value for key, value in own[0].settings.items() if key != "seed"}
         who, kind = f"{baseline or label}, mean of {len(own)}", "baseline" if baseline else "mean"
         means.append(Row(test, transfer, who, kind, numbers, settings))

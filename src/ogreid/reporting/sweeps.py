@@ -134,8 +134,8 @@ def sweep_table(record: SweepRecord) -> Table:
     columns["runs"] = [str(setting.runs) for setting in record.settings]
     for test, name in record.sets.items():
         for key in ("rank1", "mAP"):
-            found = [setting.numbers.get(test, {}).get(key, (None,)) for setting in record.settings]
-            columns[f"{name} {COLUMNS[key]}"] = [spread_text(*one) for one in found]
+            spreads = [setting.numbers.get(test, {}).get(key, (None,)) for setting in record.settings]
+            columns[f"{name} {COLUMNS[key]}"] = [spread_text(*one) for one in spreads]
         for key in ("rank1", "mAP") if any(test in setting.published for setting in record.settings) else ():
             paper = [setting.published.get(test, {}).get(key) for setting in record.settings]
             columns[f"paper, {test} {COLUMNS[key]}"] = [spread_text(one) for one in paper]
@@ -192,8 +192,8 @@ def _over(record: SweepRecord, axis: str, tests: Sequence[str]) -> Chart:
     for setting in sorted(record.settings, key=lambda setting: setting.parameters[axis]):
         others = {key: value for key, value in setting.parameters.items() if key != axis}
         for test in tests:
-            if found := setting.mean_average_precision(test):
-                point = (place(setting.parameters[axis]), *found)
+            if spread := setting.mean_average_precision(test):
+                point = (place(setting.parameters[axis]), *spread)
                 grouped.setdefault(_short(others) or record.sets[test], []).append(point)
     lines = [Line(name, [(x, y) for x, y, _ in own], spread=[z for _, _, z in own]) for name, own in grouped.items()]
     if axis == "model.k" and "market" in tests and record.sets["market"] == "market":  # the paper's two numbers of k
