@@ -205,13 +205,13 @@ def changed_settings(old: Experiment, new: Experiment) -> dict[str, tuple[Any, A
 
     Settings that a field declares free are left out.
     """
-    changed = {}
+    changed: dict[str, tuple[Any, Any, Resume]] = {}
     for key, one in _leaves():
         before, after = (attrgetter(key)(which) for which in (old, new))
         if isinstance(before, dict):
             for name in sorted({*before, *after} - set(one.metadata["free"])):
                 if before.get(name) != after.get(name):
-                    resume = "extend" if name in one.metadata["extend"] else one.metadata["resume"]
+                    resume: Resume = "extend" if name in one.metadata["extend"] else one.metadata["resume"]
                     changed[f"{key}.{name}"] = (before.get(name), after.get(name), resume)
         elif before != after and one.metadata["resume"] != "free":
             changed[key] = (before, after, one.metadata["resume"])

@@ -45,7 +45,7 @@ class Constraint:
 
     def problem(self, name: str, value: object) -> str | None:
         """What is wrong with ``value``, in one line that starts with the setting's name; None where nothing is."""
-        members = list(value) if isinstance(value, list | tuple) else [value]
+        members: list[Any] = list(value) if isinstance(value, list | tuple) else [value]
         if self.nonempty and not members:
             return f"{name}: the list is empty; name at least one"
         if len(members) > MAX_LENGTH and not all(isinstance(one, str) for one in members):

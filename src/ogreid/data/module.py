@@ -2,9 +2,9 @@
 
 import signal
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import lightning as L
 import numpy as np
@@ -28,7 +28,7 @@ Progress = Callable[[str, int, int], None]
 """(what is being made, done, total)"""
 
 if TYPE_CHECKING:
-    SamplerName = str
+    SamplerName: TypeAlias = str
 else:
     SamplerName = Literal[tuple(SAMPLERS)]
 
@@ -120,10 +120,10 @@ class ReIDDataModule(L.LightningDataModule):
         if not isinstance(augmentation, Augmentation):
             augmentation = Augmentation(**augmentation or {})
         given = None if root is None else str(root)
-        sets = [[one] if isinstance(one, str) else list(one) for one in (train, test, transfer)]
-        sizes = num_points, density, batch_size, eval_batch_size
-        config = Data(given, *sets, transfer_every, *sizes, sampler, num_instances, inputs, num_workers, resident)
-        self.config = check(replace(config, augmentation=augmentation))
+        sets = tuple([one] if isinstance(one, str) else list(one) for one in (train, test, transfer))
+        sizes: tuple[Any, ...] = (transfer_every, num_points, density, batch_size, eval_batch_size)
+        config: Any = (given, *sets, *sizes, sampler, num_instances, inputs, num_workers, resident, augmentation)
+        self.config = check(Data(*config))
         self.root, self.seed = data_root(root), seed
         self.save_hyperparameters({**asdict(self.config), "seed": seed})
         self.progress: Progress | None = None

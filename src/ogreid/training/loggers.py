@@ -68,7 +68,7 @@ class _Continued(ExperimentWriter):
 class RunCSVLogger(CSVLogger):
     """``metrics.csv`` in the run folder itself, continued when the run is."""
 
-    def log_hyperparams(self, params: object = None) -> None:  # type: ignore[override]
+    def log_hyperparams(self, params: object = None) -> None:
         """Nothing: ``experiment.yaml`` has them."""
 
     @property
@@ -126,7 +126,7 @@ class ProjectWandbLogger(WandbLogger):
                 run.define_metric(name, step_metric="epoch", summary="max" if name in self.best else None)
         return self._experiment
 
-    def log_hyperparams(self, params: object = None) -> None:  # type: ignore[override]
+    def log_hyperparams(self, params: object = None) -> None:
         """Nothing: the whole experiment is the run's config from the start."""
 
     def log_file(self, path: Path, name: str, kind: str, metadata: dict[str, Any]) -> None:

@@ -4,7 +4,7 @@ import logging
 import math
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 import lightning as L
 import torch
@@ -24,7 +24,8 @@ from ogreid.training.memory import check_classifier
 log = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
-    LossName = ModelName = str
+    ModelName: TypeAlias = str
+    LossName: TypeAlias = str
 else:
     ModelName, LossName = Literal[tuple(MODELS)], Literal[tuple(LOSSES)]
 
@@ -101,8 +102,8 @@ class ReIDModule(L.LightningModule):
         self.optimizer_config = check(Optimizer(lr, weight_decay, amsgrad, min_lr_ratio, loss_warmup, compile=compile))
         check(Loss(dropout=dropout, label_smoothing=label_smoothing))
         self.scales = tuple(check(Evaluation(scales=list(scales))).scales)
-        if model is None or loss is None:  # in the checkpoint of a run with modules of the user's own
-            own = "model" if model is None else "loss"
+        given: dict[str, object] = {"model": model, "loss": loss}
+        for own in (name for name, value in given.items() if value is None):  # in the checkpoint of a user's own module
             raise InputError(f"the {own} was a module of your own: give load_from_checkpoint(path, {own}=...) one, too")
         self.network = build_model(model, **model_options or {}) if isinstance(model, str) else model
         self.pair_loss = _build_loss(loss, loss_options or {}) if isinstance(loss, str) else loss
@@ -210,7 +211,8 @@ class ReIDModule(L.LightningModule):
     def predict_step(self, batch: CloudBatch, batch_idx: int, dataloader_idx: int = 0) -> EmbeddingBatch:
         """Normalized embeddings with identities, cameras and sources, on the CPU."""
         embedding = self.validation_step(batch, batch_idx, dataloader_idx)
-        return EmbeddingBatch(*(part.cpu() for part in (embedding, *batch[2:5])), source=batch.source)
+        columns = embedding.cpu(), batch.identity.cpu(), batch.camera.cpu(), batch.index.cpu()
+        return EmbeddingBatch(*columns, source=batch.source)
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """Adam and a cosine per epoch, as published."""

@@ -89,7 +89,7 @@ def build_trainer(
     every = arguments.get("check_val_every_n_epoch")
     if every and (arguments.get("max_epochs") or -1) > 0:
         arguments["check_val_every_n_epoch"] = min(every, arguments["max_epochs"])
-    plugins = [AtomicCheckpoints(), *([SharedNorms()] if arguments.get("sync_batchnorm") else [])]
+    plugins: list[Any] = [AtomicCheckpoints(), *([SharedNorms()] if arguments.get("sync_batchnorm") else [])]
     try:
         trainer = L.Trainer(
             **arguments,

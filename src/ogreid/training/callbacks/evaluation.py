@@ -157,7 +157,7 @@ class RetrievalEvaluation(L.Callback):
             )
 
     on_test_start = on_validation_start
-    on_test_batch_end = on_validation_batch_end
+    on_test_batch_end = on_validation_batch_end  # type: ignore[assignment]  # as above
     on_test_epoch_end = on_validation_epoch_end
 
     def _has_collapsed(self, name: str, metric: RetrievalMetric, trainer: L.Trainer) -> bool:

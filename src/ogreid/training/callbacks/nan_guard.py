@@ -162,7 +162,7 @@ def first_not_finite(module: ReIDModule, batch: CloudBatch) -> str:
         return origins[0] if origins else _NOTHING
     named = [(name, p) for name, p in module.named_parameters() if p.requires_grad]
     # Not backward(): its hooks would set DDP talking.
-    gradients = torch.autograd.grad(sum(terms.values()), [p for _, p in named], allow_unused=True)
+    gradients = torch.autograd.grad(torch.stack(list(terms.values())).sum(), [p for _, p in named], allow_unused=True)
     for (name, _), gradient in reversed(list(zip(named, gradients, strict=True))):
         if gradient is not None and not gradient.isfinite().all():
             return f"gradient of {name}"

@@ -82,10 +82,7 @@ class Pictures(L.Callback):
         for one, samples, _ in self._sets(trainer):
             index = samples.index.cpu().numpy()
             rows = one.rows[index]
-            embeddings = Embeddings(
-                *(column.cpu().numpy() for column in (samples.embedding, samples.identity, samples.camera)),
-                index=rows,
-                split=np.where(index < one.num_queries, "query", "gallery"),
-                source=one.store.rows["source"][rows].astype(str),
-            )
+            columns = samples.embedding.cpu().numpy(), samples.identity.cpu().numpy(), samples.camera.cpu().numpy()
+            split = np.where(index < one.num_queries, "query", "gallery")
+            embeddings = Embeddings(*columns, rows, one.store.rows["source"][rows].astype(str), split)
             embeddings.save(self.folder / "embeddings" / f"{one.name.replace('/', '-')}.npz")
