@@ -136,7 +136,7 @@ def _published(checkpoint: str | None, stores: Iterable[str]) -> dict[tuple[str,
         return {}
     experiment = Run.open(checkpoint).experiment()
     entries = {on: published_for(experiment, on) for on in stores}
-    return {(f"paper, {entry.source}", on): entry.numbers() for on, entry in entries.items() if entry is not None}
+    return {(f"paper, {entry.source}", on): entry.numbers for on, entry in entries.items() if entry is not None}
 
 
 if __name__ == "__main__":

@@ -22,26 +22,19 @@ class Published:
 
     Attributes:
         source: table, and which record where there are several.
-        rank1: percent; None where the paper does not say.
-        mean_average_precision: percent, trapezoid; None where the paper gives a difference only.
+        numbers: ``rank1`` and ``mAP`` (trapezoid) in percent, as far as the paper gives them.
     """
 
     source: str
-    rank1: float | None
-    mean_average_precision: float | None
-
-    def numbers(self) -> dict[str, float]:
-        """Under the names of ``summary.json``."""
-        numbers = {"rank1": self.rank1, "mAP": self.mean_average_precision}
-        return {name: value for name, value in numbers.items() if value is not None}
+    numbers: dict[str, float]
 
     def minus(self, numbers: Mapping[str, float], average_precision: str) -> dict[str, float]:
         """``numbers`` of ``summary.json`` minus the paper's, in percentage points.
 
         There is none of mAP unless ``average_precision``, its definition, is the paper's ``trapezoid``.
         """
-        alike = [name for name in self.numbers() if name != "mAP" or average_precision == "trapezoid"]
-        return {name: float(numbers[name]) - self.numbers()[name] for name in alike if name in numbers}
+        alike = [name for name in self.numbers if name != "mAP" or average_precision == "trapezoid"]
+        return {name: float(numbers[name]) - self.numbers[name] for name in alike if name in numbers}
 
 
 @cache
@@ -81,7 +74,7 @@ def _retrieval(test: str, network: tuple[str, str], inputs: str) -> Published | 
     entries = tables["retrieval"] if shown == "scene" else [e for e in tables["inputs"] if e["inputs"] == shown]
     table = "Table II" if shown == "scene" else "Table I"
     fit = (entry[benchmark] for entry in entries if (entry["model"], entry["loss"]) == network and benchmark in entry)
-    return next((Published(table, *numbers) for numbers in fit), None)
+    return next((Published(table, {"rank1": rank1, "mAP": mean}) for rank1, mean in fit), None)
 
 
 def _ablation(network: tuple[str, str], own: dict[str, Any]) -> Published | None:
@@ -89,8 +82,9 @@ def _ablation(network: tuple[str, str], own: dict[str, Any]) -> Published | None
     for entry in published_tables()["ablations"]:
         if (entry["model"], entry["loss"], entry["settings"]) == (*network, own):
             source = f"Table {entry['table']}, without {entry['part']}"
-            lower = f": mAP {entry['difference']:.2f} lower than with it" if "difference" in entry else ""
-            return Published(source + lower, None, entry.get("without"))
+            if "difference" in entry:
+                return Published(f"{source}: mAP {entry['difference']:.2f} lower than with it", {})
+            return Published(source, {"mAP": entry["without"]})
     return None
 
 
@@ -98,5 +92,5 @@ def _transfer(train: str, test: str, network: tuple[str, str]) -> Published | No
     """Table III, which is of the base network."""
     for entry in published_tables()["transfer"] if network[0] == "ognet" else ():
         if (entry["train"], entry["test"]) == (train, test) and entry["loss"] in (None, network[1]):
-            return Published(f"Table III, {entry['record']}", entry["rank1"], entry["mAP"])
+            return Published(f"Table III, {entry['record']}", {key: entry[key] for key in ("rank1", "mAP")})
     return None

@@ -111,7 +111,7 @@ def _beside_paper(run: RunResults, ours: Row) -> list[Row]:
     paper = published_for(run.experiment, ours.test)
     if paper is None:
         return []
-    theirs = replace(ours, network=f"paper, {paper.source}", kind="paper", numbers=paper.numbers(), settings={})
+    theirs = replace(ours, network=f"paper, {paper.source}", kind="paper", numbers=paper.numbers, settings={})
     minus = paper.minus(ours.numbers, run.experiment.evaluation.average_precision)
     difference = replace(ours, network=f"{ours.network} minus paper", kind="difference", numbers=minus)
     return [theirs, difference] if minus else [theirs]

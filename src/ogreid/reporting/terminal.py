@@ -30,18 +30,10 @@ def network_table(name: str, network: nn.Module, points: int) -> Group:
     """
     flops = count_flops(network, points)
     title = f"{name}: {count_parameters(network):,} parameters, {flops / 1e9:.3g} GFLOP per cloud of {points:,} points"
-    rows = [
-        [part, type(module).__name__, f"{count:,}"]
-        for part, module in _parts(network)
-        if (count := count_parameters(module))
-    ]
-    return Group(title, Table(["part", "type", "parameters"], rows, "llr").terminal())
-
-
-def _parts(network: nn.Module) -> list[tuple[str, nn.Module]]:
-    """The children; those of a list one by one."""
     parts: list[tuple[str, nn.Module]] = []
-    for name, child in network.named_children():
+    for part, child in network.named_children():
         listed = isinstance(child, nn.ModuleList | nn.Sequential)
-        parts += [(f"{name}.{inner}", one) for inner, one in child.named_children()] if listed else [(name, child)]
-    return parts
+        parts += [(f"{part}.{inner}", one) for inner, one in child.named_children()] if listed else [(part, child)]
+    counts = [(part, type(one).__name__, count_parameters(one)) for part, one in parts]
+    rows = [[part, kind, f"{count:,}"] for part, kind, count in counts if count]
+    return Group(title, Table(["part", "type", "parameters"], rows, "llr").terminal())

@@ -82,7 +82,7 @@ def _entry(journal: Journal, job: Job, paper: bool) -> dict[str, Any]:
         entry |= {"value": journal.value(job.run), "retrieval": summary["retrieval"], "transfer": summary["transfer"]}
         entry |= {key: summary.get(key) for key in ("seconds", "model")} | {"size": summary.get("parameters")}
         published = {test: published_for(job.experiment, test) for test in (*entry["retrieval"], *entry["transfer"])}
-        own = {test: one.numbers() for test, one in published.items() if one and "as published" not in one.source}
+        own = {test: one.numbers for test, one in published.items() if one and "as published" not in one.source}
         entry["published"] = {test: numbers for test, numbers in own.items() if paper and numbers}
     return entry
 
