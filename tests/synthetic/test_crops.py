@@ -7,12 +7,12 @@ import pytest
 
 from ogreid.lifting.raster import visible_faces
 from ogreid.synthetic.attributes import STYLES, draw_attributes, linear
-from ogreid.synthetic.body import load_body
+from ogreid.synthetic.body import load_body, rotation
 from ogreid.synthetic.cameras import apply_effects, draw_effects
 from ogreid.synthetic.clothing import dress, props_of
 from ogreid.synthetic.crops import HEIGHT, WIDTH
 from ogreid.synthetic.domains import DOMAINS, detection_of, person_of
-from ogreid.synthetic.estimates import estimate
+from ogreid.synthetic.estimates import NOISE, estimate
 from ogreid.synthetic.paint import Cloth, Part, Pattern, Surface, Trait, paint
 from ogreid.synthetic.render import Light, render_person
 from ogreid.synthetic.scene import View, window
@@ -98,12 +98,44 @@ def test_the_estimated_body_lies_on_the_drawn_one():
     for number in range(12):
         truth = detection(number, number % 6)
         shape = person_of(PLAZA, 0, number).attributes.shape
-        mesh = estimate(truth, shape, np.random.default_rng(number)).mesh()
+        mesh = estimate(truth, shape, np.random.default_rng(number), NOISE["mild"]).mesh()
         pixels = mesh.camera.pixels(mesh.vertices, HEIGHT, WIDTH).astype(np.float64)
         owner, _ = visible_faces(pixels, np.zeros(len(pixels)), mesh.faces, HEIGHT, WIDTH)
         estimated, drawn = owner.reshape(HEIGHT, WIDTH) >= 0, truth.cover > 0.5
         overlaps.append((estimated & drawn).sum() / (estimated | drawn).sum())
     assert np.median(overlaps) > 0.55 and min(overlaps) > 0.3
+
+
+def procrustes_error(points, truth):
+    """Mean distance after the similarity transform that brings the points closest to the truth."""
+    points, truth = points - points.mean(axis=0), truth - truth.mean(axis=0)
+    u, values, v = np.linalg.svd(points.T @ truth)
+    signs = np.array([1, 1, np.sign(np.linalg.det(u @ v))])
+    scale = (values * signs).sum() / (points**2).sum()
+    return np.linalg.norm(scale * points @ (u * signs) @ v - truth, axis=1).mean()
+
+
+@pytest.mark.parametrize(
+    ("noise", "angle", "turned", "vertices", "aligned"),  # degrees, percent beyond 60 of them, meters, meters
+    [
+        ("mild", (5.4, 0.8), (2, 2), (0.08, 0.01), (0.04, 0.005)),
+        ("noisy", (17, 2), (5.6, 3), (0.15, 0.015), (0.09, 0.01)),
+    ],
+)
+def test_estimates_are_as_wrong_as_they_say(noise, angle, turned, vertices, aligned):
+    truths = [(person_of(PLAZA, 0, number).attributes.shape, detection(number, number % 6)) for number in range(30)]
+    errors = []
+    for trial, (shape, truth) in enumerate(12 * truths):
+        body = estimate(truth, shape, np.random.default_rng(trial), NOISE[noise])
+        cosine = (np.trace(rotation(body.pose[0]) @ rotation(truth.pose[0]).T) - 1) / 2
+        points, expected = BODY.posed(body.shape, body.pose), BODY.posed(shape, truth.pose)
+        distance = np.linalg.norm(points - expected, axis=1).mean()
+        errors.append((np.degrees(np.arccos(np.clip(cosine, -1, 1))), distance, procrustes_error(points, expected)))
+    angles, distances, aligned_distances = np.transpose(errors)
+    assert np.median(angles) == pytest.approx(angle[0], abs=angle[1])
+    assert 100 * np.mean(angles > 60) == pytest.approx(turned[0], abs=turned[1])
+    assert np.mean(distances) == pytest.approx(vertices[0], abs=vertices[1])
+    assert np.mean(aligned_distances) == pytest.approx(aligned[0], abs=aligned[1])
 
 
 def test_a_triangle_is_drawn_where_it_projects_and_the_nearer_one_wins():

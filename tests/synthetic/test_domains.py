@@ -48,6 +48,12 @@ def test_two_workers_make_the_same_bytes_as_one(plaza, tmp_path):
     assert (tmp_path / "again/bodies.npz").read_bytes() == (plaza / "bodies.npz").read_bytes()
 
 
+def test_a_noisier_estimator_sees_the_same_crops(plaza, tmp_path):
+    make_domain("plaza", tmp_path / "noisy", identities=4, estimator="noisy")
+    assert crops(tmp_path / "noisy") == crops(plaza)
+    assert (tmp_path / "noisy/bodies.npz").read_bytes() != (plaza / "bodies.npz").read_bytes()
+
+
 def test_another_seed_gives_other_crops(plaza, tmp_path):
     make_domain("plaza", tmp_path / "other", identities=4, seed=1)
     assert not set(crops(tmp_path / "other").values()) & set(crops(plaza).values())
@@ -113,6 +119,7 @@ def test_a_failure_leaves_nothing_behind(tmp_path):
     [
         (lambda folder: make_domain("plasa", folder / "x", identities=4), "plaza"),
         (lambda folder: make_domain("plaza", folder / "x", identities=1), "4"),
+        (lambda folder: make_domain("plaza", folder / "x", identities=4, estimator="noise"), "noisy"),
         (lambda folder: make_domain("plaza", folder, identities=4), "already there"),
         (lambda folder: read_estimates(folder / "x"), "no such file"),
         (read_estimates, "format 99"),

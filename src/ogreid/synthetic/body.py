@@ -76,9 +76,13 @@ class Body:
             pose: (J, 3) rotation of each joint against its parent, as rotation vectors in rest axes; the pelvis's
                 is the orientation of the whole body.
         """
+        moved, transforms = self.move_joints(joints, pose)
+        return PosedBody(_skinned(vertices, self.weight_joints, self.weights, transforms), moved, transforms)
+
+    def move_joints(self, joints: Array, pose: Array) -> tuple[Array, Array]:
+        """Joints (J, 3) and transforms (J, 3, 4) in a pose (J, 3), from joints (J, 3) at rest."""
         transforms = _transforms(joints, rotation(pose), np.array(self.parents))
-        moved = _skinned(vertices, self.weight_joints, self.weights, transforms)
-        return PosedBody(moved, np.einsum("nij,nj->ni", transforms[:, :, :3], joints) + transforms[:, :, 3], transforms)
+        return np.einsum("nij,nj->ni", transforms[:, :, :3], joints) + transforms[:, :, 3], transforms
 
 
 @njit(cache=True)

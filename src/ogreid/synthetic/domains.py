@@ -16,7 +16,7 @@ from ogreid.synthetic.body import load_body
 from ogreid.synthetic.cameras import Camera, Site, draw_camera, draw_materials
 from ogreid.synthetic.clothing import Person, dress
 from ogreid.synthetic.crops import Detection, detect, detect_background
-from ogreid.synthetic.estimates import Estimate, estimate, write_estimates
+from ogreid.synthetic.estimates import NOISE, Estimate, Noise, estimate, write_estimates
 from ogreid.synthetic.layouts import LAYOUTS, CropLabel
 
 __all__ = ["APPEARANCE", "DOMAINS", "Domain", "make_domain"]
@@ -128,7 +128,9 @@ def _draw_labels(domain: Domain, identity: int, rng: np.random.Generator, *, tra
             running += 1
 
 
-def _make_crops(domain: Domain, seed: int, root: Path, task: _Task) -> list[tuple[CropLabel, str, Estimate]]:
+def _make_crops(
+    domain: Domain, seed: int, noise: Noise, root: Path, task: _Task
+) -> list[tuple[CropLabel, str, Estimate]]:
     """Draw, estimate and write the crops of one task."""
     person, results = person_of(domain, seed, task.number, stranger=task.distractor), []
     for label in task.labels:
@@ -142,17 +144,26 @@ def _make_crops(domain: Domain, seed: int, root: Path, task: _Task) -> list[tupl
         path.parent.mkdir(parents=True, exist_ok=True)
         # Each format passes over the other's option.
         Image.fromarray(image).save(path, quality=camera.effects.quality, compress_level=1)
-        results.append((label, path.relative_to(root).as_posix(), estimate(detection, person.attributes.shape, rng)))
+        results.append(
+            (label, path.relative_to(root).as_posix(), estimate(detection, person.attributes.shape, rng, noise))
+        )
     return results
 
 
 def make_domain(
-    domain: str, root: str | Path, *, identities: int, seed: int = 0, workers: int = 1, progress: Progress | None = None
+    domain: str,
+    root: str | Path,
+    *,
+    identities: int,
+    seed: int = 0,
+    estimator: str = "mild",
+    workers: int = 1,
+    progress: Progress | None = None,
 ) -> None:
     """Make a folder of crops in a benchmark's own layout, with ``bodies.npz`` beside them.
 
-    The files depend on the domain, the number of identities and the seed only, not on the workers. They are written
-    beside their place and renamed, so that the folder is there whole or not at all.
+    The crops depend on the domain, the number of identities and the seed only, the bodies on the estimator too, nothing
+    on the workers. All is written beside its place and renamed, so that the folder is there whole or not at all.
 
     Args:
         domain: a key of ``DOMAINS``.
@@ -160,14 +171,17 @@ def make_domain(
             ``cuhk03-np``.
         identities: how many people; the first half for training, the rest is query and gallery.
         seed: another seed is another world: other people, other cameras.
+        estimator: how wrong the estimated bodies are, a key of ``NOISE``.
         workers: processes; 1 makes everything in this one.
         progress: called with (what is made, crops done, crops in total).
 
     Raises:
-        InputError: no such domain; fewer than four identities; the folder exists.
+        InputError: no such domain or estimator; fewer than four identities; the folder exists.
     """
     if domain not in DOMAINS:
         raise InputError(f"{domain}: no such synthetic domain; {nearest_names(domain, DOMAINS)}")
+    if estimator not in NOISE:
+        raise InputError(f"{estimator}: no such simulated estimator; {nearest_names(estimator, NOISE)}")
     root = Path(root)
     if identities < 4:
         raise InputError(f"{root}: expected 4 identities or more (half train, half test), got {identities}")
@@ -178,9 +192,9 @@ def make_domain(
     unfinished.mkdir(parents=True)
     try:
         tasks = _plan(DOMAINS[domain], identities, seed)
-        results = map_in_processes(partial(_make_crops, DOMAINS[domain], seed, unfinished), tasks, workers)
+        make = partial(_make_crops, DOMAINS[domain], seed, NOISE[estimator], unfinished)
         total, crops = sum(len(task.labels) for task in tasks), []
-        for batch in results:
+        for batch in map_in_processes(make, tasks, workers):
             crops += batch
             if progress is not None:
                 progress(f"{root.name}: crops", len(crops), total)

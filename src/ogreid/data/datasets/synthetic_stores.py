@@ -29,23 +29,30 @@ class Synthetic:
         domain: one of ``ogreid.synthetic.DOMAINS``.
         identities: half of them train, half are evaluated.
         seed: of everything.
+        noisy: bodies are estimated as wrongly as on real crops.
     """
 
     domain: str
     identities: int
     seed: int = 0
+    noisy: bool = False
 
     @property
     def name(self) -> str:
         """The store's name."""
-        return f"{self.domain}-{self.identities}" + (f"-s{self.seed}" if self.seed else "")
+        return f"{self.domain}-{self.identities}" + (f"-s{self.seed}" if self.seed else "") + "-noisy" * self.noisy
+
+    @property
+    def _estimator(self) -> dict[str, Any]:
+        return {"estimator": "noisy"} if self.noisy else {}
 
     @property
     def creation(self) -> dict[str, Any]:
         """The manifest's note of how to make the store again."""
         from ogreid.synthetic import APPEARANCE
 
-        return {"domain": self.domain, "identities": self.identities, "seed": self.seed, "appearance": APPEARANCE}
+        size = {"domain": self.domain, "identities": self.identities, "seed": self.seed}
+        return size | self._estimator | {"appearance": APPEARANCE}
 
     def make_crops(self, data_root: Path, *, workers: int = 1, progress: Progress | None = None) -> Path:
         """The folder of the crops, below ``data_root/synthetic``; rendered where it is missing."""
@@ -55,7 +62,7 @@ class Synthetic:
 
             with files.lock(crops.with_name(f"{self.name}.lock")):
                 if not crops.is_dir():
-                    size = {"identities": self.identities, "seed": self.seed}
+                    size = {"identities": self.identities, "seed": self.seed} | self._estimator
                     make_domain(self.domain, crops, **size, workers=workers, progress=progress)
         return crops
 
@@ -66,25 +73,25 @@ def synthetic_domains() -> list[str]:
 
 
 def parse_synthetic(name: str) -> Synthetic | None:
-    """What ``<domain>-<identities>[-s<seed>]`` describes; None where the name is no such name.
+    """What ``<domain>-<identities>[-s<seed>][-noisy]`` describes; None where the name is no such name.
 
     Raises:
         InputError: a domain's name with fewer than 4 identities (nothing could be learned or evaluated), or too many.
     """
-    match = re.fullmatch(r"([a-z]+)-(\d+)(?:-s(\d+))?", name)
+    match = re.fullmatch(r"([a-z]+)-(\d+)(?:-s(\d+))?(-noisy)?", name)
     if match is None or match[1] not in synthetic_domains():
         return None
     identities = int(match[2])
     if not 4 <= identities <= 100_000:  # that many are over a million crops already
         raise InputError(f"{name}: expected 4 to 100000 identities, half of them train; got {identities}")
-    return Synthetic(match[1], identities, int(match[3] or 0))
+    return Synthetic(match[1], identities, int(match[3] or 0), bool(match[4]))
 
 
 def ensure_synthetic(name: str, data_root: str | Path, *, workers: int = 1, progress: Progress | None = None) -> Path:
     """The folder of a synthetic store, made first where it is missing.
 
     Args:
-        name: ``<domain>-<identities>[-s<seed>]``.
+        name: ``<domain>-<identities>[-s<seed>][-noisy]``.
         data_root: stores lie in it, the crops in ``synthetic/`` below it.
         workers: processes; they do not change a byte.
         progress: called with (what is made, done, total).
