@@ -6,10 +6,10 @@ INSTALL := python -m pip --disable-pip-version-check install --quiet
 PIP := $(VENV)/bin/$(INSTALL)
 OLDEST := .venv-minimum
 MINIMAL_TOOLS := pytest pytest-xdist hypothesis beartype scikit-learn pytorch-metric-learning
-MINIMAL_TESTS := tests/test_journey.py tests/test_losses.py tests/test_tracking.py tests/test_wandb.py \
-	tests/test_training.py tests/test_config.py tests/models/test_published.py tests/nn tests/ops/test_edges.py \
-	tests/ops/test_groups.py tests/ops/test_neighbors.py tests/ops/test_sampling.py tests/data/test_datamodule.py \
-	tests/data/test_store.py tests/retrieval/test_metric.py
+MINIMAL_TESTS := tests/test_pipeline.py tests/test_losses.py tests/training/test_loggers.py tests/training/test_wandb.py \
+	tests/training/test_train.py tests/config/test_load.py tests/models/test_published.py tests/models/layers \
+	tests/ops/test_edges.py tests/ops/test_groups.py tests/ops/test_neighbors.py tests/ops/test_sampling.py \
+	tests/data/test_module.py tests/data/test_store.py tests/retrieval/test_metric.py
 JOBS := $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
 
 .DEFAULT_GOAL := help

@@ -22,7 +22,7 @@ def ratio(timings, slow, fast="fused"):
 
 
 def goals():
-    """(what, goal, found); found is None where it was not measured."""
+    """(what, goal, measured); None where it was not measured."""
     operations, step, pipeline = read("operations")["operations"], read(STEP), read("pipeline")
     memory = {form: read(f"memory_ognet_{form}")["mebibytes"] for form in ("published", "fused")}
     spent, batch = milliseconds(pipeline["times"]), "EdgeConv, 4 x"
@@ -48,18 +48,18 @@ def goals():
     yield "first compilation, seconds", "<= 20", pipeline["first_compilation"]
 
 
-def held(goal, found):
+def met(goal, measured):
     sign, number = goal.split()
-    return found >= float(number) if sign == ">=" else found <= float(number)
+    return measured >= float(number) if sign == ">=" else measured <= float(number)
 
 
 def main():
-    print("| goal | wanted | found | |", "|---|---|---|---|", sep="\n")
-    for what, goal, found in goals():
-        if found is None:
+    print("| what | goal | measured | |", "|---|---|---|---|", sep="\n")
+    for what, goal, measured in goals():
+        if measured is None:
             print(f"| {what} | {goal} | not installed | not measured |")
         else:
-            print(f"| {what} | {goal} | {found:.3g} | {'held' if held(goal, found) else 'missed'} |")
+            print(f"| {what} | {goal} | {measured:.3g} | {'met' if met(goal, measured) else 'missed'} |")
 
 
 if __name__ == "__main__":
