@@ -11,7 +11,7 @@ import pytest
 from fabricated import make_run
 from ogreid.errors import InputError
 from ogreid.reporting import read_run, write_report
-from ogreid.reporting.reading import named_runs
+from ogreid.reporting.results import named_runs
 
 VOID = {"meta", "link", "img", "br", "input", "hr", "path", "circle", "rect"}
 MINUS = "\N{MINUS SIGN}"

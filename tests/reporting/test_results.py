@@ -5,8 +5,7 @@ from pathlib import Path
 import pytest
 
 from ogreid import config
-from ogreid.reporting.reading import RunResults
-from ogreid.reporting.results import ablation_table
+from ogreid.reporting.results import RunResults, ablation_table
 
 
 def run(mean, seed=0, model="ognet", loss="ce", **own):

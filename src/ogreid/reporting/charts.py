@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["PALETTE", "Chart", "Line", "bar_chart", "line_chart", "scatter_chart", "themed", "thin_out"]
 
 NAMES = ["paper", "ink", "quiet", "line", "c0", "c1", "c2", "c3", "c4", "c5"]
 LIGHT = ["#fcfbf9", "#1d2226", "#5c666e", "#e2dfd9", "#0b6e75", "#c45a11", "#5b4bb5", "#a02a6b", "#5f7a12", "#2d5f9e"]

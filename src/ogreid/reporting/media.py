@@ -8,11 +8,8 @@ import numpy as np
 import wandb
 
 from ogreid.reporting.charts import bar_chart
-from ogreid.reporting.galleries import gallery_sheet
-from ogreid.reporting.pictures import read_maps
+from ogreid.reporting.galleries import gallery_sheet, read_maps
 from ogreid.retrieval import RetrievalResult
-
-__all__ = ["set_media", "transfer_media"]
 
 
 def set_media(name: str, result: RetrievalResult, pictures: Mapping[str, Path]) -> dict[str, Any]:

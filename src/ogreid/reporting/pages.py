@@ -10,15 +10,14 @@ from ogreid import config, files
 from ogreid.errors import InputError
 from ogreid.reporting import results
 from ogreid.reporting.charts import PALETTE, Chart, Line, line_chart, themed, thin_out
-from ogreid.reporting.pictures import read_clouds, read_galleries, read_maps
-from ogreid.reporting.reading import RunResults, named_runs, read_run
+from ogreid.reporting.galleries import read_clouds, read_galleries, read_maps
+from ogreid.reporting.results import RunResults
 from ogreid.reporting.sweeps import SweepRecord, read_sweep, sweep_figures, sweep_table
 from ogreid.reporting.tables import COLUMNS, Row, csv_table, results_table, signed
 
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-__all__ = ["render", "report_text", "save", "write_report"]
 
 MOST_CURVES = 12  # lines of one chart that can be distinguished
 LOSS, SPEED = "train/loss", "train/clouds_per_second"
@@ -42,7 +41,9 @@ def write_report(*folders: Path, target: Path | None = None, people: bool = True
     if _is_sweep(folders):
         page = _sweep_page(read_sweep(folders[0]))
     else:
-        page = _run_page(read_run(folders[0], people=people)) if alone else _runs_page(named_runs(folders))
+        page = (
+            _run_page(results.read_run(folders[0], people=people)) if alone else _runs_page(results.named_runs(folders))
+        )
     return save(target or (folders[0] / "report.html" if alone else Path("comparison.html")), page)
 
 
@@ -58,7 +59,7 @@ def report_text(*folders: Path, kind: str) -> str:
         if kind == ".md":
             return sweep_table(record).markdown()
         folders = tuple(record.run_folders())
-    rows = results.comparison_rows(named_runs(folders))
+    rows = results.comparison_rows(results.named_runs(folders))
     return csv_table(rows) if kind == ".csv" else results_table(rows).markdown()
 
 
@@ -129,7 +130,7 @@ def _sweep_page(record: SweepRecord) -> str:
         table=sweep_table(record),
         failed=record.failed,
         figures=sweep_figures(record).values(),
-        **_compared(named_runs(record.run_folders())),
+        **_compared(results.named_runs(record.run_folders())),
     )
 
 

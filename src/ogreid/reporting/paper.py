@@ -10,8 +10,6 @@ from omegaconf import OmegaConf
 
 from ogreid.config import Experiment, options
 
-__all__ = ["Published", "own_settings", "published_for", "published_tables"]
-
 BENCHMARKS = ("market", "duke", "msmt", "cuhk")
 VISIBLE = "-visible"  # ending of a store of the visible parts alone
 

@@ -8,14 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ogreid.errors import InputError
+from ogreid.reporting.galleries import image_url
 from ogreid.reporting.pages import render, save
-from ogreid.reporting.pictures import image_url
 from ogreid.reporting.tables import csv_text
 
 if TYPE_CHECKING:
-    from ogreid.data.store.reading import Store
-
-__all__ = ["write_rankings"]
+    from ogreid.data.store.mapped import Store
 
 
 def write_rankings(

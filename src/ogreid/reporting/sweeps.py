@@ -17,8 +17,6 @@ from ogreid.reporting.charts import Chart, Line, bar_chart, line_chart
 from ogreid.reporting.paper import published_tables
 from ogreid.reporting.tables import COLUMNS, Spread, Table, mean_numbers, spread_text
 
-__all__ = ["Setting", "SweepRecord", "density_figure", "read_sweep", "sweep_figures", "sweep_table"]
-
 DENSITY = "data.density"
 AXES = {"model.k": "neighbors k", DENSITY: "points, % of the cloud", "data.num_points": "points"}
 
@@ -66,7 +64,6 @@ class SweepRecord:
 
     @property
     def name(self) -> str:
-        """Of the sweep."""
         return str(self.content["name"])
 
     @property
@@ -85,7 +82,6 @@ class SweepRecord:
 
     @property
     def failed(self) -> list[Mapping[str, Any]]:
-        """Runs that failed."""
         return [run for run in self.content["runs"] if run["status"] == "failed"]
 
     def run_folders(self) -> list[Path]:

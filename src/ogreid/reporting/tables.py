@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import rich.table
 
-__all__ = ["COLUMNS", "Row", "Table", "csv_table", "csv_text", "mean_numbers", "results_table", "signed", "spread_text"]
 
 COLUMNS = {"rank1": "rank-1", "rank5": "rank-5", "rank10": "rank-10", "mAP": "mAP", "mAP_step": "step", "mINP": "mINP"}
 """Number of ``summary.json`` -> head of its column; the number of queries follows them."""

@@ -13,8 +13,6 @@ from ogreid.reporting.tables import Row, Table
 if TYPE_CHECKING:
     import rich.table
 
-__all__ = ["network_table", "results_table"]
-
 
 def results_table(title: str, rows: Mapping[tuple[str, str], Mapping[str, Any]]) -> "rich.table.Table":
     """A table of (network, data set) -> numbers of ``summary.json``."""
