@@ -1,4 +1,4 @@
-"""Runs of the fit door that get a signal where a test wants it.
+"""Runs of ``ogreid.fit`` that get a signal where a test wants it.
 
 One process imports everything once; each run is a fork of it, so that a real SIGKILL costs no new start.
 """
@@ -19,8 +19,6 @@ SIGNALS = {
     "interrupt twice": [signal.SIGINT, signal.SIGINT],
     "requeue": [signal.SIGUSR1],
 }
-
-
 LONGEST = 300  # seconds: a process that hangs ends with the status of SIGALRM
 
 
@@ -37,17 +35,17 @@ class Runs:
         )
 
     def fit(self, *arguments, faults=(), only_rank=None, processes=1, **environment):
-        """Call the door; ``faults`` are (kind, when) as in `plant`. Returns (the exit status, what was said).
+        """Call the command; ``faults`` are (kind, when) as in `plant`. Returns (the exit status, what was output).
 
         A process that was killed has a negative status, the number of the signal; several processes have a list.
         """
-        said = self.place / "said.txt"
+        output = self.place / "output.txt"
         job = {"arguments": arguments, "faults": faults, "processes": processes, "environment": environment}
         job |= {"only_rank": only_rank}
-        self.server.stdin.write(json.dumps(job | {"place": str(self.place), "said": str(said)}) + "\n")
+        self.server.stdin.write(json.dumps(job | {"place": str(self.place), "output": str(output)}) + "\n")
         self.server.stdin.flush()
         statuses = json.loads(self.server.stdout.readline())
-        return statuses if processes > 1 else statuses[0], said.read_text()
+        return statuses if processes > 1 else statuses[0], output.read_text()
 
     def close(self):
         with self.server:  # closes its pipes and waits for it
@@ -61,10 +59,10 @@ def plant(kind, when):
     """
     from ogreid.training.module import ReIDModule
 
-    place, name = (ReIDModule, "validation_step") if "validation" in kind else (ReIDModule, "training_step")
+    owner, name = (ReIDModule, "validation_step") if "validation" in kind else (ReIDModule, "training_step")
     if "writing" in kind:
-        place, name = os, "fsync"
-    original, count = getattr(place, name), 0
+        owner, name = os, "fsync"
+    original, count = getattr(owner, name), 0
 
     def planted(*arguments):
         nonlocal count
@@ -72,12 +70,12 @@ def plant(kind, when):
         if kind.startswith("nan") and count - 1 == when:
             arguments[1].xyz.fill_(float("nan"))
         # In the middle of a step: its forward is done, its gradient is not; of a writing: the file is not renamed.
-        done = original(*arguments)
+        result = original(*arguments)
         for number in SIGNALS.get(kind.split(" in ")[0], []) if count - 1 == when else ():
             os.kill(os.getpid(), number)
-        return done
+        return result
 
-    setattr(place, name, planted)
+    setattr(owner, name, planted)
 
 
 def _fork(job, rank, port):
@@ -88,9 +86,9 @@ def _fork(job, rank, port):
     signal.alarm(LONGEST)
     signal.signal(signal.SIGINT, signal.default_int_handler)  # the tests may have been started in the background
     os.chdir(job["place"])
-    said = os.open(job["said"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    os.dup2(said, 1)
-    os.dup2(said, 2)
+    output = os.open(job["output"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(output, 1)
+    os.dup2(output, 2)
     os.environ |= job["environment"]
     if job["processes"] > 1:
         world = str(job["processes"])
@@ -119,7 +117,7 @@ def _serve():
 
     for line in sys.stdin:
         job = json.loads(line)
-        Path(job["said"]).write_text("")
+        Path(job["output"]).write_text("")
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = str(free.getsockname()[1])
