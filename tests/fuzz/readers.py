@@ -21,7 +21,7 @@ from ogreid.data.datasets.readers import read_benchmark, rows_array
 from ogreid.data.datasets.sources import read_crop
 from ogreid.lifting import lift, upright_template
 from ogreid.lifting.readers.estimators import read_body, read_faces
-from ogreid.sweeps.file import points, read_sweep_file
+from ogreid.sweeps.plan import Plan
 
 __all__ = ["READERS", "Reader"]
 
@@ -182,7 +182,7 @@ def stores() -> Reader:
     def read(folder: Path, name: str) -> None:
         store = Store.open(folder / "tiny")
         store.clouds([0, len(store) - 1])
-        store.picture(0)
+        store.crop(0)
         for split in store.manifest.splits:
             if split in ("train", "val", "query", "gallery"):
                 store.split(split)
@@ -234,7 +234,7 @@ parameters:
 """
 
     def read(folder: Path, name: str) -> object:
-        return points(read_sweep_file(folder / "s.yaml"), count=5)
+        return Plan(folder / "s.yaml", limit=1)
 
     words = (
         b"random",
@@ -264,8 +264,8 @@ def run_folders() -> Reader:
 
 def reported_runs() -> Reader:
     from fabricated import make_run
-    from ogreid.reporting.pictures import cloud_html, gallery_html, map_html
-    from ogreid.reporting.reading import read_run
+    from ogreid.reporting.galleries import read_clouds, read_galleries, read_maps
+    from ogreid.reporting.results import read_run
 
     with TemporaryDirectory() as folder:
         made = make_run(Path(folder) / "run")
@@ -275,21 +275,23 @@ def reported_runs() -> Reader:
         run = read_run(folder)
         if name.endswith(".npz"):
             changed = [path for path in run.pictures if path.as_posix().endswith(name)]
-            gallery_html(changed), map_html(changed), cloud_html(changed)
+            read_galleries(changed), read_maps(changed), read_clouds(changed)
 
-    words = (b"step", b"epoch", b",", b"val/mAP", b"kind", b"found", b"names", b"xy", b"<U4", b"|u1", b"|O")
+    words = (b"step", b"epoch", b",", b"val/mAP", b"kind", b"gallery", b"names", b"xy", b"<U4", b"|u1", b"|O")
     return Reader(files, tuple(files), read, words)
 
 
 def kept_arrays() -> Reader:
-    from ogreid.retrieval import embeddings
+    from ogreid.retrieval import Embeddings
 
-    files = {"kept.npz": packed(embedding=np.zeros((4, 8), np.float32), made_of=np.array("abc"))}
+    columns = {name: np.zeros(4, np.int64) for name in ("identity", "camera", "index")}
+    texts = {"source": np.array(["a", "b", "c", "d"]), "fingerprint": np.array("abc")}
+    files = {"kept.npz": packed(embedding=np.zeros((4, 8), np.float32), **columns, **texts)}
     return Reader(
         files,
         ("kept.npz",),
-        lambda folder, name: embeddings.read_kept(folder / "kept.npz"),
-        (b"<f4", b"|O", b"made_of"),
+        lambda folder, name: Embeddings.load(folder / "kept.npz"),
+        (b"<f4", b"<i8", b"<U1", b"|O", b"fingerprint"),
     )
 
 
@@ -297,9 +299,12 @@ def pictures() -> Reader:
     rng = np.random.default_rng(0)
     image = Image.fromarray(rng.integers(0, 255, (16, 8, 3), dtype=np.uint8))
     files = {}
-    for name, form in {"a.jpg": "JPEG", "b.png": "PNG", "c.bmp": "BMP"}.items():
+    kinds = {"a.jpg": "JPEG", "b.png": "PNG", "c.bmp": "BMP", "d.webp": "WEBP", "e.tif": "TIFF", "f.gif": "GIF"}
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    for name, form in kinds.items():
         held = io.BytesIO()
-        image.save(held, form)
+        image.save(held, form, exif=exif)
         files[name] = held.getvalue()
 
     def read(folder: Path, name: str) -> None:
@@ -339,7 +344,7 @@ def _torch_files() -> tuple[dict[str, bytes], dict[str, bytes]]:
 
     options = "feature_dims: [6, 10]\nk: 4\nclass_num: 5\ninit_points: 24\nstride: 2\nnum_conv: 1\ngem: true\n"
     options += "cluster: xyzrgb\n"
-    network = build_model("ognet", widths=[6, 10], k=4, kept=[24, 12])
+    network = build_model("ognet", channels=[6, 10], k=4, num_kept=[24, 12])
     held = io.BytesIO()
     torch.save(to_published_names(network, IdentityHead(network.width, 5)), held, _use_new_zipfile_serialization=False)
     zipped = io.BytesIO()
