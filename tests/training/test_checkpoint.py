@@ -1,6 +1,5 @@
 """Checkpoints are read strictly, and a run is resumed only from a step of its own with settings that fit it."""
 
-
 import pytest
 import torch
 

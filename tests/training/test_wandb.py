@@ -1,0 +1,177 @@
+"""What a whole offline run tells W&B, read back from its file, and what nothing may tell where people are not shown."""
+
+import os
+import re
+import signal
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import wandb
+from test_training import TINY
+
+from conftest import write_tiny_store
+from ogreid import fit
+from ogreid.training.module import ReIDModule
+from wandb_log import ended, items, of_kind
+
+pytestmark = pytest.mark.thorough
+
+SETTINGS = [
+    *(setting for setting in TINY if not setting.startswith("wandb")),
+    "wandb.mode=offline",
+    "wandb.tags=[mine]",
+    "trainer.max_epochs=4",
+    "data.transfer=[other]",
+]
+DRAWINGS = {"map_by_identity", "map_by_camera", "transfer"}
+"""Pictures in which nobody is shown."""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Two tiny stores, an experiment, and nothing that says where W&B is."""
+    place = tmp_path_factory.mktemp("tracked")
+    write_tiny_store(place / "data" / "tiny")
+    write_tiny_store(place / "data" / "other", identities=6, seed=3)
+    (place / "experiments").mkdir()
+    (place / "experiments" / "small.yaml").write_text("description: tiny\n")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(place)
+        for name in ("WANDB_MODE", "WANDB_API_KEY", "WANDB_DATA_DIR", STAMP):
+            patch.delenv(name, raising=False)
+        patch.setenv("WANDB_X_STATS_SAMPLING_INTERVAL", "0.2")  # older ones first look at the machine after 15 s
+        wandb.teardown()  # which has read the environment already where another test came before
+        yield place
+
+
+def only_run(root):
+    (made,) = Path(root, "small").iterdir()
+    return Run.open(made)
+
+
+@pytest.fixture(scope="module")
+def resumed(folder):
+    """A run that stopped half-way and was gone on with: its two offline files, in the order of time."""
+    assert fit.main(["--experiment", "small", *SETTINGS, "trainer.max_steps=4", "runs.root=shown"]) == 0
+    made = only_run("shown")
+    assert fit.main(["--resume", str(made.folder), "trainer.max_steps=-1"]) == 0
+    logs = sorted((made.folder / "wandb").glob("offline-run-*/*.wandb"), key=lambda path: path.stat().st_mtime)
+    return SimpleNamespace(made=made, logs=logs)
+
+
+@pytest.fixture(scope="module")
+def unseen(folder):
+    """A run that may show nobody."""
+    settings = ["runs.root=unseen", "runs.pictures=false", "trainer.max_epochs=2"]
+    assert fit.main(["--experiment", "small", *SETTINGS, *settings]) == 0
+    return only_run("unseen")
+
+
+def test_a_resumed_run_is_the_same_run_with_the_whole_experiment(resumed):
+    first, second = (of_kind(log, "run")[0] for log in resumed.logs)
+    assert first.run_id == second.run_id == resumed.made.tracking_id
+    assert first.run_group == "small" and set(first.tags) == {"small", "ognet", "circle", "mine"}
+    settings = items(first.config.update)
+    assert settings["model"]["widths"] == [8, 16] and settings["optimizer"]["lr"] == 0.01 and settings["seed"] == 0
+
+
+def test_judgments_are_drawn_over_epochs_and_the_best_mean_is_the_summary(resumed):
+    named = {metric.name: metric for metric in of_kind(resumed.logs[0], "metric") if metric.name}
+    assert named["val/tiny/mAP"].step_metric == "epoch" and named["val/tiny/mAP"].summary.max
+    for name in ("val/mAP", "val/tiny/rank1", "transfer/tiny->other/mAP"):
+        assert named[name].step_metric == "epoch" and not named[name].summary.max
+    (others,) = (metric for metric in of_kind(resumed.logs[0], "metric") if metric.glob_name)
+    assert (others.glob_name, others.step_metric) == ("*", "trainer/global_step")
+
+
+def test_every_step_and_every_judgment_is_logged_once(resumed):
+    rows = [items(row.item) for log in resumed.logs for row in of_kind(log, "history")]
+    assert [row["trainer/global_step"] for row in rows if "train/loss" in row] == list(range(8))
+    assert [row["epoch"] for row in rows if "val/tiny/mAP" in row] == [1, 3]
+    assert all("transfer/tiny->other/rank1" in row for row in rows if "val/mAP" in row)
+    assert sum("lr" in row for row in rows) == 4
+
+
+def test_the_machine_is_told_too(resumed):
+    settings = {item.key for log in resumed.logs for stats in of_kind(log, "stats") for item in stats.item}
+    assert {"memory_percent", "proc.memory.rssMB"} <= settings
+
+
+def test_galleries_clouds_curves_and_tables_are_handed_over(resumed):
+    rows = [items(row.item) for row in of_kind(resumed.logs[1], "history")]
+    (shown,) = (row for row in rows if any(name.startswith("pictures/") for name in row))
+    kinds = {name.split("/_type")[0]: kind for name, kind in shown.items() if name.endswith("/_type")}
+    for on in ("tiny", "other"):
+        assert kinds[f"pictures/{on}/galleries"] == "image-file"
+        assert kinds[f"pictures/{on}/cloud"] == "object3D-file"
+        assert kinds[f"pictures/{on}/cmc_table"] == "table-file"
+    assert kinds["tables/transfer"] == "table-file" and kinds["pictures/transfer"] == "image-file"
+
+
+def test_the_best_checkpoint_and_the_report_are_artifacts_where_they_lie(resumed):
+    kept = {one.name: one for one in of_kind(resumed.logs[1], "artifact") if one.type in ("model", "report")}
+    assert {name: one.type for name, one in kept.items()} == {"small": "model", "small-report": "report"}
+    for name, file in (("small", resumed.made.result), ("small-report", resumed.made.folder / "report.html")):
+        (entry,) = kept[name].manifest.contents
+        assert Path(entry.local_path) == file.resolve() and entry.size == file.stat().st_size
+    staged = [entry.local_path for one in of_kind(resumed.logs[1], "artifact") for entry in one.manifest.contents]
+    assert all(Path(path).is_relative_to(resumed.made.folder.resolve()) for path in staged)
+
+
+def test_a_run_ends_when_it_ends(resumed):
+    """Else the next one in the same process would be written into it."""
+    assert [[done.exit_code for done in ended(log)] for log in resumed.logs] == [[0], [0]]
+
+
+def test_a_run_that_dies_is_told_as_failed(folder, monkeypatch):
+    monkeypatch.setattr("ogreid.training.train.write_report", lambda *_: (_ for _ in ()).throw(RuntimeError("died")))
+    with pytest.raises(RuntimeError, match="died"):
+        fit.main(["--experiment", "small", *SETTINGS, "trainer.max_epochs=1", "runs.root=died"])
+    (log,) = (only_run("died").folder / "wandb").glob("offline-run-*/*.wandb")
+    assert [done.exit_code for done in ended(log)] == [1]
+
+
+@pytest.mark.parametrize(("requested", "settings"), [(signal.SIGTERM, (1, 1, 0)), (signal.SIGINT, (0, 255, 130))])
+def test_a_run_that_is_asked_to_stop_is_not_told_as_failed(folder, monkeypatch, requested, settings):
+    """Preempted, with a status that is not 0: W&B would call it finished otherwise, and a sweep not resume it."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # the tests may have been started in the background
+    step, root = ReIDModule.training_step, f"stopped-{requested.name}"
+    monkeypatch.setattr(ReIDModule, "training_step", lambda *a: (os.kill(os.getpid(), requested), step(*a))[1])
+    with pytest.raises(SystemExit) as left:
+        fit.main(["--experiment", "small", *SETTINGS, f"runs.root={root}"])
+    (log,) = (only_run(root).folder / "wandb").glob("offline-run-*/*.wandb")
+    (done,) = ended(log)
+    assert (len(of_kind(log, "preempting")), done.exit_code, left.value.code) == settings
+
+
+def test_where_people_may_not_be_shown_no_file_of_the_run_shows_them(unseen, resumed):
+    assert pictures_of_people(unseen.folder) == []
+    shown = pictures_of_people(resumed.made.folder)
+    assert {Path(name).name.split("_")[0] for name in shown} == {  # the search finds them where they are
+        "report.html",
+        "galleries",
+        "cloud",
+        "tiny-galleries.npz",
+        "tiny-cloud.npz",
+        "other-galleries.npz",
+        "other-cloud.npz",
+    }
+
+
+def pictures_of_people(folder):
+    """Files in which there is a picture or a colored cloud, but for drawings that show nobody."""
+    return [str(path) for path in sorted(folder.rglob("*")) if path.is_file() and _shows_people(path)]
+
+
+def _shows_people(path):
+    if path.suffix == ".npz":
+        with np.load(path) as held:
+            return any(held[name].dtype == np.uint8 for name in held.files)
+    content = path.read_bytes()
+    if path.suffix == ".html":
+        return b"data:image" in content or b"data-count" in content
+    drawn = re.split(r"_\d+_", path.name)[0] in DRAWINGS
+    signatures = (b"\xff\xd8\xff", b"\x89PNG", b"RIFF", b"GIF8")
+    return path.name.endswith(".pts.json") or (content.startswith(signatures) and not drawn)
