@@ -111,6 +111,13 @@ def test_what_cannot_be_embedded_is_refused(crops, tmp_path, monkeypatch, argume
     assert all(word in str(refused.value) for word in words) and not list(tmp_path.iterdir())
 
 
+def test_an_error_in_a_worker_process_is_one_line(tmp_path, capsys):
+    (tmp_path / "empty.jpg").touch()
+    with pytest.raises(InputError) as refused:
+        embedded(tmp_path, str(tmp_path / "empty.jpg"))
+    assert str(refused.value).startswith(f"{tmp_path / 'empty.jpg'}: not a readable image")
+
+
 def test_a_network_on_crops_refuses_clouds_that_are_in_no_pixel_order(stores, tmp_path):
     stores("written", order="written")
     with pytest.raises(InputError, match=r"data\.inputs=crop"):

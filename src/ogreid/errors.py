@@ -13,6 +13,9 @@ class InputError(ValueError):
     def __str__(self) -> str:
         """The message in one line that a terminal can show, however much of a broken file it quotes."""
         whole = super().__str__()
+        if whole.startswith("Caught ") and " in DataLoader worker process" in whole:
+            # torch raises our class again with the worker's traceback as the message; its last line is ours.
+            whole = whole.rstrip().rpartition("\n")[2].partition(": ")[2]
         text = whole if len(whole) <= LONGEST else f"{whole[: LONGEST // 2]} ... {whole[-LONGEST // 2 :]}"
         return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 

@@ -143,8 +143,8 @@ class ReIDModule(L.LightningModule):
         wants, gets = getattr(self.network, "inputs", None), getattr(self._data_config, "inputs", None)
         if wants is not None and gets is not None and (wants == "crop") != (gets == "crop"):
             raise InputError(
-                f"{type(self.network).__name__} reads {wants}s, got data.inputs={gets}; set data.inputs="
-                f"{'crop' if wants == 'crop' else 'scene'}"
+                f"{type(self.network).__name__} reads {'crops' if wants == 'crop' else 'points'}, got data.inputs={gets}; "
+                f"set data.inputs={'crop' if wants == 'crop' else 'scene'}"
             )
 
     def configure_model(self) -> None:
