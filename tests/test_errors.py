@@ -154,7 +154,7 @@ TABLE = [
     ("two formats", "report runs/made/a --markdown --csv", "--csv --markdown"),
     ("no sweep", "sweep", "FILE --help"),
     ("no sweep file", "sweep gone.yaml", "gone.yaml k_by_density"),
-    ("a search without an end", "sweep bayes.yaml --experiment mine", "bayes.yaml --count"),
+    ("a search without an end", "sweep bayes.yaml", "bayes.yaml --count"),
     ("a sweep of nothing", "sweep blank.yaml", "blank.yaml parameters"),
     ("not a sweep", "sweep text", "text hello"),
     ("no image to draw", "synthetic", "--contact-sheet --help"),
@@ -192,9 +192,9 @@ def world(tmp_path_factory) -> Path:
         (here / name).write_text("hello")
     for name, text in EXPERIMENTS.items():
         (here / "experiments" / f"{name}.yaml").write_text(text)
-    (here / "bayes.yaml").write_text(
-        "method: bayes\nmetric: {name: val/mAP, goal: maximize}\nparameters: {model.k: {values: [1]}}\n"
-    )
+    command = 'command: ["${env}", python, -m, ogreid.fit, --experiment, mine, "${args_no_hyphens}"]\n'
+    endless = "method: bayes\nmetric: {name: val/mAP, goal: maximize}\nparameters: {model.k: {values: [1]}}\n"
+    (here / "bayes.yaml").write_text(endless + command)
     (here / "blank.yaml").write_text("method: grid\nparameters: {}\n")
     return here
 

@@ -142,10 +142,9 @@ class ReIDModule(L.LightningModule):
         """
         wants, gets = getattr(self.network, "inputs", None), getattr(self._data_config, "inputs", None)
         if wants is not None and gets is not None and (wants == "crop") != (gets == "crop"):
-            raise InputError(
-                f"{type(self.network).__name__} reads {'crops' if wants == 'crop' else 'points'}, got data.inputs={gets}; "
-                f"set data.inputs={'crop' if wants == 'crop' else 'scene'}"
-            )
+            kind, choice = ("crops", "crop") if wants == "crop" else ("points", "scene")
+            name = type(self.network).__name__
+            raise InputError(f"{name} reads {kind}, got data.inputs={gets}; set data.inputs={choice}")
 
     def configure_model(self) -> None:
         """Build the classifier when training starts, and compile the network where that is asked for.
