@@ -15,7 +15,7 @@ if not torch.cuda.is_available():
 
 from crop_folders import pack_crops, write_crops
 from ogreid.data.store.manifest import make_rows
-from ogreid.data.store.reading import Store, scattered
+from ogreid.data.store.mapped import Store, scattered
 from ogreid.runs import STAMP
 from small_stores import small_store
 

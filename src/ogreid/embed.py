@@ -52,10 +52,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     is_store = len(paths) == 1 and not paths[0].is_file() and _is_store(paths[0], root)
     images = [] if is_store else find_images(paths)
     command_line.quiet()
-    from ogreid.config.progress import ProgressBars
+    from ogreid.config.bars import ProgressBars
     from ogreid.data.datasets.catalogue import store_path
     from ogreid.data.datasets.crops import crop_dataset
-    from ogreid.data.store.reading import Store
+    from ogreid.data.store.mapped import Store
     from ogreid.retrieval.embeddings import check_target
     from ogreid.training.distributed import rank
     from ogreid.training.inference import embed, embed_store, load_network

@@ -12,7 +12,7 @@ from ogreid.config import command_line
 from ogreid.errors import InputError, MissingFileError
 
 if TYPE_CHECKING:
-    from ogreid.data.store.reading import Store
+    from ogreid.data.store.mapped import Store
     from ogreid.retrieval.embeddings import Embeddings
     from ogreid.training.inference import Network
 
@@ -62,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser().parse_args(argv)
     _check(arguments)
     from ogreid.data.datasets.catalogue import store_path
-    from ogreid.data.store.reading import Store
+    from ogreid.data.store.mapped import Store
 
     store = Store.open(store_path(arguments.gallery, config.data_root(arguments.data)))
     command_line.quiet()
@@ -124,7 +124,7 @@ def _check(arguments: argparse.Namespace) -> None:
 
 def _gallery(arguments: argparse.Namespace, network: "Network", store: "Store") -> "Embeddings":
     """The gallery's embeddings: those of the cache, where they are of this network and store."""
-    from ogreid.config.progress import ProgressBars
+    from ogreid.config.bars import ProgressBars
     from ogreid.retrieval.embeddings import Embeddings, check_target
     from ogreid.training.inference import embed_store, fingerprint
 

@@ -7,7 +7,7 @@ from contextlib import closing
 
 import pytest
 
-from ogreid.config.progress import ProgressBars
+from ogreid.config.bars import ProgressBars
 from ogreid.config.workers import WorkerError, available_cores, map_in_processes
 from ogreid.errors import InputError
 

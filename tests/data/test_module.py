@@ -9,7 +9,7 @@ import torch
 
 from ogreid.config import Data
 from ogreid.data.module import ReIDDataModule
-from ogreid.data.store.reading import scattered
+from ogreid.data.store.mapped import scattered
 from ogreid.data.transforms import Draws, to_crops
 from ogreid.errors import InputError
 
@@ -91,7 +91,7 @@ def test_a_set_resident_on_the_device_is_read_once_and_by_no_worker(data, monkey
     module = data(resident=True, num_workers=2)
     loader = module.train_dataloader()
     list(loader)
-    monkeypatch.setattr("ogreid.data.store.reading.Store.raw", None)
+    monkeypatch.setattr("ogreid.data.store.mapped.Store.raw", None)
     assert loader.num_workers == 0
     assert len(list(loader)) == len(loader)
 

@@ -6,7 +6,7 @@ import pytest
 
 from ogreid.data import Store
 from ogreid.data.store.manifest import BLOCK
-from ogreid.data.store.reading import scattered
+from ogreid.data.store.mapped import scattered
 from ogreid.errors import InputError
 from small_stores import blocks_of, small_arrays, small_rows, small_store
 

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from ogreid.data.batch import CloudBatch
-from ogreid.data.store.reading import Store
+from ogreid.data.store.mapped import Store
 from ogreid.data.store.writing import CloudSource
 
 

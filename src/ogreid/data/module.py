@@ -19,7 +19,7 @@ from ogreid.data.dataset import CloudDataset, ResidentClouds
 from ogreid.data.datasets.catalogue import store_path
 from ogreid.data.datasets.synthetic_stores import ensure_synthetic, parse_synthetic
 from ogreid.data.samplers import EvaluationSampler, TrainingSampler
-from ogreid.data.store.reading import Store, scattered
+from ogreid.data.store.mapped import Store, scattered
 from ogreid.data.transforms import Draws, draws_for, to_crops, to_network
 from ogreid.errors import InputError
 from ogreid.registry import SAMPLERS, resolve

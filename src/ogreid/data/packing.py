@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ogreid.config import data_root
-from ogreid.config.progress import ProgressBars
+from ogreid.config.bars import ProgressBars
 from ogreid.config.workers import available_cores
 from ogreid.data.datasets.bodies import estimates_in
 from ogreid.data.datasets.cuhk_mat import find_mat, unpack_mat
@@ -19,7 +19,7 @@ from ogreid.data.datasets.readers import benchmark_named, read_benchmark, rows_a
 from ogreid.data.datasets.sources import CropClouds, MeshSource, upright
 from ogreid.data.datasets.synthetic_stores import EstimatedBodies, parse_synthetic
 from ogreid.data.preview import export_ply, write_preview
-from ogreid.data.store.reading import Store
+from ogreid.data.store.mapped import Store
 from ogreid.data.store.sharding import merge_shards, parse_shard, shard_path, shard_rows
 from ogreid.data.store.writing import CloudSource, pack
 from ogreid.errors import InputError

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from ogreid import files
-from ogreid.data.store.reading import Store
+from ogreid.data.store.mapped import Store
 from ogreid.errors import InputError
 
 __all__ = ["beside", "draw_cloud", "export_ply", "write_preview"]

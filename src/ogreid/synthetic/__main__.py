@@ -8,7 +8,7 @@ from PIL import Image
 
 from ogreid.config import command_line
 from ogreid.errors import InputError
-from ogreid.synthetic.crops import HEIGHT, WIDTH
+from ogreid.synthetic.detections import HEIGHT, WIDTH
 from ogreid.synthetic.domains import DOMAINS, detection_of, person_of
 
 GAP = 6  # pixels between the domains

@@ -15,9 +15,9 @@ from ogreid.synthetic.attributes import STYLES, draw_attributes
 from ogreid.synthetic.body import load_body
 from ogreid.synthetic.cameras import Camera, Site, draw_camera, draw_materials
 from ogreid.synthetic.clothing import Person, dress
-from ogreid.synthetic.crops import Detection, detect, detect_background
+from ogreid.synthetic.detections import Detection, detect, detect_background
 from ogreid.synthetic.estimates import NOISE, Estimate, Noise, estimate, write_estimates
-from ogreid.synthetic.layouts import LAYOUTS, CropLabel
+from ogreid.synthetic.trees import LAYOUTS, CropLabel
 
 __all__ = ["APPEARANCE", "DOMAINS", "Domain", "make_domain"]
 

@@ -14,7 +14,7 @@ from ogreid import files
 from ogreid.errors import InputError
 from ogreid.lifting import Mesh, WeakCamera
 from ogreid.synthetic.body import Array, load_body, rotation, rotation_vector
-from ogreid.synthetic.crops import HEIGHT, WIDTH, Detection
+from ogreid.synthetic.detections import HEIGHT, WIDTH, Detection
 
 __all__ = ["FILE", "NOISE", "Estimate", "Estimates", "Noise", "estimate", "read_estimates", "write_estimates"]
 

@@ -11,12 +11,12 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from ogreid.config.progress import ProgressBars
+from ogreid.config.bars import ProgressBars
 from ogreid.data.batch import CloudBatch
 from ogreid.data.dataset import CloudDataset
 from ogreid.data.datasets.catalogue import store_path
 from ogreid.data.module import ReIDDataModule
-from ogreid.data.store.reading import Store
+from ogreid.data.store.mapped import Store
 from ogreid.errors import InputError, nearest_names
 from ogreid.models.published import load_published
 from ogreid.ops.collectives import everyone

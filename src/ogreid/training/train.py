@@ -17,7 +17,7 @@ from lightning.pytorch.callbacks import Callback, LearningRateMonitor
 from rich.console import Console
 
 from ogreid.config import Experiment, options
-from ogreid.config.progress import ProgressBars
+from ogreid.config.bars import ProgressBars
 from ogreid.data.module import ReIDDataModule
 from ogreid.errors import InputError
 from ogreid.reporting import write_report

@@ -11,7 +11,7 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from ogreid import files
 from ogreid.data.store.manifest import Field
-from ogreid.data.store.reading import scattered
+from ogreid.data.store.mapped import scattered
 from ogreid.errors import InputError, nearest_names
 from ogreid.lifting import Mesh, Mode, lift, lift_surface, upright_template
 

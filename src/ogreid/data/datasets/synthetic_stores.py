@@ -10,7 +10,7 @@ from typing import Any
 from ogreid import files
 from ogreid.data.datasets.readers import benchmark_named, read_benchmark, rows_array
 from ogreid.data.datasets.sources import CropClouds
-from ogreid.data.store.reading import Store
+from ogreid.data.store.mapped import Store
 from ogreid.data.store.writing import pack
 from ogreid.errors import InputError, nearest_names
 from ogreid.lifting import Mesh

@@ -66,7 +66,7 @@ class Manifest:
         name: of the store.
         benchmark: whose layout the rows were read from.
         mode: how the clouds were lifted: ``raster``, ``vertex``, ``nearest`` or ``published``.
-        order: of the points in a cloud: ``scattered`` (:func:`ogreid.data.store.reading.scattered`) or ``written``.
+        order: of the points in a cloud: ``scattered`` (:func:`ogreid.data.store.mapped.scattered`) or ``written``.
         background: whether background pixels are points too.
         points: P.
         height, width: of the crops, 0 where unknown.

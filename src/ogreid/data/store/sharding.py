@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from ogreid.data.store.manifest import BLOCK, Manifest, Shard, rows_checksum
-from ogreid.data.store.reading import Store, read_block
+from ogreid.data.store.mapped import Store, read_block
 from ogreid.data.store.writing import write_block, write_store
 from ogreid.errors import InputError
 

@@ -21,7 +21,7 @@ import numpy as np
 from ogreid import files
 from ogreid.config.workers import WorkerError, map_in_processes
 from ogreid.data.store.manifest import BLOCK, KINDS, Manifest, Shard, count_rows
-from ogreid.data.store.reading import Store, checksum, read_block
+from ogreid.data.store.mapped import Store, checksum, read_block
 from ogreid.errors import InputError
 
 __all__ = ["CloudSource", "pack", "write_block", "write_store"]

@@ -10,7 +10,7 @@ from ogreid.synthetic.attributes import STYLES, draw_attributes, linear
 from ogreid.synthetic.body import load_body, rotation
 from ogreid.synthetic.cameras import apply_effects, draw_effects
 from ogreid.synthetic.clothing import dress, props_of
-from ogreid.synthetic.crops import HEIGHT, WIDTH
+from ogreid.synthetic.detections import HEIGHT, WIDTH
 from ogreid.synthetic.domains import DOMAINS, detection_of, person_of
 from ogreid.synthetic.estimates import NOISE, estimate
 from ogreid.synthetic.paint import Cloth, Part, Pattern, Surface, Trait, paint
