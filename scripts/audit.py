@@ -1,4 +1,4 @@
-"""Known vulnerabilities of the installed packages, and the licenses of ogreid's dependencies: ``python scripts/audit.py``.
+"""Known vulnerabilities of what is installed, and licenses of ogreid's dependencies: ``python scripts/audit.py``.
 
 pip-audit queries PyPI, and OSV where PyPI has no data. Exit status:
 

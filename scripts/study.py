@@ -3,9 +3,9 @@
 python scripts/study.py quick --processes 2    on two CPU cores; started again, it continues
 python scripts/study.py full                   on one GPU
 python scripts/study.py quick --dry-run        what would run
-python scripts/study_page.py quick             then: the tables and figures of docs/study.md
+python scripts/study_page.py quick             afterwards: the tables and figures of docs/study.md
 
-``runs/study/<size>/`` keeps the evaluations, and ``cost.json``: wall and processor seconds of every command.
+``runs/study/<size>/`` holds the evaluations and ``cost.json``: wall and processor seconds of every command.
 """
 
 import argparse
@@ -32,7 +32,7 @@ DENSITIES = ("0.03", "0.0625", "0.125", "0.25", "0.5", "0.75", "1.0")
 
 
 def commands(size: str, processes: int) -> Iterator[list[str]]:
-    """Pack what is not packed; train what is not trained, runs of several sweeps once; evaluate every density."""
+    """Pack, sweep (a run that several sweeps share is trained once), and evaluate at every density."""
     plaza, results = STORES[size][0], Path("runs") / "study" / size
     for name in STORES[size]:
         yield ["ogreid.pack", name]
@@ -49,25 +49,21 @@ def commands(size: str, processes: int) -> Iterator[list[str]]:
 
 
 def call(command: list[str], costs: Path) -> None:
-    """Run a command to its end, and note what it cost with all of its processes.
-
-    Raises:
-        SystemExit: it failed; with its exit status.
-    """
+    """Run a command and record what it cost, child processes included; exits with its status where it fails."""
     started = time.perf_counter()
     process = subprocess.Popen([sys.executable, "-m", *command])
     _, status, used = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     wall, processor = time.perf_counter() - started, used.ru_utime + used.ru_stime
     entry = {"command": command, "wall": round(wall, 1), "processor": round(processor, 1), "status": process.returncode}
-    known = json.loads(costs.read_text()) if costs.is_file() else []
-    costs.write_text(json.dumps([*known, entry], indent=1) + "\n")
+    earlier = json.loads(costs.read_text()) if costs.is_file() else []
+    costs.write_text(json.dumps([*earlier, entry], indent=1) + "\n")
     if process.returncode:
         raise SystemExit(abs(process.returncode))
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Run the study; docs/study.md says what it is.")
+    parser = argparse.ArgumentParser(description="Run the study that docs/study.md describes.")
     parser.add_argument("size", choices=sorted(STORES))
     parser.add_argument("--processes", type=int, default=1, help="runs at once (%(default)s)")
     parser.add_argument("--dry-run", action="store_true", help="print the commands and leave")

@@ -1,4 +1,4 @@
-"""The tables and figures of docs/study.md, from what ``scripts/study.py`` left under ``runs/``.
+"""The tables and figures of docs/study.md, from the runs of ``scripts/study.py``.
 
 python scripts/study_page.py quick             collect into docs/study/quick.json, then write the page
 python scripts/study_page.py quick --collected the page alone, from docs/study/quick.json
@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from study_tables import DOMAINS, blocks, drawings
+from study_tables import DOMAINS, blocks, charts
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE, PICTURES = ROOT / "docs" / "study.md", ROOT / "docs" / "pictures"
@@ -18,7 +18,7 @@ NUMBERS = ("mAP", "mAP_step", "rank1", "mINP")
 
 
 def collect(size: str, runs: Path) -> dict[str, Any]:
-    """Every finished run of the study once: what it was, its numbers on every domain, its revision."""
+    """Every run of the study once: its settings, its numbers on every domain, its revision."""
     from ogreid import config
 
     base, runs_by_folder = config.load(f"study/{size}_ognet"), {}
@@ -31,7 +31,7 @@ def collect(size: str, runs: Path) -> dict[str, Any]:
     return {
         "size": size,
         "k": base.model.k,
-        "epochs": base.trainer.max_epochs,
+        "epochs": base.trainer["max_epochs"],
         "runs": sorted(runs_by_folder.values(), key=lambda run: [str(value) for value in run.values()][:6]),
         "histogram": _numbers(json.loads((results / "histogram.json").read_text())["retrieval"]),
         "densities": [_density(json.loads(path.read_text()), path) for path in sorted(results.glob("density-*.json"))],
@@ -49,7 +49,7 @@ def _run(folder: Path, size: str) -> dict[str, Any]:
         "network": "ognet" if network in DOMAINS else network,
         "loss": experiment.loss.name,
         "k": experiment.model.k,
-        "epochs": experiment.trainer.max_epochs,
+        "epochs": experiment.trainer["max_epochs"],
         "train": trained,
         "seed": experiment.seed,
         "parameters": summary["parameters"],
@@ -73,7 +73,7 @@ def _density(results: dict[str, Any], path: Path) -> dict[str, Any]:
 
 
 def fill(page: str, texts: dict[str, str]) -> str:
-    """The page with what stands between ``<!-- name -->`` and ``<!-- /name -->`` replaced.
+    """The page with the text between ``<!-- name -->`` and ``<!-- /name -->`` replaced.
 
     Raises:
         ValueError: the page has no place of that name.
@@ -86,7 +86,7 @@ def fill(page: str, texts: dict[str, str]) -> str:
             flags=re.S,
         )
         if places != 1:
-            raise ValueError(f"{PAGE}: {places} places for {name}; expected one")
+            raise ValueError(f"{PAGE}: expected one place for {name}, got {places}")
     return page
 
 
@@ -102,8 +102,8 @@ def main() -> None:
         collected.write_text(json.dumps(collect(options.size, options.runs), indent=1) + "\n")
     study = json.loads(collected.read_text())
     PAGE.write_text(fill(PAGE.read_text(), blocks(study)))
-    for name, drawing in drawings(study).items():
-        (PICTURES / f"study_{name}.svg").write_text(drawing.file())
+    for name, chart in charts(study).items():
+        (PICTURES / f"study_{name}.svg").write_text(chart.file())
 
 
 if __name__ == "__main__":

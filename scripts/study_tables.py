@@ -1,4 +1,4 @@
-"""The study's numbers as Markdown tables, verdicts on the paper's claims, and the drawings of Figures 7 and 8."""
+"""The study's numbers as Markdown tables, verdicts on the paper's claims, and Figures 7 and 8."""
 
 from collections.abc import Mapping, Sequence
 from statistics import mean, stdev
@@ -20,13 +20,13 @@ NETWORKS = {
     "resnet50": "ResNet-50",
 }
 DOMAINS = {"plaza": "market", "winter": "duke", "transit": "msmt", "platform": "cuhk"}
-"""Domain -> the benchmark of the paper it is modelled on, in the order of Table II."""
+"""Domain -> the benchmark it is modeled on, in the order of the paper's Table II."""
 LOSSES = {"ce": "CE", "circle": "CE + Circle"}
 Values = Sequence[float]
 
 
 class Study:
-    """The results of one size of the study, looked up by what was trained."""
+    """The results of one size of the study, by what was trained."""
 
     def __init__(self, content: Mapping[str, Any]) -> None:
         self.content, self.k, self.epochs = content, content["k"], content["epochs"]
@@ -42,7 +42,7 @@ class Study:
         train: str = "plaza",
         on: str = "",
     ) -> Values:
-        """A value for each seed; empty where nothing of the kind was trained or evaluated."""
+        """A value for each seed; empty where there is no such run."""
         chosen = [run for run in self._of(network, k) if (run["loss"], run["train"]) == (loss, train)]
         return [run["numbers"][on or train][number] for run in chosen if (on or train) in run["numbers"]]
 
@@ -63,14 +63,14 @@ class Study:
 
 
 def blocks(content: Mapping[str, Any]) -> dict[str, str]:
-    """What stands in each marked place of docs/study.md."""
+    """The text of each marked place of docs/study.md."""
     study, size = Study(content), content["size"]
     texts = {
         "table1": _inputs(study),
         "table2": _rivals(study),
         "table3": _transfer(study),
         "table4": _parts(study),
-        "table5": _short_cuts(study),
+        "table5": _residual(study),
         "figure7": _over_k(study),
         "figure8": _over_density(study),
         "claims": _claims(study),
@@ -82,13 +82,13 @@ def blocks(content: Mapping[str, Any]) -> dict[str, str]:
     return {f"{size} {name}": text for name, text in texts.items()}
 
 
-def drawings(content: Mapping[str, Any]) -> dict[str, Chart]:
+def charts(content: Mapping[str, Any]) -> dict[str, Chart]:
     """Figures 7 and 8, by the name of their file."""
     study, size = Study(content), content["size"]
     places = {k: float(number) for number, k in enumerate(study.neighbors)}
-    found = [study.values("ognet", k=k) for k in places]
+    values = [study.values("ognet", k=k) for k in places]
     over_k = Line(
-        "plaza", [(x, mean(v)) for x, v in zip(places.values(), found, strict=True)], spread=[_sd(v) for v in found]
+        "plaza", [(x, mean(v)) for x, v in zip(places.values(), values, strict=True)], spread=[_sd(v) for v in values]
     )
     lines = []
     for name, rows in _density_rows(content).items():
@@ -113,9 +113,9 @@ def drawings(content: Mapping[str, Any]) -> dict[str, Chart]:
 
 
 def _inputs(study: Study) -> str:
-    names = {"visible": "visible part only", "image": "picture as (x, y, 0)", "small": "scene in 3D"}
+    names = {"visible": "visible part only", "image": "image as (x, y, 0)", "small": "scene in 3D"}
     rows = [[name, _cell(study.values(key, "rank1")), _cell(study.values(key))] for key, name in names.items()]
-    return table(["OG-Net-Small sees", "rank-1", "mAP"], rows, 1)
+    return table(["OG-Net-Small on", "rank-1", "mAP"], rows, 1)
 
 
 def _rivals(study: Study) -> str:
@@ -128,7 +128,7 @@ def _rivals(study: Study) -> str:
                 cells = [_cell(values) for pair in pairs for values in pair or ([], [])]
                 rows.append([name, label, f"{study.parameters(network) / 1e6:.2f}", *cells])
     histogram = [study.content["histogram"][domain] for domain in DOMAINS]
-    cells = [f"{found[number]:.1f}" for found in histogram for number in ("rank1", "mAP")]
+    cells = [f"{numbers[key]:.1f}" for numbers in histogram for key in ("rank1", "mAP")]
     rows.append(["color histogram", "untrained", "0", *cells])
     heads = [head for domain in DOMAINS for head in (f"{domain} rank-1", "mAP")]
     return table(["network", "loss", "parameters, M", *heads], rows, 2)
@@ -136,12 +136,12 @@ def _rivals(study: Study) -> str:
 
 def _pair(study: Study, network: str, loss: str, domain: str) -> tuple[Values, Values] | None:
     """Rank-1 and mAP where it was trained; None where it was not."""
-    found = [study.values(network, number, loss=loss, train=domain) for number in ("rank1", "mAP")]
-    return (found[0], found[1]) if found[0] else None
+    rank1, precision = (study.values(network, number, loss=loss, train=domain) for number in ("rank1", "mAP"))
+    return (rank1, precision) if rank1 else None
 
 
 def _longer(study: Study) -> str:
-    """Who is ahead after more epochs."""
+    """The same networks after more epochs."""
     longest = max(run["epochs"] for run in study.content["runs"])
     later = Study({**study.content, "epochs": longest})
     rows = [
@@ -178,8 +178,8 @@ def _parts(study: Study) -> str:
     return table(["network", "mAP"], [[name, _cell(values)] for name, values in rows], 1)
 
 
-def _short_cuts(study: Study) -> str:
-    rows = [["with short-cuts", study.values("deep")], ["without", study.values("deep_no_residual")]]
+def _residual(study: Study) -> str:
+    rows = [["with residual connections", study.values("deep")], ["without", study.values("deep_no_residual")]]
     return table(["OG-Net-Deep", "mAP"], [[name, _cell(values)] for name, values in rows], 1)
 
 
@@ -226,15 +226,15 @@ def _claims(study: Study) -> str:
         ("the graph helps (Table IV)", "+3.8", values("ognet"), values("ognet", k=1)),
         ("appearance in the last graph helps (Table IV)", "+1.2", values("ognet"), values("position_graph")),
         ("the gate helps, without graph (Table IV)", "+0.9", values("ognet", k=1), values("no_gate")),
-        ("short-cuts help OG-Net-Deep (Table V)", "+4.4", values("deep"), values("deep_no_residual")),
+        ("residual connections help OG-Net-Deep (Table V)", "+4.4", values("deep"), values("deep_no_residual")),
         ("too many neighbors hurt (Figure 7)", "", values("ognet"), values("ognet", k=max(study.neighbors))),
     ]
-    pairs[4:4] = _abroad(study)
+    pairs[4:4] = _other_domains(study)
     tested = _density_rows(study.content)["trained with 50 %"]
     other = max((density for density in tested if density != 0.5), key=lambda density: mean(tested[density]))
     pairs.append(
         (
-            f"best at the density of training, 50 %, here above {100 * other:g} % (Figure 8)",
+            f"best at the training density, 50 %, here above {100 * other:g} % (Figure 8)",
             "",
             tested[0.5],
             tested[other],
@@ -245,11 +245,11 @@ def _claims(study: Study) -> str:
         for claim, paper, a, b in pairs
         if a and b
     ]
-    return table(["the paper's claim", "mAP there", "mAP here", "here"], rows, 1)
+    return table(["the paper's claim", "mAP, paper", "mAP, here", "here"], rows, 1)
 
 
-def _abroad(study: Study) -> list[tuple[str, str, Values, Values]]:
-    """OG-Net beside the rivals that were trained on the other domains as well."""
+def _other_domains(study: Study) -> list[tuple[str, str, Values, Values]]:
+    """OG-Net beside its rivals on the domains other than plaza."""
     paper = {(row["model"], row["loss"]): row for row in published_tables()["retrieval"]}
     pairs = []
     for domain, benchmark in list(DOMAINS.items())[1:]:
@@ -280,7 +280,7 @@ def _cost(content: Mapping[str, Any]) -> str:
         total = steps.setdefault(one["command"][0].removeprefix("ogreid."), [0.0, 0.0])
         total[0] += one["wall"] / 60
         total[1] += one["processor"] / 60
-    steps["together"] = [sum(times) for times in zip(*steps.values(), strict=True)]
+    steps["total"] = [sum(times) for times in zip(*steps.values(), strict=True)]
     rows = [[name, f"{wall:.1f}", f"{processor:.1f}"] for name, (wall, processor) in steps.items()]
     return table(["", "wall, minutes", "processor, minutes"], rows, 1)
 

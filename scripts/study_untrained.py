@@ -1,10 +1,10 @@
-"""How well networks of the study tell identities apart before they learn, and how strong their first gradients are.
+"""How well untrained networks of the study separate identities, and how large their first gradients are.
 
 python scripts/study_untrained.py quick_deep quick_ognet quick_dgcnn
 
-For each: mAP of the untrained network on its first test set (every BatchNorm by its batch, since it has gathered
-nothing yet), that of chance, and the norm of the first batch's gradient over the norm of the weights, in its first and
-in its last part before the embedding.
+For each: mAP of the untrained network on its first test set (BatchNorm with batch statistics, since there are no
+running ones yet), that of random embeddings, and the norm of the first batch's gradient over the norm of the weights,
+in the first and in the last part before the embedding.
 """
 
 import argparse
@@ -26,10 +26,10 @@ def describe(name: str, settings: Sequence[str] = ()) -> str:
     data.prepare_data()
     data.setup("fit")
     module.add_head(data.num_identities)
-    own, chance = mean_average_precision(module, data)
+    untrained, chance = mean_average_precision(module, data)
     first, *_, last = gradients(module, data).items()
     parts = ", ".join(f"{part} {ratio:.1e}" for part, ratio in (first, last))
-    return f"{name}: untrained mAP {own:.2f} (chance {chance:.2f}); gradient / weight: {parts}"
+    return f"{name}: untrained mAP {untrained:.2f} (chance {chance:.2f}); gradient / weight: {parts}"
 
 
 @torch.no_grad()
@@ -50,7 +50,7 @@ def mean_average_precision(module: ReIDModule, data: ReIDDataModule) -> tuple[fl
 
 
 def gradients(module: ReIDModule, data: ReIDDataModule) -> dict[str, float]:
-    """Norm of the gradient over the norm of the weights, for each part that is one of several alike."""
+    """Norm of the gradient over the norm of the weights, for each numbered part of the network."""
     batch = data.augmented(next(iter(data.training_loader(0))), 0, 0)
     torch.stack(list(module.losses(batch).values())).sum().backward()
     squares: defaultdict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
@@ -63,7 +63,7 @@ def gradients(module: ReIDModule, data: ReIDDataModule) -> dict[str, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Networks of the study before they have learnt.")
+    parser = argparse.ArgumentParser(description="Networks of the study before training.")
     parser.add_argument("experiment", nargs="+", help="for example quick_deep")
     for name in parser.parse_args().experiment:
         print(describe(name), flush=True)

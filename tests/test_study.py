@@ -74,7 +74,7 @@ def test_an_experiment_of_the_study_runs(name, root, tmp_path, monkeypatch):
 
 
 @pytest.mark.thorough
-def test_an_untrained_network_is_laid_beside_chance(root, monkeypatch):
+def test_an_untrained_network_is_compared_with_chance(root, monkeypatch):
     monkeypatch.chdir(ROOT)
     settings = ["data.train=[plaza-4]", "data.test=[plaza-4]", f"data.root={root}", "data.num_points=256"]
     line = study_untrained.describe("quick_small", [*settings, "data.batch_size=4", "data.num_instances=2"])
@@ -93,11 +93,11 @@ def test_a_difference_is_a_result_only_beyond_two_standard_errors():
 
 
 @pytest.mark.parametrize("path", COLLECTED, ids=lambda path: path.stem)
-def test_the_page_holds_exactly_the_collected_numbers(path):
+def test_the_page_has_exactly_the_collected_numbers(path):
     collected, page = json.loads(path.read_text()), study_page.PAGE.read_text()
     assert study_page.fill(page, study_tables.blocks(collected)) == page, (
         "python scripts/study_page.py SIZE --collected"
     )
-    assert "**does not hold**" in page and study_tables.drawings(collected)
+    assert "**does not hold**" in page and study_tables.charts(collected)
     with pytest.raises(ValueError, match="quick table1"):
         study_page.fill("# Study\n", {"quick table1": "| a |"})
