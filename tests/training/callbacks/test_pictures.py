@@ -10,7 +10,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 
 from ogreid.retrieval.metric import RetrievalMetric
 from ogreid.training.callbacks.evaluation import RetrievalEvaluation
-from ogreid.training.callbacks.retrieval_pictures import Pictures
+from ogreid.training.callbacks.pictures import Pictures
 
 QUERIES, SAMPLES = 4, 16
 IDENTITY, CAMERA = np.arange(SAMPLES) % QUERIES + 1, np.arange(SAMPLES) // QUERIES
@@ -36,7 +36,7 @@ def evaluated(monkeypatch):
     evaluation = RetrievalEvaluation()
     evaluation.metrics, evaluation.results = {0: metric}, {"set-8": metric.result}
     one = SimpleNamespace(name="set-8", store=Store(), rows=np.arange(1, SAMPLES + 1), num_queries=QUERIES)
-    monkeypatch.setattr("ogreid.training.callbacks.retrieval_pictures.WandbLogger", SimpleNamespace)
+    monkeypatch.setattr("ogreid.training.callbacks.pictures.WandbLogger", SimpleNamespace)
     tracked = {}
     return evaluation, SimpleNamespace(
         datamodule=SimpleNamespace(evaluation_sets=[one], source_name="a+b"),
