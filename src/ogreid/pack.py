@@ -33,6 +33,9 @@ def parser() -> command_line.Parser:
     how = pack.add_argument_group("how")
     how.add_argument("--meshes", metavar="DIR|FILE", help="bodies of HMR, ROMP, 4D-Humans, mmhuman3d, SAM 3D Body")
     how.add_argument("--faces", metavar="FILE", help="the body model's faces, where the bodies come without")
+    how.add_argument(
+        "--missing", choices=("error", "upright"), default="error", help="crops without a body (default: %(default)s)"
+    )
     how.add_argument("--mode", help="raster (default), vertex (published mapping), nearest")
     how.add_argument("--dtype", choices=("float16", "float32"), help="of the coordinates (default: float16)")
     how.add_argument("--no-background", dest="background", action="store_false", help="only the body's pixels")

@@ -143,3 +143,23 @@ def test_the_command_packs_with_estimated_bodies_and_their_model_s_faces(tmp_pat
     small = type(BODY)(BODY.vertices, BODY.faces, type(BODY.camera)(0.8, (0.0, 0.0)))
     expected = lift(store.crop(0), small)
     np.testing.assert_array_equal(np.sort(store.clouds([0])[0][0], axis=0), np.sort(expected[:, :3], axis=0))
+
+
+def test_the_command_counts_the_crops_that_get_the_upright_body(tmp_path, bodies, caplog):
+    names = ["0001_c1_0.jpg", "0001_c2_0.jpg", "0002_c1_0.jpg", "0002_c2_0.jpg"]
+    for name in names:
+        trees.image(tmp_path / "crops" / name)
+    order = ["mine", "--images", str(tmp_path / "crops"), "--meshes", str(bodies), "--missing", "upright"]
+    order += ["--workers", "1", "--mode", "vertex", "--data", str(tmp_path / "data")]
+    with pytest.raises(InputError, match="no body of any"):
+        pack.main(order)
+    hmr(bodies / "0001_c1_0.npz", 0.8, faces=BODY.faces)
+    caplog.set_level("INFO")
+    pack.main([*order, "--shard", "1/1"])
+    pack.main([*order, "--merge"])
+    store = Store.open(tmp_path / "data/mine")
+    lacking = sum(source != names[0] for source in store.rows["source"])
+    assert store.manifest.creation == {"bodies": "estimated", "upright": lacking}
+    assert f"{lacking} of {len(store)} crops have no body" in caplog.text
+    with pytest.raises(InputError, match=r"--missing upright"):
+        pack.main([*order, "--missing", "error", "--overwrite"])

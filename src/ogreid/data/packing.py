@@ -12,7 +12,7 @@ import numpy as np
 from ogreid.config import data_root
 from ogreid.config.bars import ProgressBars
 from ogreid.config.workers import available_cores
-from ogreid.data.datasets.bodies import estimates_in
+from ogreid.data.datasets.bodies import EstimatorBodies, estimates_in
 from ogreid.data.datasets.cuhk_mat import find_mat, unpack_mat
 from ogreid.data.datasets.obj import PublishedClouds, read_published
 from ogreid.data.datasets.readers import benchmark_named, read_benchmark, rows_array
@@ -24,8 +24,6 @@ from ogreid.data.store.sharding import merge_shards, parse_shard, shard_path, sh
 from ogreid.data.store.writing import CloudSource, pack
 from ogreid.errors import InputError
 from ogreid.registry import DATASETS
-
-__all__ = ["run_pack"]
 
 log = logging.getLogger(__name__)
 CUHK_KINDS = {"cuhk": "detected", "cuhk_labeled": "labeled"}
@@ -122,10 +120,21 @@ def _job(args: Namespace, workers: int, bars: ProgressBars) -> _Job:
         root = unpack_mat(root, CUHK_KINDS[benchmark], crops, partial(bars, f"{benchmark}: crops"))
     rows = rows_array(read_benchmark(benchmark, root, allow_count_mismatch=args.allow_count_mismatch))
     if args.meshes:
-        bodies = estimates_in(args.meshes, root, args.faces)
-        return benchmark, rows, _lifting(args, root, bodies), {"bodies": "estimated"}
+        bodies, creation = estimates_in(args.meshes, root, args.faces, args.missing), {"bodies": "estimated"}
+        return benchmark, rows, _lifting(args, root, bodies), creation | _upright(args, bodies, rows["source"])
     log.info("%s: no --meshes; every crop is lifted with the built-in upright body", title)
     return benchmark, rows, _lifting(args, root, upright), {}
+
+
+def _upright(args: Namespace, bodies: EstimatorBodies, sources: np.ndarray) -> dict[str, Any]:
+    """How many crops of the whole data set have no body of their own, where such crops are not refused."""
+    if args.missing == "error":
+        return {}
+    count = sum(bodies.lacks_body(source) for source in sources.tolist())
+    if count == len(sources):
+        raise InputError(f"{args.meshes}: no body of any of the {count} crops of {args.name}; is this its folder?")
+    log.info("%s: %d of %d crops have no body and are lifted with the upright one", args.name, count, len(sources))
+    return {"upright": count}
 
 
 def _lifting(args: Namespace, root: Path, bodies: MeshSource) -> CropClouds:
