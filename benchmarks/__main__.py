@@ -2,8 +2,8 @@
 
 python -m benchmarks [--quick]
 
-About 13 minutes on a core; --quick leaves out growth and the other networks. Ends in the project's goals beside
-what was found.
+About 13 minutes on one core; --quick leaves out growth and the other networks. Ends with the performance goals beside
+the measurements.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""The goals of the project beside what was measured: python -m benchmarks.goals, after python -m benchmarks."""
+"""The performance goals beside the measurements: python -m benchmarks.goals, after python -m benchmarks."""
 
 import json
 

@@ -2,7 +2,7 @@
 
 python benchmarks/lifting.py [--seconds 3]
 
-One thread; rates are per second of the process's own CPU time, which a busy machine does not change.
+One thread; rates are per second of the process's own CPU time, which does not depend on what else runs.
 """
 
 import argparse
@@ -14,7 +14,7 @@ from ogreid.lifting import Mesh, WeakCamera, lift, upright_template
 
 
 def transcription(image, mesh):
-    """The released mapping as it is written down, one vertex and one pixel at a time."""
+    """The released mapping, one vertex and one pixel at a time."""
     s, (tx, ty) = mesh.camera.scale, mesh.camera.translation
     z = mesh.vertices[:, 2]
     owner = np.full((128, 64), -1)
@@ -43,7 +43,7 @@ def transcription(image, mesh):
 
 
 def rate(work, seconds):
-    """Calls per CPU second, the first call (compilation) left out."""
+    """Calls per CPU second, without the first one (compilation)."""
     work()
     start, calls = time.process_time(), 0
     while time.process_time() - start < seconds:
@@ -53,9 +53,9 @@ def rate(work, seconds):
 
 
 def main():
-    asked = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    asked.add_argument("--seconds", type=float, default=3.0, help="per form")
-    seconds = asked.parse_args().seconds
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seconds", type=float, default=3.0, help="per form")
+    seconds = parser.parse_args().seconds
     template = upright_template()
     mesh = Mesh(template.vertices, template.faces, WeakCamera(1.02, (0.03, -0.02)))
     image = np.random.default_rng(0).integers(0, 256, (128, 64, 3), dtype=np.uint8)
@@ -65,8 +65,8 @@ def main():
     print(f"{'form':34} {'crops/s':>8} {'ratio':>6}")
     print(f"{'vertex, transcribed line by line':34} {plain:8.1f} {1:6.1f}")
     for mode in ("vertex", "nearest", "raster"):
-        mine = rate(lambda mode=mode: lift(image, mesh, mode=mode), seconds)
-        print(f"{mode:34} {mine:8.1f} {mine / plain:6.1f}")
+        ours = rate(lambda mode=mode: lift(image, mesh, mode=mode), seconds)
+        print(f"{mode:34} {ours:8.1f} {ours / plain:6.1f}")
 
 
 if __name__ == "__main__":

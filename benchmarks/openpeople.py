@@ -1,11 +1,11 @@
-"""Real input without real people: retrieval on the photo-like pictures of the Python package ``openpeople`` (MIT).
+"""Retrieval on photo-like images of people who do not exist, from the Python package ``openpeople`` (MIT).
 
-pip install openpeople                                  # 0.1.2 was used; into this project's environment or another
-python benchmarks/openpeople.py --crops crops           # cut the full-body views only, and look at them
-python benchmarks/openpeople.py --checkpoint RUN        # cut, pack with the upright body, judge RUN and the histogram
+pip install openpeople                            # version 0.1.2, into this environment or another
+python benchmarks/openpeople.py --crops crops     # only cut the full-body views
+python benchmarks/openpeople.py --checkpoint RUN  # cut, pack with the upright body, evaluate it and the histogram
 
-Ten artificial people, each in six full-body views that stand for six cameras: outdoors, in a studio, and from four
-sides. Indoors all of them wear the same white shirt and shorts, so that color says little, and low numbers are honest.
+Ten artificial people in six full-body views each, which serve as six cameras: outdoors, in a studio, and from four
+sides. Indoors all of them wear the same white shirt and shorts, so color separates them only outdoors.
 """
 
 import argparse
@@ -27,10 +27,10 @@ SIZE = (128, 256)
 def find_people(folder):
     """The package's own folder of people."""
     if folder is None:
-        found = importlib.util.find_spec("openpeople")
-        if found is None or found.origin is None:
+        package = importlib.util.find_spec("openpeople")
+        if package is None or package.origin is None:
             sys.exit("openpeople is not installed here: pip install openpeople, or give --people FOLDER")
-        folder = Path(found.origin).parent / "data" / "curated"
+        folder = Path(package.origin).parent / "data" / "curated"
     people = sorted(path for path in folder.glob("P*") if (path / "assets" / SHEET).is_file())
     if not people:
         sys.exit(f"{folder}: no people with a {SHEET}; give the folder openpeople/data/curated")
@@ -49,8 +49,8 @@ def cut(people, folder):
     for identity, person in enumerate(people, start=1):
         views = {}
         for camera, name in PHOTOGRAPHS.items():
-            picture = Image.open(person / "assets" / name).convert("RGB")
-            views[camera] = picture.crop(upright_box(picture.width / 2, 0.02 * picture.height, 0.99 * picture.height))
+            photo = Image.open(person / "assets" / name).convert("RGB")
+            views[camera] = photo.crop(upright_box(photo.width / 2, 0.02 * photo.height, 0.99 * photo.height))
         sheet = Image.open(person / "assets" / SHEET).convert("RGB")
         for camera, middle in PANELS.items():
             rows = (edge * sheet.height for edge in PANEL_ROWS)
@@ -59,27 +59,27 @@ def cut(people, folder):
             view.resize(SIZE, Image.Resampling.LANCZOS).save(folder / f"{identity:04d}_c{camera}_0.png")
 
 
-def door(name, *arguments):
+def command(name, *arguments):
     subprocess.run([sys.executable, "-m", f"ogreid.{name}", *map(str, arguments)], check=True)
 
 
 def main():
-    asked = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    asked.add_argument("--people", type=Path, help="openpeople/data/curated, where the package is not installed here")
-    asked.add_argument("--crops", type=Path, help="only cut the crops, into this folder")
-    asked.add_argument("--checkpoint", help="a run to judge beside the histogram")
-    asked = asked.parse_args()
-    people = find_people(asked.people)
-    if asked.crops is not None:
-        cut(people, asked.crops)
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--people", type=Path, help="openpeople/data/curated, where the package is not installed here")
+    parser.add_argument("--crops", type=Path, help="only cut the crops, into this folder")
+    parser.add_argument("--checkpoint", help="a run to evaluate beside the histogram")
+    options = parser.parse_args()
+    people = find_people(options.people)
+    if options.crops is not None:
+        cut(people, options.crops)
         return
     with tempfile.TemporaryDirectory() as folder:
         crops = Path(folder) / "crops"
         cut(people, crops)
-        door("pack", "openpeople", "--images", crops, "--data", folder)
-        door("evaluate", "--model", "histogram", "--on", "openpeople", "--data", folder)
-        if asked.checkpoint is not None:
-            door("evaluate", "--checkpoint", asked.checkpoint, "--on", "openpeople", "--data", folder)
+        command("pack", "openpeople", "--images", crops, "--data", folder)
+        command("evaluate", "--model", "histogram", "--on", "openpeople", "--data", folder)
+        if options.checkpoint is not None:
+            command("evaluate", "--checkpoint", options.checkpoint, "--on", "openpeople", "--data", folder)
 
 
 if __name__ == "__main__":

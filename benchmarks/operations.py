@@ -1,8 +1,8 @@
-"""What each operation costs: plain, fused, torch-cluster and others' libraries; as points, neighbors and clouds grow.
+"""Cost of each operation: plain, fused, torch-cluster and other libraries, for growing points, neighbors and clouds.
 
 python -m benchmarks.operations [--threads 1] [--rounds 5] [--quick]
 
-torch-cluster (`make cluster`) and torch-quickfps (`pip install torch-quickfps`) are measured where they are installed.
+torch-cluster (`make cluster`) and torch-quickfps (`pip install torch-quickfps`) are measured if they are installed.
 
 Ratios are of CPU time: on a busy machine wall time says little. Clouds are body-like: half a cylinder, half a plane.
 """
@@ -21,10 +21,10 @@ RADII, SAMPLES = (0.1, 0.2, 0.4), (8, 16, 32)
 
 
 def clouds(batch, points, seed=0):
-    """Positions (B, N, 3) in random order: what a camera sees of a standing cylinder, and a wall behind it.
+    """Positions (B, N, 3) in random order: the visible side of a standing cylinder, and a wall behind it.
 
-    Sizes are such that as many members of balls differ in each module as in clouds that were lifted from pictures of
-    the synthetic people: 100, 100, 96 and 82 % of them.
+    The sizes are chosen so that the share of distinct members of balls in each module is that of clouds lifted from
+    synthetic data: 100, 100, 96 and 82 %.
     """
     generator = torch.Generator().manual_seed(seed)
     half = points // 2
@@ -70,7 +70,7 @@ def groups(batch, points, count):
 
 
 def convolution(batch, points, channels, width, k):
-    """EdgeConv forward and backward: edge tensors against none."""
+    """EdgeConv forward and backward: with and without edge tensors."""
     graph = nearest(clouds(batch, points), k)
     features = torch.randn(batch, points, channels, requires_grad=True)
     layers = {form: EdgeConv(channels, width, backend=form) for form in ("plain", "fused")}
@@ -83,8 +83,8 @@ def convolution(batch, points, channels, width, k):
     return {**runs, **{form: lambda layer=layer: step(layer, layer) for form, layer in layers.items()}}
 
 
-def asked_by_the_network():
-    """Title -> variants, at the sizes of OG-Net."""
+def sizes_of_the_network():
+    """Title -> variants at the sizes of OG-Net."""
     return {
         "farthest points, 8 x 4096 -> 768": sampling(8, 4096, 768),
         "k nearest, 8 x 4096 x 3, k 20": neighbors(8, 4096, 20),
@@ -97,8 +97,8 @@ def asked_by_the_network():
     }
 
 
-def grown():
-    """Title -> variants: more points, more neighbors, more clouds."""
+def growing_sizes():
+    """Title -> variants with more points, neighbors and clouds."""
     sizes = (1024, 2048, 4096, 8192)
     return {
         **{f"farthest points, 4 x {points} -> 768": sampling(4, points, 768) for points in sizes},
@@ -115,11 +115,11 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--quick", action="store_true", help="only what the network asks for; three rounds")
+    parser.add_argument("--quick", action="store_true", help="only the sizes of OG-Net; three rounds")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)
-    plan = asked_by_the_network() if options.quick else {**asked_by_the_network(), **grown()}
+    plan = sizes_of_the_network() if options.quick else {**sizes_of_the_network(), **growing_sizes()}
     report = {}
     for title, variants in plan.items():
         report[title] = alternate(variants, min(options.rounds, 3) if options.quick else options.rounds)

@@ -1,10 +1,10 @@
-"""Packing and loading rates, disk and memory, beside reading the published ``.obj`` tree in every epoch.
+"""Packing and loading rates, disk and memory, beside reading the published ``.obj`` files in every epoch.
 
 python benchmarks/packing.py [--rows 1024] [--workers 2]
 python benchmarks/packing.py --rows 126441      # MSMT17's size: 9.3 GB of disk
 
-The crops are noise under the names of Market-1501, lifted in raster mode with the built-in body: what is measured does
-not depend on what they show. Loading draws batches of 36 clouds in random order.
+The crops are noise with Market-1501's file names, lifted in raster mode with the built-in body: the content does not
+matter here. Loading draws batches of 36 clouds in random order.
 """
 
 import argparse
@@ -67,7 +67,7 @@ def clouds_per_second(read, rows, seconds=3.0):
 
 
 def evict(store):
-    """Ask the system to forget the store's pages, as after a restart; Linux only."""
+    """Drop the store's pages from the system's cache, as after a restart; Linux only."""
     for path in store.path.glob("*.npy"):
         with path.open("rb") as file:
             os.fsync(file.fileno())
@@ -85,7 +85,7 @@ def cold_clouds_per_second(store, rows):
 
 
 def cpu_seconds():
-    """Of this process and the workers that have ended; unlike wall time, a busy machine hardly changes it."""
+    """Of this process and of the workers that have ended."""
     return sum(os.times()[:4])
 
 
@@ -127,8 +127,8 @@ def main():
         cold = cold_clouds_per_second(Store.open(store.path), args.rows)
         rates = {name: clouds_per_second(read, args.rows) for name, read in forms.items()}
         print(f"\n{'loading, one process':28} {'clouds/s':>9} {'ratio':>7}")
-        for name, mine in {"store, from a cold disk": cold, **rates}.items():
-            print(f"{name:28} {mine:9.0f} {mine / rates['.obj, line by line']:7.1f}")
+        for name, rate in {"store, from a cold disk": cold, **rates}.items():
+            print(f"{name:28} {rate:9.0f} {rate / rates['.obj, line by line']:7.1f}")
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""Whether anything but the network is the limit: loader, augmentation, judging, the first compilation.
+"""Whether anything but the network is the bottleneck: loader, augmentation, embedding, the first compilation.
 
 python -m benchmarks.pipeline [--batch 8] [--threads 1] [--rounds 5]
 
-A store of random clouds is written to a temporary folder and read back, in this process and without workers; each
-worker adds as much again. Times are CPU time. "Ready" is what the network takes: centered, selected, augmented.
+A store of random clouds is written to a temporary folder and read back in this process, without workers; each worker
+adds the same rate. Times are CPU time. A "ready" batch is centered, selected and augmented, as the network gets it.
 """
 
 import argparse
@@ -33,18 +33,18 @@ import time
 import torch
 from benchmarks.steps import steps
 torch.set_num_threads(1)
-train, judge = (forms["fused"] for forms in steps("ognet", 2, 1024, ("fused",)))
+train, evaluate = (forms["fused"] for forms in steps("ognet", 2, 1024, ("fused",)))
 start = time.process_time()
-train(), judge()
+train(), evaluate()
 first = time.process_time() - start
 start = time.process_time()
-train(), judge()
+train(), evaluate()
 print(first - (time.process_time() - start))
 """
 
 
 def written(folder):
-    """A store as `ogreid.pack` leaves it: float16 positions, uint8 colors."""
+    """A store as `ogreid.pack` writes it: float16 positions, uint8 colors."""
     noise = np.random.default_rng(0)
     rows = make_rows(["train"] * ROWS, [1 + i // 4 for i in range(ROWS)], [1] * ROWS, [f"{i}.jpg" for i in range(ROWS)])
     fields = {"xyz": Field("float16", (STORED, 3)), "rgb": Field("uint8", (STORED, 3))}
@@ -63,27 +63,27 @@ def written(folder):
 def loading(store, batch):
     """Read, ready, and augmentation alone: callables for one batch."""
     whole = CloudDataset([store], np.zeros(ROWS, np.int64), np.arange(ROWS), np.arange(ROWS) // 4)
-    held = ResidentClouds(whole, torch.device("cpu"))
+    resident = ResidentClouds(whole, torch.device("cpu"))
     draw = np.random.default_rng(1)
-    how, seen = Augmentation(), clouds(batch, POINTS)
+    augmentation, xyz = Augmentation(), clouds(batch, POINTS)
 
     def read(source):
         return source.__getitems__(draw.choice(ROWS, batch, replace=False).tolist())
 
     def ready(source):
-        return to_network(read(source), POINTS, how, draws_for(torch.device("cpu"), 1, 2, 3))
+        return to_network(read(source), POINTS, augmentation, draws_for(torch.device("cpu"), 1, 2, 3))
 
     return {
         "read": lambda: read(whole),
-        "read, resident": lambda: read(held),
+        "read, resident": lambda: read(resident),
         "ready": lambda: ready(whole),
-        "ready, resident": lambda: ready(held),
-        "augmentation alone": lambda: augment(seen, seen, how, draws_for(torch.device("cpu"), 1, 2, 3)),
+        "ready, resident": lambda: ready(resident),
+        "augmentation alone": lambda: augment(xyz, xyz, augmentation, draws_for(torch.device("cpu"), 1, 2, 3)),
     }
 
 
 def first_compilation():
-    """Seconds of CPU time, of another process with an empty cache, that the first step takes above the second."""
+    """Seconds of CPU time by which a first step exceeds the second, in another process with an empty cache."""
     with tempfile.TemporaryDirectory() as cache:
         done = subprocess.run(
             [sys.executable, "-c", FIRST], env={**os.environ, "NUMBA_CACHE_DIR": cache}, check=True, capture_output=True
@@ -98,20 +98,20 @@ def main():
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    training, judging = (forms["fused"] for forms in steps("ognet", options.batch, POINTS, ("fused",)))
+    training, evaluation = (forms["fused"] for forms in steps("ognet", options.batch, POINTS, ("fused",)))
     forward = steps("ognet", options.batch, POINTS, ("fused",), backward=False)[0]["fused"]
-    network = {"step": training, "training's forward": forward, "embedding": judging}
+    network = {"step": training, "training's forward": forward, "embedding": evaluation}
     with tempfile.TemporaryDirectory() as folder:
         started = time.perf_counter()
         store = written(Path(folder) / "random")
         print(f"store of {ROWS} clouds written in {time.perf_counter() - started:.1f} s")
-        taken = alternate({**network, **loading(store, options.batch)}, options.rounds)
-    spent = {one.name: one.cpu for one in taken}
+        timings = alternate({**network, **loading(store, options.batch)}, options.rounds)
+    spent = {one.name: one.cpu for one in timings}
     for name, milliseconds in spent.items():
         print(f"  {name:24s} {milliseconds:9.2f} ms CPU a batch, {1e3 * options.batch / milliseconds:9.1f} clouds/s")
     compiled = first_compilation()
     print(f"  first compilation        {compiled:9.2f} s CPU")
-    report = {"batch": options.batch, "times": taken, "first_compilation": compiled}
+    report = {"batch": options.batch, "times": timings, "first_compilation": compiled}
     print("written:", save("pipeline", report))
 
 

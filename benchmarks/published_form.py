@@ -1,7 +1,7 @@
-"""OG-Net computed as the released code computes it: the baseline of every ratio.
+"""OG-Net as the released code computes it: the baseline of every ratio.
 
 Edge tensors of ``(x_j - x_i, x_i)`` through a convolution, dense distances and top-k for graphs and balls, a torch loop
-for farthest points in every module. It shares the parameters of the network it is made from.
+for farthest points in every module. It uses the parameters of a network of ours.
 """
 
 import torch
@@ -45,7 +45,7 @@ def branch_rows(branch, xyz, centers, features, index):
 
 
 def abstraction(reduction, xyz, kept, features):
-    """Three branches around the kept points, added."""
+    """The sum of three branches around the kept points."""
     centers = gather_points(xyz, kept)
     scales = zip(reduction.branches, reduction.radii, reduction.num_samples, strict=True)
     rows = [

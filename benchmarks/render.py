@@ -1,4 +1,4 @@
-"""How many synthetic crops a second: drawing, estimating and writing, per core and with worker processes.
+"""Synthetic crops per second: rendering, estimating and writing, per core and with worker processes.
 
 python -m benchmarks.render [--workers 2] [--identities 40]
 """
@@ -12,7 +12,7 @@ from ogreid.synthetic import DOMAINS, make_domain
 
 
 def seconds_per_crop(domain: str, identities: int, workers: int) -> tuple[float, float, int]:
-    """Wall seconds and own processor seconds of the crops after the first batch, and how many they were."""
+    """Wall and processor seconds of the crops after the first batch, and their number."""
     marks: list[tuple[float, float, int]] = []
     with tempfile.TemporaryDirectory() as folder:
         make_domain(
@@ -22,7 +22,7 @@ def seconds_per_crop(domain: str, identities: int, workers: int) -> tuple[float,
             workers=workers,
             progress=lambda what, done, total: marks.append((time.perf_counter(), time.process_time(), done)),
         )
-    # The first results wait for compiled code and for the cameras' scenes; later ones show the rate.
+    # The first results wait for compilation and for the cameras' scenes; later ones show the rate.
     start = marks[min(len(marks) - 1, 8 * workers)]
     return marks[-1][0] - start[0], marks[-1][1] - start[1], marks[-1][2] - start[2]
 

@@ -1,4 +1,4 @@
-"""Alternating measurements: variants take turns, so that a busy moment hits all of them alike."""
+"""Alternating measurements: variants take turns, so that a busy moment affects all of them alike."""
 
 import json
 import platform
@@ -15,7 +15,7 @@ RESULTS = Path(__file__).parent / "results"
 
 @dataclass(frozen=True)
 class Timing:
-    """Medians over rounds, in milliseconds: wall clock, and the process's own CPU time."""
+    """Medians over rounds, in milliseconds: wall clock and the process's own CPU time."""
 
     name: str
     wall: float
@@ -39,12 +39,12 @@ def alternate(variants, rounds=5, warm=1):
 
 
 def peak_memory():
-    """The most memory this process ever held, MiB (Linux counts in KiB)."""
+    """Peak resident memory of this process, MiB (Linux counts in KiB)."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def machine():
-    """What the numbers were taken on."""
+    """The machine that is measured."""
     return {
         "processor": next(
             (line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")),
@@ -57,7 +57,7 @@ def machine():
 
 
 def limits(threads=None):
-    """What this machine does in a large matrix product (GFLOP/s) and in a copy (GB/s), now, by CPU time."""
+    """This machine's rate in a large matrix product (GFLOP/s) and in a copy (GB/s), by CPU time."""
     side, numbers = 1536, 2**25
     left, right = torch.rand(side, side), torch.rand(side, side)
     source, target = torch.rand(numbers), torch.empty(numbers)
@@ -74,7 +74,7 @@ def save(name, report):
 
 
 def table(title, timings, against):
-    """Lines of a table with ratios against one of the variants."""
+    """Lines of a table, with ratios to one of the variants."""
     slow = next((one for one in timings if one.name == against), timings[0])
     yield f"\n{title}"
     for one in timings:
