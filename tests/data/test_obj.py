@@ -3,8 +3,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ogreid.data.datasets.layouts import Row
 from ogreid.data.datasets.obj import PublishedClouds, read_obj
-from ogreid.data.datasets.readers import Row, rows_array
+from ogreid.data.datasets.readers import rows_array
 from ogreid.data.store.writing import pack
 from ogreid.errors import InputError
 

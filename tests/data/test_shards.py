@@ -3,7 +3,7 @@ import pytest
 
 from ogreid.data import Store
 from ogreid.data.store.manifest import BLOCK
-from ogreid.data.store.sharding import merge_shards, parse_shard, shard_path, shard_rows
+from ogreid.data.store.writing import merge_shards, parse_shard, shard_path, shard_rows
 from ogreid.errors import InputError
 from small_stores import small_arrays, small_rows, small_store
 

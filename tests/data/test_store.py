@@ -147,7 +147,7 @@ def edit_manifest(path, **changes):
         (lambda path: (path / "rgb.npy").unlink(), "rgb.npy: missing"),
         (lambda path: np.save(path / "rgb.npy", np.zeros((3, 2))), r"rgb.npy: expected .* got \(3, 2\) float64"),
         (lambda path: damage(path / "rows.npy", at=-8), "rows.npy: .*checksum"),
-        (lambda path: np.save(path / "rows.npy", np.zeros(3)), r"rows.npy: not the \d+ rows"),
+        (lambda path: np.save(path / "rows.npy", np.zeros(3)), "rows.npy: not the rows"),
         (lambda path: edit_manifest(path, version=99), "format 99"),
         (lambda path: edit_manifest(path, format="other"), "not the manifest"),
         (lambda path: edit_manifest(path, points=-1), "contradictory"),

@@ -20,8 +20,7 @@ from ogreid.data.datasets.sources import CropClouds, MeshSource, upright
 from ogreid.data.datasets.synthetic_stores import EstimatedBodies, parse_synthetic
 from ogreid.data.preview import export_ply, write_preview
 from ogreid.data.store.mapped import Store
-from ogreid.data.store.sharding import merge_shards, parse_shard, shard_path, shard_rows
-from ogreid.data.store.writing import CloudSource, pack
+from ogreid.data.store.writing import CloudSource, merge_shards, pack, parse_shard, shard_path, shard_rows
 from ogreid.errors import InputError
 from ogreid.registry import DATASETS
 

@@ -12,8 +12,6 @@ from ogreid import files
 from ogreid.data.store.mapped import Store
 from ogreid.errors import InputError
 
-__all__ = ["beside", "draw_cloud", "export_ply", "write_preview"]
-
 ANGLES = (0, 35, 90)
 PAGE = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
@@ -38,8 +36,7 @@ figcaption {{ font-size: .85em; overflow-wrap: anywhere; }}
 def write_preview(store: Store, count: int, path: Path) -> Path:
     """Write a page of ``count`` rows, evenly spread over the store: each crop and its cloud from three sides.
 
-    Returns:
-        ``path``, one HTML file that needs nothing else.
+    The file needs no other.
     """
     if count < 1:
         raise InputError(f"--preview {count}: expected 1 or more rows")
@@ -98,14 +95,12 @@ def beside(*images: np.ndarray, height: int = 384, gap: int = 6) -> Image.Image:
         height: of the row, in pixels.
         gap: white columns between two.
     """
-    scaled = [Image.fromarray(image) for image in images]
-    scaled = [one.resize((one.width * height // one.height, height), Image.Resampling.NEAREST) for one in scaled]
-    row = Image.new("RGB", (sum(one.width + gap for one in scaled) - gap, height), "white")
-    left = 0
-    for one in scaled:
-        row.paste(one, (left, 0))
-        left += one.width + gap
-    return row
+    spacer = np.full((height, gap, 3), 255, np.uint8)
+    parts = [spacer]
+    for one in map(Image.fromarray, images):
+        size = one.width * height // one.height, height
+        parts += [np.asarray(one.resize(size, Image.Resampling.NEAREST)), spacer]
+    return Image.fromarray(np.concatenate(parts[1:-1], axis=1))
 
 
 def export_ply(store: Store, row: int, path: Path) -> Path:
@@ -119,9 +114,9 @@ def export_ply(store: Store, row: int, path: Path) -> Path:
     xyz, rgb = store.raw([row])
     points = np.empty(store.points, dtype=[("xyz", "<f4", 3), ("rgb", "u1", 3)])
     points["xyz"], points["rgb"] = xyz[0], rgb[0]
-    properties = [f"property float {axis}" for axis in "xyz"]
-    properties += [f"property uchar {color}" for color in ("red", "green", "blue")]
-    head = ["ply", "format binary_little_endian 1.0", f"element vertex {store.points}", *properties, "end_header", ""]
+    columns = [f"float {axis}" for axis in "xyz"] + [f"uchar {color}" for color in ("red", "green", "blue")]
+    head = ["ply", "format binary_little_endian 1.0", f"element vertex {store.points}"]
+    head += [*(f"property {column}" for column in columns), "end_header", ""]
     with files.atomic_write(path) as file:
         file.write("\n".join(head).encode() + points.tobytes())
     return path
@@ -131,12 +126,9 @@ def _figure(store: Store, row: int) -> str:
     xyz, rgb = (values[0] for values in store.raw([row]))
     crop, (split, identity, camera, source) = store.crop(row), store.rows[row].tolist()
     images = ([] if crop is None else [crop]) + [draw_cloud(xyz, rgb, angle) for angle in ANGLES]
-    shown = "".join(f'<img alt="" src="data:image/png;base64,{_png(image)}">' for image in images)
+    shown = ""
+    for image in images:
+        Image.fromarray(image).save(content := io.BytesIO(), "PNG")
+        shown += f'<img alt="" src="data:image/png;base64,{base64.b64encode(content.getvalue()).decode()}">'
     caption = f"row {row}, {split}, identity {identity}, camera {camera}<br>{html.escape(source)}"
     return f"<figure><div>{shown}</div><figcaption>{caption}</figcaption></figure>"
-
-
-def _png(image: np.ndarray) -> str:
-    content = io.BytesIO()
-    Image.fromarray(image).save(content, "PNG")
-    return base64.b64encode(content.getvalue()).decode()

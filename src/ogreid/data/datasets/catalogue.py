@@ -8,8 +8,6 @@ from ogreid.data.datasets.synthetic_stores import parse_synthetic, synthetic_dom
 from ogreid.errors import InputError
 from ogreid.registry import DATASETS
 
-__all__ = ["check_stores", "store_path"]
-
 
 def check_stores(data: Data) -> None:
     """Every store that an experiment names is packed, or is synthetic and can be made.

@@ -16,8 +16,6 @@ from PIL import Image
 
 from ogreid.errors import InputError, MissingFileError
 
-__all__ = ["find_mat", "unpack_mat"]
-
 SPLITS = {"train_idx": "bounding_box_train", "query_idx": "query", "gallery_idx": "bounding_box_test"}
 
 

@@ -12,8 +12,6 @@ from ogreid import files
 from ogreid.data.store.manifest import OUTSIDE, SPLITS
 from ogreid.errors import InputError
 
-__all__ = ["FLAT", "IMAGES", "Entry", "Layout", "NameRule", "Row", "images_in", "lists", "split_folders", "tree"]
-
 log = logging.getLogger(__name__)
 MAX_BYTES = 1 << 28  # of a list; MSMT17's longest has 3 million
 IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif")

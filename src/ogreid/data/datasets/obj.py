@@ -15,8 +15,6 @@ from ogreid.data.datasets.readers import read_benchmark
 from ogreid.data.store.manifest import Field
 from ogreid.errors import InputError
 
-__all__ = ["PublishedClouds", "read_obj", "read_published"]
-
 MAX_BYTES = 1 << 24  # 200 000 points; read line by line they take 30 times as much memory
 FARTHEST = 6e4  # meters; float16 ends at 65 504
 SCENE, BODY = 8192, 6890  # points of a published cloud with background, and without: the body's vertices
@@ -37,9 +35,8 @@ def read_obj(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
     try:
         text = files.read_bytes(path, MAX_BYTES).removeprefix(codecs.BOM_UTF8) + b"\n"
     except (OSError, ValueError) as error:
-        raise InputError(
-            f"{path}: {getattr(error, 'strerror', error)}; expected a cloud of the published tree"
-        ) from error
+        reason = getattr(error, "strerror", error)
+        raise InputError(f"{path}: {reason}; expected a cloud of the published tree") from error
     if b"\r" in text:
         text = text.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
     values = np.empty((len(text) // _SHORTEST + 1, 6))
@@ -73,18 +70,15 @@ class PublishedClouds:
 
     @cached_property
     def points(self) -> int:
-        """P."""
         return len(read_obj(self.root / self.first)[0])
 
     @property
     def settings(self) -> dict[str, Any]:
-        """See ``CloudSource``; which pixel a written point came from is not in the file."""
         fields = {"xyz": Field(self.dtype, (self.points, 3)), "rgb": Field("uint8", (self.points, 3))}
         size = {"points": self.points, "height": 0, "width": 0, "fields": fields}
         return {"mode": "published", "order": "written", "background": self.points == SCENE, **size}
 
     def cloud(self, source: str) -> dict[str, np.ndarray]:
-        """See ``CloudSource``."""
         xyz, rgb = read_obj(self.root / source)
         if len(xyz) != self.points:
             raise InputError(

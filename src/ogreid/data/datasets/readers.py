@@ -15,8 +15,6 @@ from ogreid.data.store.manifest import SPLITS, make_rows
 from ogreid.errors import InputError, MissingFileError, nearest_names
 from ogreid.registry import DATASETS, resolve
 
-__all__ = ["Benchmark", "Row", "benchmark_named", "names_like", "read_benchmark", "rows_array"]
-
 log = logging.getLogger(__name__)
 MARKET_NAMES = NameRule(r"(?P<identity>-?\d+)_c(?P<camera>\d+)", "0002_c1s1_000451_03.jpg")
 

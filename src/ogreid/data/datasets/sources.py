@@ -15,8 +15,6 @@ from ogreid.data.store.mapped import scattered
 from ogreid.errors import InputError, nearest_names
 from ogreid.lifting import Mesh, Mode, lift, lift_surface, upright_template
 
-__all__ = ["EXTRAS", "FORMATS", "CropClouds", "MeshSource", "check_pixels", "displayed_size", "read_crop", "upright"]
-
 HEIGHT, WIDTH = 128, 64
 FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "GIF")  # whatever the name says; for EPS Pillow starts a program
 MAX_BYTES, MAX_PIXELS = 1 << 26, 1 << 24
@@ -99,7 +97,6 @@ class CropClouds:
     extras: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be packed before any image is read."""
         if self.mode not in get_args(Mode):
             raise InputError(f"--mode {self.mode}: {nearest_names(self.mode, get_args(Mode))}")
         for name in self.extras:
@@ -112,25 +109,14 @@ class CropClouds:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """See :class:`ogreid.data.store.writing.CloudSource`; ``vertex`` keeps the published order of the points."""
         points = HEIGHT * WIDTH
-        extras = {name: replace(EXTRAS[name], shape=(points, *EXTRAS[name].shape)) for name in self.extras}
-        return {
-            "mode": self.mode,
-            "order": "written" if self.mode == "vertex" else "scattered",
-            "background": self.background,
-            "points": points,
-            "height": HEIGHT,
-            "width": WIDTH,
-            "fields": {"xyz": Field(self.dtype, (points, 3)), "rgb": Field("uint8", (points, 3)), **extras},
-        }
+        fields = {"xyz": Field(self.dtype, (3,)), "rgb": Field("uint8", (3,))} | {n: EXTRAS[n] for n in self.extras}
+        fields = {name: replace(field, shape=(points, *field.shape)) for name, field in fields.items()}
+        size = {"points": points, "height": HEIGHT, "width": WIDTH, "fields": fields}
+        order = "written" if self.mode == "vertex" else "scattered"  # vertex keeps the published order
+        return {"mode": self.mode, "order": order, "background": self.background, **size}
 
     def cloud(self, source: str) -> dict[str, np.ndarray]:
-        """See ``CloudSource``.
-
-        Raises:
-            InputError: an unreadable crop, or a body that cannot be lifted; names the crop.
-        """
         image = read_crop(self.root / source)
         try:
             mesh = self.mesh_of(source)

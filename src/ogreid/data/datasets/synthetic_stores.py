@@ -16,8 +16,6 @@ from ogreid.errors import InputError, nearest_names
 from ogreid.lifting import Mesh
 from ogreid.registry import DATASETS
 
-__all__ = ["EstimatedBodies", "Synthetic", "ensure_synthetic", "parse_synthetic", "synthetic_domains"]
-
 Progress = Callable[[str, int, int], None]
 
 

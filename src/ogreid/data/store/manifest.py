@@ -14,14 +14,12 @@ import numpy as np
 from ogreid import __version__, files
 from ogreid.errors import InputError
 
-__all__ = ["BLOCK", "KINDS", "OUTSIDE", "SPLITS", "Field", "Manifest", "Shard", "make_rows", "rows_checksum"]
-
 FORMAT = "ogreid-store"
 VERSION = 1
 BLOCK = 128  # rows that share a checksum; also the unit of work and of resuming
 SPLITS = ("train", "val", "query", "gallery")
 OUTSIDE = re.compile(r"^/|(^|/)\.\.(/|$)|[\0\\]")
-"""Matches relative paths that lead out of their folder on some system."""
+"""Relative paths that lead out of their folder on some system."""
 FILE_NAME = r"(?!\.\.?$)[^/\\\x00-\x1f]{1,255}"
 MAX_BYTES = 1 << 28  # of a manifest: 250 million rows; the checksums of a block take 140 bytes
 KINDS = {
@@ -44,7 +42,6 @@ class Field:
 
     @property
     def row_bytes(self) -> int:
-        """Bytes that one row takes on disk."""
         return np.dtype(self.dtype).itemsize * math.prod(self.shape)
 
 
@@ -102,7 +99,6 @@ class Manifest:
 
     @property
     def text(self) -> str:
-        """Indented JSON, the content of ``manifest.json``."""
         return json.dumps(asdict(self), indent=1) + "\n"
 
     @classmethod
@@ -133,9 +129,7 @@ class Manifest:
             _check(manifest)
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             reason = f"without {error}" if isinstance(error, KeyError) else error
-            raise InputError(
-                f"{path}: incomplete or contradictory ({reason}); copy or pack this store again"
-            ) from error
+            raise InputError(f"{path}: incomplete or contradictory ({reason}); copy or pack it again") from error
         return manifest
 
 

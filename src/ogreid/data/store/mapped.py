@@ -13,8 +13,6 @@ from ogreid import files
 from ogreid.data.store.manifest import BLOCK, OUTSIDE, SPLITS, Field, Manifest, rows_checksum
 from ogreid.errors import InputError, nearest_names
 
-__all__ = ["MappedArray", "Store", "checksum", "read_block", "scattered"]
-
 LONGEST_SOURCE = 4096  # characters; what Linux takes for a path
 TRIES = 5
 Indices = Sequence[int] | np.ndarray
@@ -75,12 +73,10 @@ class Store:
 
     @property
     def name(self) -> str:
-        """The store's own name."""
         return self.manifest.name
 
     @property
     def points(self) -> int:
-        """P."""
         return self.manifest.points
 
     @property
@@ -130,11 +126,8 @@ class Store:
         expected = [(n, i, one) for n, field in self.manifest.fields.items() for i, one in enumerate(field.checksums)]
         for done, (name, block, digest) in enumerate(expected, start=1):
             if checksum(read_block(self.path / f"{name}.npy", block)) != digest:
-                first, last = block * BLOCK, min((block + 1) * BLOCK, len(self)) - 1
-                raise InputError(
-                    f"{self.path / name}.npy: rows {first} to {last} do not have their checksum;"
-                    " copy or pack this store again"
-                )
+                span = f"rows {block * BLOCK} to {min((block + 1) * BLOCK, len(self)) - 1}"
+                raise _damaged(self.path / f"{name}.npy", f"{span} do not have their checksum")
             if progress is not None:
                 progress(done, len(expected))
 
@@ -152,15 +145,13 @@ class MappedArray:
         try:
             mapped: Any = files.map_array(path)
         except FileNotFoundError as error:
-            raise InputError(f"{path}: missing; pack this store again") from error
+            raise _damaged(path, "missing") from error
         except (OSError, ValueError, EOFError) as error:
-            raise InputError(f"{path}: not a whole array file ({error}); copy or pack this store again") from error
-        expected = (rows, *field.shape)
-        if mapped.shape != expected or mapped.dtype != np.dtype(field.dtype):
-            raise InputError(
-                f"{path}: expected {expected} {field.dtype} as in the manifest, got {mapped.shape} {mapped.dtype};"
-                " copy or pack this store again"
-            )
+            raise _damaged(path, f"not a whole array file ({error})") from error
+        expected = (rows, *field.shape), np.dtype(field.dtype)
+        if (mapped.shape, mapped.dtype) != expected:
+            message = "expected {} {} as in the manifest, got {} {}"
+            raise _damaged(path, message.format(*expected, mapped.shape, mapped.dtype))
         self.path, self.values = path, np.asarray(mapped)
         self._size: int = mapped.offset + mapped.nbytes
         self._map: mmap.mmap = mapped._mmap
@@ -241,24 +232,25 @@ def _reopen(path: Path, digest: str) -> Store:
     return store
 
 
+def _damaged(path: Path, problem: str) -> InputError:
+    return InputError(f"{path}: {problem}; copy or pack this store again")
+
+
 def _load_rows(path: Path, manifest: Manifest) -> np.ndarray:
     """The rows, checked against the manifest and for what checksums do not show: who writes the rows writes those."""
     try:
         mapped = files.map_array(path)
-        rows = np.array(mapped) if _are_rows(mapped.dtype) and mapped.shape == (manifest.rows,) else None
-        digest = "" if rows is None else rows_checksum(rows)
-    except (OSError, ValueError) as error:  # ValueError also for text beyond Unicode
-        raise InputError(f"{path}: not readable ({error}); copy or pack this store again") from error
-    if rows is None:
-        raise InputError(f"{path}: not the {manifest.rows} rows of this store; copy or pack it again")
-    if digest != manifest.rows_sha256:
-        raise InputError(f"{path}: the rows do not have their checksum; copy or pack this store again")
-    unknown = set(rows["split"].tolist()) - set(SPLITS)
-    if unknown:
-        raise InputError(f"{path}: split {min(unknown)!r}; expected {', '.join(SPLITS)}; copy or pack this store again")
-    for number, source in enumerate(rows["source"].tolist()):
-        if OUTSIDE.search(source):
-            raise InputError(f"{path}: row {number} names {source!r}, outside its folder; do not use this store")
+        if not _are_rows(mapped.dtype) or mapped.shape != (manifest.rows,):
+            raise ValueError(f"expected {manifest.rows} of them, got {mapped.shape} {mapped.dtype}")
+        rows = np.array(mapped)
+        if rows_checksum(rows) != manifest.rows_sha256:  # raises a ValueError of its own for text beyond Unicode
+            raise ValueError("they do not have their checksum")
+        if unknown := set(rows["split"].tolist()) - set(SPLITS):
+            raise ValueError(f"split {min(unknown)!r}, expected {', '.join(SPLITS)}")
+        if outside := list(filter(OUTSIDE.search, rows["source"].tolist())):
+            raise ValueError(f"{outside[0]!r} leads outside its folder")
+    except (OSError, ValueError) as error:
+        raise _damaged(path, f"not the rows of this store ({error})") from error
     return rows
 
 
