@@ -236,7 +236,7 @@ def forge(folder, change=lambda told: None, source=None):
 
 @pytest.mark.parametrize("source", ["/etc/passwd", "../../x.jpg", "a/../../../x.jpg", "..", "a\\..\\x"])
 def test_a_row_that_leads_out_of_its_folder_is_refused(tmp_path, source):
-    refused("rows.npy: row 0 names .* outside its folder", Store.open, forge(tmp_path / "tiny", source=source))
+    refused("rows.npy: .* outside its folder", Store.open, forge(tmp_path / "tiny", source=source))
     refused("leads out of the benchmark's folder", make_rows, ["train"], [1], [1], [source])
 
 
