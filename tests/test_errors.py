@@ -225,7 +225,6 @@ def _checkpoints(here: Path) -> None:
     torch.save(whole | {"failing_step": {"clouds": []}}, here / "bad-step-4.ckpt")
 
 
-@pytest.mark.thorough
 @pytest.mark.parametrize(("situation", "line", "words"), TABLE, ids=[row[0] for row in TABLE])
 def test_a_mistake_is_answered_in_one_line(situation, line, words, world, monkeypatch, capsys):
     before = set(world.rglob("*"))

@@ -18,8 +18,8 @@ SOURCES = TESTS.parent / "src"
 
 def compiled():
     """Modules that numba compiles: it cannot read bytecode that counts."""
-    found = [path for path in (SOURCES / "ogreid").rglob("*.py") if "njit" in path.read_text()]
-    return [".".join(path.relative_to(SOURCES).with_suffix("").parts) for path in found]
+    paths = [path for path in (SOURCES / "ogreid").rglob("*.py") if "njit" in path.read_text()]
+    return [".".join(path.relative_to(SOURCES).with_suffix("").parts) for path in paths]
 
 
 def main():

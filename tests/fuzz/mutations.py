@@ -10,36 +10,8 @@ from collections.abc import Callable, Sequence
 Choose = Callable[[int], int]
 """A whole number from 0 to n - 1, drawn by hypothesis or by a seeded generator."""
 
-NUMBERS = [
-    b"0",
-    b"-1",
-    b"1e400",
-    b"nan",
-    b"-inf",
-    b"9" * 30,
-    b"9" * 5000,
-    b"4294967296",
-    b"1.5",
-    b"-0",
-    b"0x10",
-    b"1_0",
-]
-WORDS = [
-    b"",
-    b"\0",
-    b"\n",
-    b"\r",
-    b" ",
-    b'"',
-    b"[",
-    b"]",
-    b"{",
-    b"}",
-    b"[[[[" * 200,
-    b"../../x",
-    b"/etc/passwd",
-    b"\xff",
-]
+NUMBERS = [*b"0 -1 1e400 nan -inf 4294967296 1.5 -0 0x10 1_0".split(), b"9" * 30, b"9" * 5000]
+WORDS = [b"", b"\0", b"\n", b"\r", b" ", *b'" [ ] { } ../../x /etc/passwd \xff'.split(), b"[[[[" * 200]
 INTEGERS = [0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, 2**63 - 1, 2**64 - 1]
 TEXT_NUMBER = re.compile(rb"-?\d+(\.\d+)?")
 
@@ -63,23 +35,23 @@ def _inside(content: bytes, choose: Choose, words: Sequence[bytes]) -> bytes:
     if not members:
         return content
     number, method = choose(len(members)), choose(8)
-    name, held = members[number]
+    name, inner = members[number]
     if method == 0:
         members.pop(number)
     elif method == 1:
-        members[number] = (f"../../{name}", held)
+        members[number] = (f"../../{name}", inner)
     elif method == 2:
         members[number] = (name, bytes(10_000_000 if choose(20) == 0 else 1000))
     elif method == 3:
-        members.append((f"again/{name}", held))
+        members.append((f"again/{name}", inner))
     else:
-        members[number] = (name, EDITS[choose(len(EDITS))](held, choose, words))
-    made = io.BytesIO()
-    with warnings.catch_warnings(), zipfile.ZipFile(made, "w", (0, zipfile.ZIP_DEFLATED)[choose(2)]) as archive:
+        members[number] = (name, EDITS[choose(len(EDITS))](inner, choose, words))
+    changed = io.BytesIO()
+    with warnings.catch_warnings(), zipfile.ZipFile(changed, "w", (0, zipfile.ZIP_DEFLATED)[choose(2)]) as archive:
         warnings.simplefilter("ignore")  # two members of one name
-        for name, held in members:
-            archive.writestr(name, held)
-    return made.getvalue()
+        for member in members:
+            archive.writestr(*member)
+    return changed.getvalue()
 
 
 def _span(content: bytes, choose: Choose) -> tuple[int, int]:
@@ -124,15 +96,15 @@ def overwrite(content: bytes, choose: Choose, _: Sequence[bytes]) -> bytes:
 
 
 def renumber(content: bytes, choose: Choose, _: Sequence[bytes]) -> bytes:
-    found = list(TEXT_NUMBER.finditer(content[:20_000]))
-    if not found:
+    places = list(TEXT_NUMBER.finditer(content[:20_000]))
+    if not places:
         return content
-    place = found[choose(len(found))]
+    place = places[choose(len(places))]
     return content[: place.start()] + NUMBERS[choose(len(NUMBERS))] + content[place.end() :]
 
 
 def swap_words(content: bytes, choose: Choose, words: Sequence[bytes]) -> bytes:
-    """One known word for another, so that what is asked for exists but not there."""
+    """One known word for another, so that a name exists but elsewhere."""
     here = [word for word in words if word and word in content]
     if not here:
         return insert(content, choose, words)

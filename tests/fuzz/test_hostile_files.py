@@ -100,14 +100,14 @@ with_atheris = pytest.mark.skipif(importlib.util.find_spec("atheris") is None, r
 @pytest.mark.thorough
 @pytest.mark.parametrize("name", ["experiments", "stores"])
 def test_a_search_guided_by_coverage_finds_no_file_that_is_lost(name, tmp_path):
-    survived, told = guided(name, 200, tmp_path)
-    assert survived, told
+    survived, output = guided(name, 200, tmp_path)
+    assert survived, output
 
 
 @with_atheris
 @pytest.mark.slow
 @pytest.mark.parametrize("name", READERS)
 def test_a_long_search_guided_by_coverage_finds_no_file_that_is_lost(name, tmp_path):
-    survived, told = guided(name, SOAK, tmp_path)
+    survived, output = guided(name, SOAK, tmp_path)
     record(f"guided by coverage: {name}", tried=SOAK, lost=int(not survived))
-    assert survived, told
+    assert survived, output

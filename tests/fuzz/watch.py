@@ -16,19 +16,11 @@ from ogreid.errors import InputError
 MEMORY = 1 << 30  # bytes that a reader may take beyond what the process has
 SECONDS = 60  # a reader that takes longer hangs
 STARTED = {"os.system", "os.exec", "os.fork", "os.posix_spawn", "os.spawn", "subprocess.Popen", "pty.spawn"}
-STARTED |= {
-    "socket.connect",
-    "os.remove",
-    "os.rename",
-    "os.rmdir",
-    "os.mkdir",
-    "shutil.rmtree",
-    "os.symlink",
-    "os.link",
-}
-OURS = tuple(
-    {*map(str, sysconfig.get_paths().values()), sys.prefix, sys.base_prefix, str(Path(ogreid.__file__).parent)}
-)
+STARTED |= {"socket.connect", "os.remove", "os.rename", "os.rmdir", "os.mkdir", "os.symlink", "os.link"}
+STARTED |= {"shutil.rmtree"}
+PACKAGE = Path(ogreid.__file__).parent
+OURS = (*set(sysconfig.get_paths().values()), sys.prefix, sys.base_prefix, str(PACKAGE))
+OURS += (str(PACKAGE.parents[1] / "experiments"),)
 
 
 class Watch:
@@ -39,18 +31,18 @@ class Watch:
         self.seen: list[str] = []
         sys.addaudithook(self._look)
 
-    def _look(self, event: str, told: tuple) -> None:
+    def _look(self, event: str, details: tuple) -> None:
         if self.folder is None:
             return
-        if told and isinstance(told[0], str | bytes) and _is_our_cache(os.path.abspath(os.fsdecode(told[0]))):
+        if details and isinstance(details[0], str | bytes) and _is_our_cache(os.path.abspath(os.fsdecode(details[0]))):
             return
         if event in STARTED:
-            self.seen.append(f"{event} {told}")
-        elif event == "open" and isinstance(told[0], str | bytes):
-            path, writes = os.path.abspath(os.fsdecode(told[0])), re.search("[wax+]", told[1] or "r")
+            self.seen.append(f"{event} {details}")
+        elif event == "open" and isinstance(details[0], str | bytes):
+            path, writes = os.path.abspath(os.fsdecode(details[0])), re.search("[wax+]", details[1] or "r")
             allowed = (self.folder,) if writes else (self.folder, *OURS)
             if not path.startswith(allowed) and not path.startswith(("/proc/", "/sys/", "/dev/urandom", "/dev/null")):
-                self.seen.append(f"opened {path} {told[1]}")
+                self.seen.append(f"opened {path} {details[1]}")
 
     @contextmanager
     def inside(self, folder: Path) -> Iterator[None]:
@@ -74,8 +66,7 @@ def _is_our_cache(path: str) -> bool:
 
 
 def _address_space() -> int:
-    with open("/proc/self/statm") as told:
-        return int(told.read().split()[0]) * resource.getpagesize()
+    return int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
 
 
 def _hangs(*_: object) -> None:

@@ -53,6 +53,8 @@ class Constraint:
         if self.interval and members and (len(members) != 2 or members[0] > members[1]):
             return f"{name}: expected [smallest, largest] or [], got {value}"
         for one in members:
+            if isinstance(value, list | tuple) and isinstance(one, list | tuple | dict):  # OmegaConf lets them through
+                return f"{name}: expected plain values, got {one}"
             if self.choices is not None and one is not None and one not in self.choices:
                 return f"{name}: unknown value {one!r}; {nearest_names(str(one), self.choices)}"
             if isinstance(one, int | float) and not isinstance(one, bool) and not self._within(one):
