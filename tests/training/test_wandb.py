@@ -1,4 +1,4 @@
-"""What a whole offline run tells W&B, read back from its file, and what nothing may tell where people are not shown."""
+"""What a whole offline run gives W&B, read back from its file; and what no file shows where people may not be shown."""
 
 import os
 import re
@@ -9,11 +9,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import wandb
-from test_training import TINY
 
-from conftest import write_tiny_store
-from ogreid import fit
-from ogreid.training.module import ReIDModule
+from conftest import make_place
+from ogreid import ReIDModule, fit
+from ogreid.runs import STAMP
+from tiny_runs import TINY, only_run
 from wandb_log import ended, items, of_kind
 
 pytestmark = pytest.mark.thorough
@@ -26,17 +26,13 @@ SETTINGS = [
     "data.transfer=[other]",
 ]
 DRAWINGS = {"map_by_identity", "map_by_camera", "transfer"}
-"""Pictures in which nobody is shown."""
+"""Images in which nobody is shown."""
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Two tiny stores, an experiment, and nothing that says where W&B is."""
-    place = tmp_path_factory.mktemp("tracked")
-    write_tiny_store(place / "data" / "tiny")
-    write_tiny_store(place / "data" / "other", identities=6, seed=3)
-    (place / "experiments").mkdir()
-    (place / "experiments" / "small.yaml").write_text("description: tiny\n")
+    """Nothing there says where W&B is."""
+    place = make_place(tmp_path_factory.mktemp("tracked"), tiny={}, other={"identities": 6, "seed": 3})
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(place)
         for name in ("WANDB_MODE", "WANDB_API_KEY", "WANDB_DATA_DIR", STAMP):
@@ -46,19 +42,14 @@ def folder(tmp_path_factory):
         yield place
 
 
-def only_run(root):
-    (made,) = Path(root, "small").iterdir()
-    return Run.open(made)
-
-
 @pytest.fixture(scope="module")
 def resumed(folder):
-    """A run that stopped half-way and was gone on with: its two offline files, in the order of time."""
+    """A run that stopped half-way and was resumed: its two offline files, in the order of time."""
     assert fit.main(["--experiment", "small", *SETTINGS, "trainer.max_steps=4", "runs.root=shown"]) == 0
-    made = only_run("shown")
-    assert fit.main(["--resume", str(made.folder), "trainer.max_steps=-1"]) == 0
-    logs = sorted((made.folder / "wandb").glob("offline-run-*/*.wandb"), key=lambda path: path.stat().st_mtime)
-    return SimpleNamespace(made=made, logs=logs)
+    run = only_run("shown")
+    assert fit.main(["--resume", str(run.folder), "trainer.max_steps=-1"]) == 0
+    logs = sorted((run.folder / "wandb").glob("offline-run-*/*.wandb"), key=lambda path: path.stat().st_mtime)
+    return SimpleNamespace(run=run, logs=logs)
 
 
 @pytest.fixture(scope="module")
@@ -71,13 +62,13 @@ def unseen(folder):
 
 def test_a_resumed_run_is_the_same_run_with_the_whole_experiment(resumed):
     first, second = (of_kind(log, "run")[0] for log in resumed.logs)
-    assert first.run_id == second.run_id == resumed.made.tracking_id
+    assert first.run_id == second.run_id == resumed.run.tracking_id
     assert first.run_group == "small" and set(first.tags) == {"small", "ognet", "circle", "mine"}
     settings = items(first.config.update)
-    assert settings["model"]["widths"] == [8, 16] and settings["optimizer"]["lr"] == 0.01 and settings["seed"] == 0
+    assert settings["model"]["channels"] == [8, 16] and settings["optimizer"]["lr"] == 0.01 and settings["seed"] == 0
 
 
-def test_judgments_are_drawn_over_epochs_and_the_best_mean_is_the_summary(resumed):
+def test_evaluations_are_drawn_over_epochs_and_the_best_mean_is_the_summary(resumed):
     named = {metric.name: metric for metric in of_kind(resumed.logs[0], "metric") if metric.name}
     assert named["val/tiny/mAP"].step_metric == "epoch" and named["val/tiny/mAP"].summary.max
     for name in ("val/mAP", "val/tiny/rank1", "transfer/tiny->other/mAP"):
@@ -86,7 +77,7 @@ def test_judgments_are_drawn_over_epochs_and_the_best_mean_is_the_summary(resume
     assert (others.glob_name, others.step_metric) == ("*", "trainer/global_step")
 
 
-def test_every_step_and_every_judgment_is_logged_once(resumed):
+def test_every_step_and_every_evaluation_is_logged_once(resumed):
     rows = [items(row.item) for log in resumed.logs for row in of_kind(log, "history")]
     assert [row["trainer/global_step"] for row in rows if "train/loss" in row] == list(range(8))
     assert [row["epoch"] for row in rows if "val/tiny/mAP" in row] == [1, 3]
@@ -94,9 +85,9 @@ def test_every_step_and_every_judgment_is_logged_once(resumed):
     assert sum("lr" in row for row in rows) == 4
 
 
-def test_the_machine_is_told_too(resumed):
-    settings = {item.key for log in resumed.logs for stats in of_kind(log, "stats") for item in stats.item}
-    assert {"memory_percent", "proc.memory.rssMB"} <= settings
+def test_the_machine_is_logged_too(resumed):
+    logged = {item.key for log in resumed.logs for stats in of_kind(log, "stats") for item in stats.item}
+    assert {"memory_percent", "proc.memory.rssMB"} <= logged
 
 
 def test_galleries_clouds_curves_and_tables_are_handed_over(resumed):
@@ -110,45 +101,45 @@ def test_galleries_clouds_curves_and_tables_are_handed_over(resumed):
     assert kinds["tables/transfer"] == "table-file" and kinds["pictures/transfer"] == "image-file"
 
 
-def test_the_best_checkpoint_and_the_report_are_artifacts_where_they_lie(resumed):
-    kept = {one.name: one for one in of_kind(resumed.logs[1], "artifact") if one.type in ("model", "report")}
-    assert {name: one.type for name, one in kept.items()} == {"small": "model", "small-report": "report"}
-    for name, file in (("small", resumed.made.result), ("small-report", resumed.made.folder / "report.html")):
-        (entry,) = kept[name].manifest.contents
+def test_the_resulting_checkpoint_and_the_report_are_artifacts_where_they_lie(resumed):
+    artifacts = {one.name: one for one in of_kind(resumed.logs[1], "artifact") if one.type in ("model", "report")}
+    assert {name: one.type for name, one in artifacts.items()} == {"small": "model", "small-report": "report"}
+    for name, file in (("small", resumed.run.result), ("small-report", resumed.run.folder / "report.html")):
+        (entry,) = artifacts[name].manifest.contents
         assert Path(entry.local_path) == file.resolve() and entry.size == file.stat().st_size
     staged = [entry.local_path for one in of_kind(resumed.logs[1], "artifact") for entry in one.manifest.contents]
-    assert all(Path(path).is_relative_to(resumed.made.folder.resolve()) for path in staged)
+    assert all(Path(path).is_relative_to(resumed.run.folder.resolve()) for path in staged)
 
 
 def test_a_run_ends_when_it_ends(resumed):
     """Else the next one in the same process would be written into it."""
-    assert [[done.exit_code for done in ended(log)] for log in resumed.logs] == [[0], [0]]
+    assert [[end.exit_code for end in ended(log)] for log in resumed.logs] == [[0], [0]]
 
 
-def test_a_run_that_dies_is_told_as_failed(folder, monkeypatch):
+def test_a_run_that_dies_has_failed(folder, monkeypatch):
     monkeypatch.setattr("ogreid.training.train.write_report", lambda *_: (_ for _ in ()).throw(RuntimeError("died")))
     with pytest.raises(RuntimeError, match="died"):
         fit.main(["--experiment", "small", *SETTINGS, "trainer.max_epochs=1", "runs.root=died"])
     (log,) = (only_run("died").folder / "wandb").glob("offline-run-*/*.wandb")
-    assert [done.exit_code for done in ended(log)] == [1]
+    assert [end.exit_code for end in ended(log)] == [1]
 
 
-@pytest.mark.parametrize(("requested", "settings"), [(signal.SIGTERM, (1, 1, 0)), (signal.SIGINT, (0, 255, 130))])
-def test_a_run_that_is_asked_to_stop_is_not_told_as_failed(folder, monkeypatch, requested, settings):
+@pytest.mark.parametrize(("number", "expected"), [(signal.SIGTERM, (1, 1, 0)), (signal.SIGINT, (0, 255, 130))])
+def test_a_run_that_is_asked_to_stop_has_not_failed(folder, monkeypatch, number, expected):
     """Preempted, with a status that is not 0: W&B would call it finished otherwise, and a sweep not resume it."""
     signal.signal(signal.SIGINT, signal.default_int_handler)  # the tests may have been started in the background
-    step, root = ReIDModule.training_step, f"stopped-{requested.name}"
-    monkeypatch.setattr(ReIDModule, "training_step", lambda *a: (os.kill(os.getpid(), requested), step(*a))[1])
+    step, root = ReIDModule.training_step, f"stopped-{number.name}"
+    monkeypatch.setattr(ReIDModule, "training_step", lambda *a: (os.kill(os.getpid(), number), step(*a))[1])
     with pytest.raises(SystemExit) as left:
         fit.main(["--experiment", "small", *SETTINGS, f"runs.root={root}"])
     (log,) = (only_run(root).folder / "wandb").glob("offline-run-*/*.wandb")
-    (done,) = ended(log)
-    assert (len(of_kind(log, "preempting")), done.exit_code, left.value.code) == settings
+    (end,) = ended(log)
+    assert (len(of_kind(log, "preempting")), end.exit_code, left.value.code) == expected
 
 
 def test_where_people_may_not_be_shown_no_file_of_the_run_shows_them(unseen, resumed):
     assert pictures_of_people(unseen.folder) == []
-    shown = pictures_of_people(resumed.made.folder)
+    shown = pictures_of_people(resumed.run.folder)
     assert {Path(name).name.split("_")[0] for name in shown} == {  # the search finds them where they are
         "report.html",
         "galleries",
@@ -161,14 +152,14 @@ def test_where_people_may_not_be_shown_no_file_of_the_run_shows_them(unseen, res
 
 
 def pictures_of_people(folder):
-    """Files in which there is a picture or a colored cloud, but for drawings that show nobody."""
+    """Files in which there is an image or a colored cloud, but for drawings that show nobody."""
     return [str(path) for path in sorted(folder.rglob("*")) if path.is_file() and _shows_people(path)]
 
 
 def _shows_people(path):
     if path.suffix == ".npz":
-        with np.load(path) as held:
-            return any(held[name].dtype == np.uint8 for name in held.files)
+        with np.load(path) as arrays:
+            return any(arrays[name].dtype == np.uint8 for name in arrays.files)
     content = path.read_bytes()
     if path.suffix == ".html":
         return b"data:image" in content or b"data-count" in content
