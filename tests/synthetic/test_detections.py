@@ -13,8 +13,7 @@ from ogreid.synthetic.clothing import dress, props_of
 from ogreid.synthetic.detections import HEIGHT, WIDTH
 from ogreid.synthetic.domains import DOMAINS, detection_of, person_of
 from ogreid.synthetic.estimates import NOISE, estimate
-from ogreid.synthetic.paint import Cloth, Part, Pattern, Surface, Trait, paint
-from ogreid.synthetic.render import Light, render_person
+from ogreid.synthetic.render import Cloth, Light, Part, Pattern, Surface, Trait, paint, render_person
 from ogreid.synthetic.scene import View, window
 
 BODY, PLAZA = load_body(), DOMAINS["plaza"]

@@ -7,10 +7,8 @@ from typing import TypeVar
 import numpy as np
 
 from ogreid.synthetic.body import Array, Body
-from ogreid.synthetic.paint import Cloth, Pattern, Trait
+from ogreid.synthetic.render import Cloth, Pattern, Trait
 from ogreid.synthetic.walking import Gait, draw_gait
-
-__all__ = ["STYLES", "PersonAttributes", "Style", "draw_attributes", "linear"]
 
 T = TypeVar("T")
 

@@ -13,8 +13,6 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-__all__ = ["Body", "PosedBody", "load_body", "rotation", "rotation_vector"]
-
 Array = NDArray[np.floating[Any]]
 
 

@@ -11,8 +11,6 @@ from ogreid.synthetic.body import Array
 from ogreid.synthetic.render import Light
 from ogreid.synthetic.scene import GROUNDS, INDOOR_GROUNDS, INDOOR_WALLS, WALLS, Materials, View, draw_scene
 
-__all__ = ["Camera", "CameraEffects", "Site", "apply_effects", "draw_camera", "draw_effects", "draw_materials"]
-
 HEIGHT_IN_SCENE = 120  # pixels of a person of 1.7 m in the middle of the way
 _LUMA = np.array([0.2126, 0.7152, 0.0722], dtype=np.float32)  # ITU-R BT.709
 _GROUND_COLORS = ("b7aa97", "a8a49d", "c9bda6", "8f8378", "bdb8b0")

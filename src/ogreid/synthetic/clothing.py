@@ -8,9 +8,7 @@ from numpy.typing import NDArray
 
 from ogreid.synthetic.attributes import PersonAttributes
 from ogreid.synthetic.body import Array, Body, PosedBody, load_body
-from ogreid.synthetic.paint import Cloth, Part, Surface, Trait
-
-__all__ = ["Person", "Prop", "dress", "props_of"]
+from ogreid.synthetic.render import Cloth, Part, Surface, Trait
 
 AROUND, ALONG = 14, 9  # vertices of a prop
 

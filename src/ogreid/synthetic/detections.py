@@ -15,8 +15,6 @@ from ogreid.synthetic.render import Light, render_person
 from ogreid.synthetic.scene import window
 from ogreid.synthetic.walking import draw_pose
 
-__all__ = ["HEIGHT", "WIDTH", "Detection", "detect", "detect_background"]
-
 HEIGHT, WIDTH = 128, 64
 ToCrop = Callable[[Array], Array]  # places in the scene's image to places in the crop
 _OCCLUDER_COLORS = ("6f7276", "2f5a3c", "8c1f24", "3b4a60", "b5b9bd", "4b3b2e", "d9a521")

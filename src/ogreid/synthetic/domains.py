@@ -19,8 +19,6 @@ from ogreid.synthetic.detections import Detection, detect, detect_background
 from ogreid.synthetic.estimates import NOISE, Estimate, Noise, estimate, write_estimates
 from ogreid.synthetic.trees import LAYOUTS, CropLabel
 
-__all__ = ["APPEARANCE", "DOMAINS", "Domain", "make_domain"]
-
 APPEARANCE = 1
 """Counted up whenever a seed gives other images than before, so that numbers of two versions are not mixed."""
 

@@ -16,8 +16,6 @@ from ogreid.lifting import Mesh, WeakCamera
 from ogreid.synthetic.body import Array, load_body, rotation, rotation_vector
 from ogreid.synthetic.detections import HEIGHT, WIDTH, Detection
 
-__all__ = ["FILE", "NOISE", "Estimate", "Estimates", "Noise", "estimate", "read_estimates", "write_estimates"]
-
 FILE = "bodies.npz"
 FORMAT = 1
 

@@ -8,8 +8,6 @@ from numba import njit
 from ogreid.synthetic.attributes import linear
 from ogreid.synthetic.body import Array
 
-__all__ = ["Materials", "View", "draw_scene", "window"]
-
 GROUNDS, INDOOR_GROUNDS = ("tiles", "asphalt"), ("floor", "tiles")
 WALLS, INDOOR_WALLS = ("brick", "windows", "shops", "hedge", "panels", "glass"), ("panels", "shops", "glass")
 

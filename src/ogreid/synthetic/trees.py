@@ -3,8 +3,6 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-__all__ = ["LAYOUTS", "CropLabel", "Layout"]
-
 
 @dataclass(frozen=True)
 class CropLabel:

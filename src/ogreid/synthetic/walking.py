@@ -6,8 +6,6 @@ import numpy as np
 
 from ogreid.synthetic.body import Array, Body, rotation, rotation_vector
 
-__all__ = ["Gait", "draw_gait", "draw_pose"]
-
 # Rotation vectors that bring the arms of the rest pose (half lowered) to the sides and the feet together.
 ARMS_DOWN = np.radians(31.0)
 FEET_TOGETHER = np.radians(3.5)
