@@ -109,16 +109,6 @@ def test_a_file_that_is_cut_off_while_it_is_mapped_is_refused_and_does_not_end_t
         store.raw([ROWS - 1])
 
 
-def test_a_drive_that_went_away_is_reported(tmp_path):
-    def gone():
-        raise OSError(116, "Stale file handle")
-
-    store = write(tmp_path / "tiny", 1)
-    store._arrays["rgb"]._map = SimpleNamespace(size=gone)
-    with pytest.raises(InputError, match=r"rgb.npy: .*Stale file handle"):
-        store.field("rgb", [0])
-
-
 def test_a_replacement_that_was_killed_between_its_renames_loses_no_store(tmp_path):
     write(tmp_path / "tiny", 1).path.rename(tmp_path / "tiny.old")
     with pytest.raises(InputError, match="already packed"):
@@ -172,3 +162,13 @@ def test_a_store_on_a_read_only_disk_is_read(tmp_path, monkeypatch):
     monkeypatch.setattr(type(tmp_path), "open", refuse)
     monkeypatch.setattr(type(tmp_path), "mkdir", lambda *_, **__: pytest.fail("made a folder"))
     assert color_of(Store.open(tmp_path / "tiny")) == 1
+
+
+def test_a_drive_that_went_away_is_reported(tmp_path):
+    def gone():
+        raise OSError(116, "Stale file handle")
+
+    store = write(tmp_path / "tiny", 1)
+    store._arrays["rgb"]._map = SimpleNamespace(size=gone)
+    with pytest.raises(InputError, match=r"rgb.npy: .*Stale file handle"):
+        store.field("rgb", [0])

@@ -57,15 +57,11 @@ def test_a_packed_cloud_is_the_lifted_crop_in_scattered_order(tmp_path, root, ro
     np.testing.assert_allclose(cloud[np.lexsort(cloud.T)], points[np.lexsort(points.T)], atol=1e-6)
     assert exact.manifest.splits == {"train": 4, "query": 4, "gallery": 6}
     assert (exact.manifest.mode, exact.manifest.order, exact.points) == ("raster", "scattered", 8192)
+    vertex = packed(rows[:1], CropClouds(root, mode="vertex", dtype="float32"), tmp_path / "vertex")
+    np.testing.assert_array_equal(vertex.clouds([0])[0][0], lift(crop, upright_template(), mode="vertex")[:, :3])
+    assert vertex.crop(0) is None and vertex.manifest.order == "written"
     short = packed(rows[:1], CropClouds(root), tmp_path / "short")
     np.testing.assert_allclose(short.clouds([0])[0], exact.clouds([0])[0], atol=1e-3)
-
-
-def test_vertex_mode_keeps_the_written_order(tmp_path, root, rows):
-    store = packed(rows[:1], CropClouds(root, mode="vertex", dtype="float32"), tmp_path / "tiny")
-    points = lift(read_crop(root / rows["source"][0]), upright_template(), mode="vertex")
-    np.testing.assert_array_equal(store.clouds([0])[0][0], points[:, :3])
-    assert store.crop(0) is None and store.manifest.order == "written"
 
 
 def test_extras_belong_to_their_points(tmp_path, root, rows):
@@ -148,12 +144,6 @@ def test_a_body_beside_its_crop_is_reported_with_the_crop(tmp_path, root, rows):
         packed(rows, CropClouds(root, beside), tmp_path / "tiny")
 
 
-def test_crops_of_another_size_are_resized(tmp_path):
-    large, small = trees.image(tmp_path / "large.png", 3, (128, 256)), trees.image(tmp_path / "small.png", 3)
-    assert read_crop(large).shape == (128, 64, 3)
-    assert np.abs(read_crop(large).astype(int) - read_crop(small).astype(int)).mean() < 5
-
-
 def test_what_an_image_says_about_itself_is_obeyed(tmp_path):
     colors = np.random.default_rng(0).integers(0, 256, (128, 64, 3), dtype=np.uint8)
     image, path, exif = Image.fromarray(colors), tmp_path / "a.png", Image.Exif()
@@ -167,6 +157,7 @@ def test_what_an_image_says_about_itself_is_obeyed(tmp_path):
     for name in ("a.png", "a.webp"):
         image.save(tmp_path / name, lossless=True)
         np.testing.assert_array_equal(read_crop(tmp_path / name), np.where(colors[..., :1] > 9, colors, 255))
+    assert read_crop(trees.image(tmp_path / "large.png", 3, (128, 256))).shape == (128, 64, 3)
     Image.fromarray(colors[..., 0].astype(np.float32)).save(tmp_path / "a.tif")
     with pytest.raises(InputError, match=r"a.tif: .*mode F"):
         read_crop(tmp_path / "a.tif")

@@ -41,13 +41,6 @@ def test_rows_come_back_in_the_requested_order_and_count_from_the_end_too(store,
             store.raw([outside])
 
 
-def test_clouds_are_ready_for_a_network(store, arrays):
-    xyz, rgb = store.clouds(np.array([1, 2]))
-    assert xyz.dtype == rgb.dtype == np.float32
-    np.testing.assert_array_equal(xyz, arrays["xyz"][1:3].astype(np.float32))
-    np.testing.assert_array_equal(rgb, arrays["rgb"][1:3] / np.float32(255))
-
-
 def test_splits_and_the_manifest_describe_the_rows(tmp_path):
     store = small_store(tmp_path / "tiny", small_rows(12), small_arrays(12))
     assert (len(store), store.points, store.fields) == (12, POINTS, ("xyz", "rgb"))

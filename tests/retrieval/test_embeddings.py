@@ -41,14 +41,6 @@ def test_the_faiss_index_ranks_as_search_does_and_answers_with_the_index(example
     np.testing.assert_allclose(scores, expected, atol=1e-6)
 
 
-def test_an_embedding_that_cannot_be_normalized_leaves_no_index(example, tmp_path):
-    pytest.importorskip("faiss")
-    example.embedding[2] = 0
-    with pytest.raises(InputError, match="embedding 2 is all zeros"):
-        example.save(tmp_path / "people.faiss")
-    assert not list(tmp_path.iterdir())
-
-
 def test_tensors_become_arrays_of_the_documented_types():
     two = torch.arange(2, dtype=torch.int32)
     example = Embeddings(torch.ones(2, 3, dtype=torch.bfloat16), two, two, two, ["a", "b"])

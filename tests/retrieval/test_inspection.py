@@ -4,38 +4,22 @@ import numpy as np
 import pytest
 from sklearn.decomposition import PCA
 
-from ogreid.errors import InputError
 from ogreid.retrieval import evaluate_retrieval, search
 from ogreid.retrieval.inspection import choose_queries, principal_plane, rank_gallery, sample_identities
 from retrieval_scenes import scene
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_first_hits_are_those_of_the_evaluation(seed):
-    rows = scene(seed, queries=12, gallery=60, identities=7)
-    lists = rank_gallery(list(range(12)), *rows, top=60)
-    for one, first_hit in zip(lists, evaluate_retrieval(*rows).first_hit, strict=True):
-        assert (np.flatnonzero(one.correct)[0] + 1 if one.correct.any() else 0) == first_hit
-
-
-@pytest.mark.parametrize("top", [3, 60])
-def test_lists_hold_no_junk_and_fall_in_score(top):
-    query, query_identity, query_camera, gallery, identity, camera = scene(5, queries=12, gallery=60)
-    whole = rank_gallery([3, 0], query, query_identity, query_camera, gallery, identity, camera, top=60)
-    lists = rank_gallery([3, 0], query, query_identity, query_camera, gallery, identity, camera, top=top)
-    for one, all_of_it in zip(lists, whole, strict=True):
-        np.testing.assert_array_equal(one.rows, all_of_it.rows[:top])
-        assert (np.diff(one.scores) <= 0).all()
-        assert (identity[one.rows] != -1).all()
+def test_lists_hold_no_junk_fall_in_score_and_hit_where_the_evaluation_does(seed):
+    _, query_identity, query_camera, _, identity, camera = rows = scene(seed, queries=12, gallery=60, identities=7)
+    whole, short = (rank_gallery(list(range(12)), *rows, top=top) for top in (100, 3))
+    for one, start, first_hit in zip(whole, short, evaluate_retrieval(*rows).first_hit, strict=True):
+        np.testing.assert_array_equal(start.rows, one.rows[:3])
+        assert (np.diff(one.scores) <= 0).all() and (identity[one.rows] != -1).all()
         own = identity[one.rows] == query_identity[one.query]
         assert (camera[one.rows][own] != query_camera[one.query]).all()
         np.testing.assert_array_equal(own, one.correct)
-
-
-def test_a_short_gallery_gives_a_short_list():
-    rows = scene(1, gallery=4)
-    assert len(rank_gallery([0], *rows, top=10)[0].rows) <= 4
-    assert search(rows[0], rows[3], top=10)[0].shape == (40, 4)
+        assert (np.flatnonzero(own)[0] + 1 if own.any() else 0) == first_hit
 
 
 def test_a_tied_negative_comes_first():
@@ -56,11 +40,6 @@ def test_search_is_a_stable_sort_of_cosines(top):
     np.testing.assert_array_equal(scores, np.take_along_axis(exact, expected, axis=1))
 
 
-def test_search_refuses_what_has_no_direction():
-    with pytest.raises(InputError, match="gallery row 1 is all zeros"):
-        search(np.eye(4), np.diag([1.0, 0.0, 1.0, 1.0]))
-
-
 def test_best_median_and_worst_are_chosen_with_each_identity_once():
     precision = np.array([0.9, np.nan, 0.1, 0.5, 1.0, 0.45, 0.2, 0.8])
     identity = np.array([1, 2, 3, 4, 1, 5, 3, 6])
@@ -76,12 +55,6 @@ def test_the_plane_is_that_of_principal_components():
     unit = rows / np.linalg.norm(rows, axis=1, keepdims=True)
     expected, plane = PCA(2).fit_transform(unit), principal_plane(rows)
     np.testing.assert_allclose(plane, expected * np.sign((expected * plane).sum(axis=0)), atol=1e-6)
-
-
-def test_the_map_does_not_flip_when_rows_change_places():
-    rows = np.random.default_rng(1).standard_normal((50, 6))
-    order = np.random.default_rng(2).permutation(50)
-    np.testing.assert_allclose(principal_plane(rows[order]), principal_plane(rows)[order], atol=1e-9)
 
 
 def test_the_sample_is_of_the_identities_with_the_most_rows():

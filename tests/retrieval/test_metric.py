@@ -177,15 +177,6 @@ def test_an_index_outside_the_set_and_an_empty_side_are_refused():
             RetrievalMetric(*sizes)
 
 
-def test_mixed_widths_do_not_pass_for_their_mean():
-    """Three samples of 4 numbers and three of 6 are as many numbers as six samples of 5."""
-    metric, three = RetrievalMetric(3, 3), torch.arange(3)
-    metric.update(torch.eye(3, 4), three, three, three)
-    metric.update(torch.eye(3, 6), three, three + 1, three + 3)
-    with pytest.raises(InputError, match="4 and 6 wide"):
-        metric.compute()
-
-
 def test_missing_samples_are_refused_unless_a_part_is_accepted():
     with pytest.raises(InputError, match=f"10 samples were never evaluated: expected {TOTAL}, got {TOTAL - 10}"):
         feed(RetrievalMetric(QUERIES, GALLERY), range(TOTAL - 10)).compute()

@@ -153,37 +153,6 @@ def test_neither_order_nor_length_of_embeddings_matters():
     assert_same(evaluate_retrieval(*rows), evaluate_retrieval(4 * query, query_identity, query_camera, *moved))
 
 
-def test_equal_embeddings_tie_wherever_they_lie():
-    """The positive has copies of another identity all over the gallery: every one must come first."""
-    rng = np.random.default_rng(8)
-    person, copies = rng.standard_normal((1, 512)).astype(np.float32), 40
-    gallery = np.concatenate([np.repeat(person, copies, axis=0), -person, rng.standard_normal((3000, 512))])
-    identity = np.full(len(gallery), 5)
-    identity[17] = 1
-    one = np.array([1])
-    rows = person + 0.3, one, one, gallery.astype(np.float32), identity, np.full(len(gallery), 2)
-    assert evaluate_retrieval(*rows, block=(3, 129)).first_hit[0] >= copies
-
-
-def test_a_collapsed_network_scores_near_zero():
-    rows = scene(1, gallery=600, identities=60)
-    rows[0], rows[3] = np.ones_like(rows[0]), np.ones_like(rows[3])
-    result = evaluate_retrieval(*rows)
-    assert result.rank(50) == 0
-    assert result.mean_average_precision < 0.02
-
-
-@pytest.mark.parametrize(
-    ("identity", "camera", "first_hit"),
-    [((4, 4, 9), (1, 2, 2), 1), ((-1, -1, 4), (2, 2, 2), 1), ((0, 0, 4), (2, 2, 2), 3)],
-    ids=["the own camera is ignored", "junk is removed", "distractors are not"],
-)
-def test_who_is_ranked(identity, camera, first_hit):
-    query, gallery = np.eye(2)[:1], np.array([[1, 0], [1, 0.01], [1, 0.5]])
-    rows = query, np.array([4]), np.array([1]), gallery, np.array(identity), np.array(camera)
-    assert evaluate_retrieval(*rows).first_hit[0] == first_hit
-
-
 def test_invalid_queries_are_counted_and_left_out_or_zero():
     rows = np.eye(2), np.array([1, 2]), np.array([1, 1]), np.eye(2), np.array([1, 3]), np.array([2, 2])
     skipped, zero = evaluate_retrieval(*rows), evaluate_retrieval(*rows, unanswerable="zero")
@@ -274,9 +243,3 @@ def test_scores_that_do_not_fit_are_refused(blocks, change, message):
     columns = {name: column for name, column in GOOD.items() if name not in ("query", "gallery")}
     with pytest.raises(InputError, match=message):
         evaluate_scores(blocks, **(columns | change))
-
-
-def test_missing_identities_are_refused():
-    """Called below `evaluate_retrieval`, whose annotations the tests enforce."""
-    with pytest.raises(InputError, match="query identities are missing"):
-        protocol.integers("query identities", None, 3)

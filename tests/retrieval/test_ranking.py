@@ -119,12 +119,3 @@ def test_the_rounding_bound_holds_with_room(width):
     left, right = (unit_vectors(np.abs(rng.standard_normal((64, width))), "row") for _ in range(2))
     exact = left.astype(np.float64) @ right.astype(np.float64).T
     assert np.abs(product(left, right) - exact).max() < rounding_bound(width) < 1e-4
-
-
-def test_the_doubling_search_is_a_binary_search():
-    rng = np.random.default_rng(0)
-    for _ in range(300):
-        scores = np.sort(rng.integers(0, 9, rng.integers(1, 40))).astype(np.float64)
-        first, score = int(rng.integers(0, len(scores) + 1)), float(rng.integers(-1, 10))
-        expected = first + np.searchsorted(scores[first:], score, side="right")
-        assert ranking._upper_bound(scores, first, score) == expected

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 
-from ogreid.errors import InputError
 from ogreid.retrieval import RetrievalMetric, evaluate_retrieval
 from ogreid.retrieval.unit_vectors import unit_vectors
 
@@ -85,13 +84,6 @@ def test_a_person_of_two_thousand_images_is_evaluated_right_by_any_network(netwo
     agrees(evaluate_retrieval(*query, *rows), query, rows, range(12))
 
 
-@pytest.mark.parametrize("people", [1, 300])
-def test_one_camera_is_refused_because_nobody_is_seen_by_another(people):
-    rows = crowd(people, 20, 1)
-    with pytest.raises(InputError, match=f"none of the {20 * people} queries has a match from another camera"):
-        evaluate_retrieval(*rows, *rows)
-
-
 def test_a_thousand_cameras_are_evaluated():
     rows = crowd(500, 6, 1000)
     agrees(evaluate_retrieval(*rows, *rows), rows, rows, range(0, 3000, 250))
@@ -116,13 +108,3 @@ def test_a_hundred_thousand_people_take_the_memory_of_their_embeddings():
     assert result.answerable == 2000
     agrees(result, query, rows, range(0, 2000, 250))
     assert memory < 4 * rows[0].nbytes / MEBI + 200 * len(rows[0]) / MEBI + 64
-
-
-@pytest.mark.slow
-def test_every_one_of_a_hundred_thousand_people_may_be_a_query():
-    rows = crowd(100_000, 2, 6)
-    query = [column[::2] for column in rows]
-    result, memory = resident(lambda: metric_of(query, rows))
-    assert result.answerable == 100_000
-    agrees(result, query, rows, range(0, 100_000, 9_999))
-    assert memory < 6 * rows[0].nbytes / MEBI + 400 * len(rows[0]) / MEBI + 64

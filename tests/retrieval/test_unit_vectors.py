@@ -19,12 +19,6 @@ def test_rows_have_unit_length_and_lie_on_the_grid(scale):
     np.testing.assert_array_equal(rows * 2.0**24, np.rint(rows * 2.0**24))
 
 
-def test_rows_come_in_the_requested_order():
-    rows = np.random.default_rng(1).standard_normal((6, 5))
-    order = np.array([4, 0, 4])
-    np.testing.assert_array_equal(unit_vectors(rows, "row", order), unit_vectors(rows, "row")[order])
-
-
 @pytest.mark.parametrize(("value", "problem"), [(0.0, "all zeros"), (np.nan, "not finite"), (np.inf, "not finite")])
 def test_the_first_row_that_cannot_be_normalized_is_named(value, problem):
     rows = np.ones((5, 4), dtype=np.float32)
@@ -51,7 +45,3 @@ def test_one_row_on_the_other_side_keeps_the_center_at_zero():
     np.testing.assert_array_equal(gallery.residual, rows)
     assert not gallery.center.any() and not gallery.offset.any()
     assert abs(gallery.radius - 1) < 1e-5
-
-
-def test_no_rows_have_no_center():
-    assert not CenteredRows.build(np.empty((0, 8), dtype=np.float32)).center.any()

@@ -27,7 +27,6 @@ from ogreid.registry import DATASETS
 log = logging.getLogger(__name__)
 CUHK_KINDS = {"cuhk": "detected", "cuhk_labeled": "labeled"}
 
-
 _Job = tuple[str, np.ndarray, CloudSource, dict[str, Any]]
 """Data set, rows, source of their clouds, and how to make them again."""
 
@@ -68,15 +67,11 @@ def run_pack(args: Namespace) -> Store:
 
 
 def _check_settings(args: Namespace, store: Store) -> None:
-    """Whether a packed store has the settings that were requested."""
     packed = {"mode": store.manifest.mode, "dtype": store.manifest.fields["xyz"].dtype}
     for option, value in packed.items():
-        requested = getattr(args, option)
-        if requested not in (None, value):
-            raise InputError(
-                f"{store.path}: already packed with --{option} {value}, not {requested};"
-                " --overwrite packs it again, --name gives another store"
-            )
+        if (requested := getattr(args, option)) not in (None, value):
+            advice = "--overwrite packs it again, --name gives another store"
+            raise InputError(f"{store.path}: already packed with --{option} {value}, not {requested}; {advice}")
     for extra in set(args.extra) - set(store.fields):
         raise InputError(f"{store.path}: already packed without --extra {extra}; --overwrite packs it again")
 

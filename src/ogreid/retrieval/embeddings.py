@@ -17,8 +17,6 @@ from ogreid.files import atomic_write, read_arrays
 from ogreid.retrieval.protocol import integers, to_numpy
 from ogreid.retrieval.unit_vectors import unit_vectors
 
-__all__ = ["Embeddings", "check_target"]
-
 
 @dataclass(eq=False)
 class Embeddings:
@@ -53,10 +51,9 @@ class Embeddings:
         for name in ("identity", "camera", "index"):
             setattr(self, name, integers(name, getattr(self, name), len(self.embedding)))
         for name in ("source",) if self.split is None else ("source", "split"):
-            column = np.asarray(getattr(self, name)).astype(str)
-            if column.shape != (len(self.embedding),):
-                raise InputError(f"{name}: expected {len(self.embedding)} texts, got the shape {column.shape}")
-            setattr(self, name, column)
+            setattr(self, name, np.asarray(getattr(self, name)).astype(str))
+            if (shape := getattr(self, name).shape) != (len(self.embedding),):
+                raise InputError(f"{name}: expected {len(self.embedding)} texts, got the shape {shape}")
 
     def normalized(self) -> "Embeddings":
         """The same with unit vectors, whose dot products are cosine similarities.

@@ -8,8 +8,6 @@ from jaxtyping import Float, Float64, Int64, Integer
 
 from ogreid.retrieval.unit_vectors import check_embeddings, unit_vectors
 
-__all__ = ["KINDS", "RankedGallery", "choose_queries", "principal_plane", "rank_gallery", "sample_identities", "search"]
-
 KINDS = ("best", "median", "worst")
 _BLOCK = 64  # queries whose scores are in memory at a time
 

@@ -7,8 +7,6 @@ from numba import njit
 
 from ogreid.errors import InputError
 
-__all__ = ["RECALL_LEVELS", "AveragePrecision", "RetrievalResult", "Unanswerable", "aggregate", "measure_queries"]
-
 AveragePrecision = Literal["trapezoid", "step"]
 Unanswerable = Literal["skip", "zero"]
 
@@ -52,11 +50,8 @@ class RetrievalResult(NamedTuple):
 
     def summary(self) -> dict[str, float]:
         """The numbers of ``summary.json``; rates in percent. ``missing`` is among them only if samples are."""
-        rates = {f"rank{k}": self.rank(k) for k in (1, 5, 10)} | {
-            "mAP": self.mean_average_precision,
-            "mAP_step": self.mean_average_precision_step,
-            "mINP": self.mean_inverse_negative_penalty,
-        }
+        rates = {f"rank{k}": self.rank(k) for k in (1, 5, 10)} | {"mAP": self.mean_average_precision}
+        rates |= {"mAP_step": self.mean_average_precision_step, "mINP": self.mean_inverse_negative_penalty}
         counts = {"queries": self.answerable + self.unanswerable, "unanswerable": self.unanswerable}
         missing = {"missing": self.missing} if self.missing else {}
         return {name: round(100 * rate, 8) for name, rate in rates.items()} | counts | missing

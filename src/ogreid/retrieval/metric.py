@@ -15,8 +15,6 @@ from ogreid.errors import InputError
 from ogreid.retrieval.measures import RECALL_LEVELS, AveragePrecision, RetrievalResult, Unanswerable, aggregate
 from ogreid.retrieval.protocol import Side, evaluate_retrieval
 
-__all__ = ["RetrievalMetric", "Samples"]
-
 
 @dataclass(frozen=True)
 class Samples:
@@ -148,7 +146,6 @@ class RetrievalMetric(Metric):
         return evaluate_retrieval(*query, *gallery, **conventions)._replace(missing=missing)
 
     def reset(self) -> None:
-        """Forget every sample."""
         if self._is_synced:  # compute refused the samples: torchmetrics then leaves the gathered states in place
             self.unsync()
         super().reset()

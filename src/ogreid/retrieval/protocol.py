@@ -21,8 +21,6 @@ from ogreid.retrieval.measures import AveragePrecision, RetrievalResult, Unanswe
 from ogreid.retrieval.ranking import PositiveScores, Spans
 from ogreid.retrieval.unit_vectors import CenteredRows, check_embeddings, unit_vectors
 
-__all__ = ["AveragePrecision", "Side", "Unanswerable", "evaluate_retrieval", "evaluate_scores", "integers", "to_numpy"]
-
 Array = np.ndarray | torch.Tensor
 Side = tuple[np.ndarray, np.ndarray, np.ndarray]
 """Query or gallery: embeddings (R, D), identities (R,), cameras (R,)."""

@@ -23,8 +23,6 @@ from numpy import ndarray
 
 from ogreid.retrieval.unit_vectors import CenteredRows
 
-__all__ = ["PositiveScores", "Spans", "blocked_product", "count_negatives", "count_negatives_plain", "rounding_bound"]
-
 PART = 256
 """Columns of a product that are added in one go; fewer would slow it down, more would be rounded more."""
 

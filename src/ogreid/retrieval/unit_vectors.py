@@ -7,8 +7,6 @@ from numba import njit
 
 from ogreid.errors import InputError
 
-__all__ = ["CenteredRows", "check_embeddings", "unit_vectors"]
-
 _GRID = 2.0**24
 _SAMPLED = 4096
 

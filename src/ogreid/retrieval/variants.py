@@ -12,8 +12,6 @@ from ogreid.retrieval.measures import RetrievalResult
 from ogreid.retrieval.protocol import Side, evaluate_retrieval, evaluate_scores, integers
 from ogreid.retrieval.unit_vectors import check_embeddings, unit_vectors
 
-__all__ = ["VARIANTS", "expand_queries", "pool_queries", "reranked_scores"]
-
 
 def reranked_scores(
     query: ndarray, gallery: ndarray, *, neighbors: int = 20, expansion: int = 6, weight: float = 0.3, block: int = 512

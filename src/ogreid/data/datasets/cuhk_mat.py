@@ -21,8 +21,7 @@ SPLITS = {"train_idx": "bounding_box_train", "query_idx": "query", "gallery_idx"
 
 def find_mat(root: Path, name: str = "cuhk-03.mat") -> Path | None:
     """The released file of that name in a folder, or in ``cuhk03_release`` below it; None where it is not there."""
-    places = (root / name, root / "cuhk03_release" / name)
-    return next((place for place in places if place.is_file()), None)
+    return next(filter(Path.is_file, (root / name, root / "cuhk03_release" / name)), None)
 
 
 def unpack_mat(root: Path, kind: str, target: Path, progress: Callable[[int, int], None] | None = None) -> Path:

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from ogreid import files
 from ogreid.data.store.manifest import OUTSIDE, SPLITS
@@ -19,21 +20,13 @@ Entry = tuple[str, int, int, Path]
 """Split, identity, camera and file of one image."""
 
 
-@dataclass(frozen=True)
-class Row:
-    """One crop of a data set.
+class Row(NamedTuple):
+    """One crop of a data set; numbers are the data set's own, -1 is junk, 0 a distractor where it has them."""
 
-    Attributes:
-        split: ``train``, ``val``, ``query`` or ``gallery``.
-        identity: the data set's own number; -1 junk, 0 distractors where the data set has them.
-        camera: the data set's own number.
-        path: relative to the folder that was read, with forward slashes.
-    """
-
-    split: str
+    split: str  # train, val, query or gallery
     identity: int
     camera: int
-    path: str
+    path: str  # relative to the folder that was read, with forward slashes
 
 
 @dataclass(frozen=True)
@@ -56,10 +49,8 @@ class NameRule:
         """
         match = re.match(self.pattern, path.name)
         if match is None:
-            raise InputError(
-                f"{path}: no identity and camera in the name; expected names like {self.example};"
-                " rename it or take it out of the folder"
-            )
+            expected = f"expected names like {self.example}; rename it or take it out of the folder"
+            raise InputError(f"{path}: no identity and camera in the name; {expected}")
         return int(match["identity"]), int(match["camera"])
 
 
@@ -83,8 +74,7 @@ def split_folders(**folders: str) -> Layout:
 
     def entries(folder: Path, rule: NameRule) -> Iterator[Entry]:
         for split, name in folders.items():
-            for path in images_in(folder / name):
-                yield split, *rule.read(path), path
+            yield from ((split, *rule.read(path), path) for path in images_in(folder / name))
 
     first = next(iter(folders.values()))
     return Layout("/, ".join(folders.values()) + "/", lambda folder: (folder / first).is_dir(), entries)
@@ -137,9 +127,10 @@ def tree(suffixes: tuple[str, ...] = IMAGES) -> Layout:
     """
 
     def entries(folder: Path, rule: NameRule) -> Iterator[Entry]:
-        whole = (folder / "train_all").is_dir()
-        places = {"train_all": "train"} if whole else {"train": "train", "val": "val"}
-        for name, split in (places | {"query": "query", "gallery": "gallery"}).items():
+        splits = dict(zip(SPLITS, SPLITS, strict=True))
+        if (folder / "train_all").is_dir():
+            splits = {"train_all": "train", "query": "query", "gallery": "gallery"}
+        for name, split in splits.items():
             for own in sorted(filter(_is_identity, _entries(folder / name))):
                 for path in images_in(own, suffixes):
                     identity, camera = rule.read(path)
@@ -155,15 +146,13 @@ def tree(suffixes: tuple[str, ...] = IMAGES) -> Layout:
 
 
 def _flat(folder: Path, rule: NameRule) -> Iterator[Entry]:
-    splits = {split: split for split in SPLITS if (folder / split).is_dir()}
-    if splits:
+    if splits := {split: split for split in SPLITS if (folder / split).is_dir()}:
         yield from split_folders(**splits).entries(folder, rule)
         return
     images = [(*rule.read(path), path) for path in images_in(folder)]
     counts = Counter((identity, camera) for identity, camera, _ in images)
     first = {(identity, camera): path for identity, camera, path in reversed(images) if identity > 0}
-    others = sum(identity <= 0 for identity, _, _ in images)
-    if others:
+    if others := sum(identity <= 0 for identity, _, _ in images):
         log.info("%s: %d images of identity 0 or -1 are distractors and junk, never queries", folder, others)
     yield from (("query", *key, path) for key, path in first.items())
     for identity, camera, path in images:
@@ -188,18 +177,17 @@ def images_in(folder: Path, suffixes: tuple[str, ...] = IMAGES) -> list[Path]:
     """
     paths = [path for path in _entries(folder) if path.name.lower().endswith(suffixes) and path.name[:2] != "._"]
     if not paths:
-        kinds = ", ".join(suffixes)
-        raise InputError(f"{folder}: no images ({kinds}) in it; is it the right one, and unpacked whole?")
+        raise InputError(f"{folder}: no images ({', '.join(suffixes)}) in it; is it the right one, and unpacked whole?")
     return sorted(paths)
 
 
 def _entries(folder: Path) -> list[Path]:
     try:
         return [folder / name for name in os.listdir(folder)]
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise InputError(f"{folder}: no such folder; did the archive unpack whole?") from error
     except OSError as error:
-        raise InputError(f"{folder}: cannot be read ({error.strerror}); check its rights") from error
+        missing = isinstance(error, FileNotFoundError | NotADirectoryError)
+        reason = "no such folder" if missing else f"cannot be read ({error.strerror})"
+        raise InputError(f"{folder}: {reason}; did the archive unpack whole?") from error
 
 
 def _is_identity(path: Path) -> bool:

@@ -150,10 +150,8 @@ def read_benchmark(
     """
     benchmark, root = benchmark_named(name), Path(root)
     layout, folder = _find(benchmark, root, layouts or benchmark.layouts, (*folders, *benchmark.folders))
-    rows = [
-        Row(split, identity, camera, path.relative_to(root).as_posix())
-        for split, identity, camera, path in layout.entries(folder, benchmark.rule)
-    ]
+    entries = layout.entries(folder, benchmark.rule)
+    rows = [Row(*entry[:3], entry[3].relative_to(root).as_posix()) for entry in entries]
     _check_identities(rows, benchmark, folder)
     if not benchmark.synthetic:
         paths = {root / row.path for row in rows}
@@ -165,8 +163,7 @@ def read_benchmark(
 
 def rows_array(rows: Iterable[Row]) -> np.ndarray:
     """Rows as the structured array that a store keeps; see :func:`ogreid.data.store.manifest.make_rows`."""
-    rows = list(rows)
-    return make_rows(*([getattr(row, name) for row in rows] for name in ("split", "identity", "camera", "path")))
+    return make_rows(*map(list, zip(*rows, strict=True)))
 
 
 def _find(
@@ -186,10 +183,8 @@ def _find(
 def _check_identities(rows: list[Row], benchmark: Benchmark, folder: Path) -> None:
     example = f"like {benchmark.rule.example}"
     if not any(row.identity >= benchmark.smallest_identity for row in rows):
-        raise InputError(
-            f"{folder}: zero identities, all {len(rows)} images are junk (-1) or distractors (0);"
-            f" names begin with the identity, {example}"
-        )
+        what = f"all {len(rows)} images are junk (-1) or distractors (0)"
+        raise InputError(f"{folder}: zero identities, {what}; names begin with the identity, {example}")
     cameras = {row.camera for row in rows if row.split in ("query", "gallery")}
     if len(cameras) == 1:
         raise InputError(
@@ -234,12 +229,9 @@ def _likely_cause(rows: list[Row], benchmark: Benchmark) -> str:
     """What most often makes such counts."""
     train, val = ([row for row in rows if row.split == split] for split in ("train", "val"))
     names = Counter(row.path.rpartition("/")[2] for row in train + val)
-    twice = sum(count > 1 for count in names.values())
-    if twice:
-        return (
-            f"{twice} images are in train and in val: the published preparation script ran twice;"
-            " delete its output and run it once"
-        )
+    if twice := sum(count > 1 for count in names.values()):
+        cause = "the published preparation script ran twice; delete its output and run it once"
+        return f"{twice} images are in train and in val: {cause}"
     if val and len({row.identity for row in val}) == 1 and len({row.identity for row in train}) > 1:
         return "all val images lie in one identity's folder, as the published preparation script leaves MSMT17's"
     if sum(benchmark.counts.values()) > len(rows):

@@ -99,9 +99,8 @@ class CropClouds:
     def __post_init__(self) -> None:
         if self.mode not in get_args(Mode):
             raise InputError(f"--mode {self.mode}: {nearest_names(self.mode, get_args(Mode))}")
-        for name in self.extras:
-            if name not in EXTRAS:
-                raise InputError(f"extra {name!r}: {nearest_names(name, EXTRAS)}")
+        for name in set(self.extras) - set(EXTRAS):
+            raise InputError(f"extra {name!r}: {nearest_names(name, EXTRAS)}")
         if self.extras and self.mode != "raster":
             raise InputError(f"extra {', '.join(self.extras)}: only raster mode knows it, not {self.mode}")
         if self.mode == "vertex" and not self.background:

@@ -37,7 +37,6 @@ class Synthetic:
 
     @property
     def name(self) -> str:
-        """The store's name."""
         return f"{self.domain}-{self.identities}" + (f"-s{self.seed}" if self.seed else "") + "-noisy" * self.noisy
 
     @property
@@ -46,7 +45,6 @@ class Synthetic:
 
     @property
     def creation(self) -> dict[str, Any]:
-        """The manifest's note of how to make the store again."""
         from ogreid.synthetic import APPEARANCE
 
         size = {"domain": self.domain, "identities": self.identities, "seed": self.seed}
@@ -106,16 +104,13 @@ def ensure_synthetic(name: str, data_root: str | Path, *, workers: int = 1, prog
         with files.lock(root / "synthetic" / f"{synthetic.name}.store.lock"):
             if not _is_packed(synthetic, target):
                 crops = synthetic.make_crops(root, workers=workers, progress=progress)
-                pack(
+                rows, source = (
                     rows_array(read_benchmark(synthetic.domain, crops)),
                     CropClouds(crops, EstimatedBodies(crops)),
-                    target,
-                    name=synthetic.name,
-                    benchmark=synthetic.domain,
-                    creation=synthetic.creation,
-                    workers=workers,
-                    progress=progress and partial(progress, f"{synthetic.name}: clouds"),
                 )
+                noted: dict[str, Any] = {"name": synthetic.name, "benchmark": synthetic.domain}
+                bar = progress and partial(progress, f"{synthetic.name}: clouds")
+                pack(rows, source, target, **noted, creation=synthetic.creation, workers=workers, progress=bar)
     return target
 
 
@@ -124,24 +119,18 @@ def _is_packed(synthetic: Synthetic, target: Path) -> bool:
         return False
     if Store.open(target).manifest.creation != synthetic.creation:
         crops = target.parent / "synthetic" / synthetic.name
-        raise InputError(
-            f"{target}: made by another version of the synthetic data; delete it and {crops} to have it made again"
-        )
+        again = f"delete it and {crops} to have it made again"
+        raise InputError(f"{target}: made by another version of the synthetic data; {again}")
     return True
 
 
 @dataclass(frozen=True)
 class EstimatedBodies:
-    """The mesh source of a synthetic domain: the bodies that an estimator would have given for its crops.
-
-    Attributes:
-        root: the domain's folder.
-    """
+    """The mesh source of the domain in the folder ``root``: the bodies that an estimator gives for its crops."""
 
     root: Path
 
     def __call__(self, source: str) -> Mesh:
-        """The body of one crop."""
         bodies = _read_estimates(self.root)
         if source not in bodies:
             raise InputError(f"no estimated body for {source}; delete {self.root} and make the domain again")

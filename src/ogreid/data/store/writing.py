@@ -116,8 +116,7 @@ def write_store(
     with ExitStack() as stack:
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            lock = files.try_lock(target.with_name(f".{target.name}.lock"))
-            if lock is None:
+            if (lock := files.try_lock(target.with_name(f".{target.name}.lock"))) is None:
                 raise InputError(f"{target}: another process is packing this store; wait for it to finish")
             stack.callback(lock.release)
             finished = _prepare(target, part, plan, rows, overwrite)
@@ -127,8 +126,7 @@ def write_store(
         try:
             pending = [block for block in range(-(-len(rows) // BLOCK)) if block not in finished]
             needed = min(len(pending) * BLOCK, len(rows)) * sum(field.row_bytes for field in plan.fields.values()) / 1e9
-            free = shutil.disk_usage(part).free / 1e9
-            if needed > free:
+            if needed > (free := shutil.disk_usage(part).free / 1e9):
                 raise InputError(f"{target}: needs {needed:.1f} GB of disk, {free:.1f} GB are free; use --to")
             with closing(blocks(part, pending)) as results:
                 for block, checksums in results:
@@ -211,13 +209,11 @@ def _resume(part: Path, plan: Manifest) -> dict[int, Checksums]:
 
 def _move(target: Path, part: Path, plan: Manifest, finished: Mapping[int, Checksums]) -> Store:
     """Write the manifest and move the store to its place."""
-    fields = {
-        name: replace(field, checksums=tuple(finished[block][name] for block in sorted(finished)))
-        for name, field in plan.fields.items()
-    }
+    sums = [finished[block] for block in sorted(finished)]
+    fields = {name: replace(one, checksums=tuple(s[name] for s in sums)) for name, one in plan.fields.items()}
     files.write_text(part / "manifest.json", replace(plan, fields=fields).text)
-    for name in ("plan.json", "finished.jsonl"):
-        (part / name).unlink()
+    (part / "plan.json").unlink()
+    (part / "finished.jsonl").unlink()
     old = target.with_name(f"{target.name}.old")
     shutil.rmtree(old, ignore_errors=True)
     if target.exists():
