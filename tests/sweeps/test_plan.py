@@ -13,8 +13,7 @@ from scipy import stats
 
 from ogreid import config, fit, sweep
 from ogreid.errors import InputError
-from ogreid.sweeps.parameters import parse_parameter
-from ogreid.sweeps.plan import Plan, find_sweep, fingerprint
+from ogreid.sweeps.plan import Plan, find_sweep, fingerprint, parse_parameter
 from sweeping_files import TINY, write_sweep
 
 ROOT = Path(__file__).parents[2]
@@ -86,24 +85,25 @@ def test_the_grid_is_wandbs_own_with_keys_in_alphabetical_order_and_the_last_one
     assert [(one["model.k"], one["seed"]) for one in drawn(Plan(path, limit=3))] == [(3, 2), (3, 0), (4, 2)]
 
 
-@pytest.mark.parametrize(
-    "spec",
-    [
-        {"min": 0.5, "max": 2.0},
-        {"min": 2, "max": 9},
-        {"distribution": "q_uniform", "min": 0.0, "max": 1.0, "q": 0.125},
-        {"distribution": "log_uniform_values", "min": 1e-4, "max": 1e-1},
-        {"distribution": "inv_log_uniform_values", "min": 1e-4, "max": 1e-1},
-        {"distribution": "log_uniform", "min": math.log(1e-4), "max": math.log(1e-1)},
-        {"distribution": "normal", "mu": 3.0, "sigma": 0.5},
-        {"distribution": "log_normal", "mu": 1.0, "sigma": 0.5},
-        {"distribution": "beta", "a": 2.0, "b": 5.0},
-    ],
-    ids=lambda spec: spec.get("distribution", "by its limits"),
-)
-def test_draws_follow_wandbs_distributions(spec, engine):
+LOG = {"min": 1e-4, "max": 1e-1}
+SPECS = {
+    "by its limits": {"min": 0.5, "max": 2.0},
+    "by whole limits": {"min": 2, "max": 9},
+    "q_uniform": {"min": 0.0, "max": 1.0, "q": 0.125},
+    "log_uniform_values": LOG,
+    "inv_log_uniform_values": LOG,
+    "log_uniform": {key: math.log(value) for key, value in LOG.items()},
+    "normal": {"mu": 3.0, "sigma": 0.5},
+    "log_normal": {"mu": 1.0, "sigma": 0.5},
+    "beta": {"a": 2.0, "b": 5.0},
+}
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_draws_follow_wandbs_distributions(name, engine):
     from sweeps.params import HyperParameter
 
+    spec = SPECS[name] | ({} if name.startswith("by ") else {"distribution": name})
     parameter, study = parse_parameter(spec), optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     ours = [parameter.value(study.ask({"x": parameter.distribution}).params["x"]) for _ in range(600)]
     known = HyperParameter("x", dict(spec))
@@ -112,73 +112,66 @@ def test_draws_follow_wandbs_distributions(spec, engine):
     assert stats.ks_2samp(ours, theirs).statistic < 0.094
 
 
-def test_values_are_drawn_with_their_probabilities():
+def test_a_random_search_depends_on_its_seed_alone_and_draws_values_with_their_probabilities(place):
     parameter = parse_parameter({"values": ["a", "b"], "probabilities": [0.9, 0.1]})
     assert [parameter.value(p) for p in (0.01, 0.89, 0.91)] == ["a", "a", "b"]
-
-
-def test_a_random_search_is_longer_by_more_runs_and_other_by_another_seed(place):
     path = write_sweep(place / "s.yaml", "{optimizer.lr: {min: 0.0, max: 1.0}}", method="random")
     assert drawn(Plan(path, limit=5))[:3] == drawn(Plan(path, limit=3))
     assert drawn(Plan(path, limit=3)) != drawn(Plan(path, limit=3, seed=1))
 
 
-GRID = "method: grid\nparameters: {a: {values: [1]}}\n"
+HEAD = """\
+method: {method}
+command: [ogreid.fit, --experiment, tiny, "${{args_no_hyphens}}"]
+parameters: {parameters}
+"""
+GRID = HEAD.format(method="grid", parameters="{model.k: {values: [1]}}")
+PARAMETERS = {
+    "{model.k: 8}": "parameters.model.k: expected {values: [...]}",
+    "{model: {parameters: {k: {values: [1]}}}}": "unknown key 'parameters'",
+    "{model.k: {values: []}}": "at least one value",
+    "{model.k: {values: [1, null]}}": "null",
+    "{model.k: {vals: [3]}}": "did you mean values or value",
+    "{model.k: {distribution: normale}}": "did you mean normal",
+    "{model.k: {max: 3}}": "needs 'min'",
+    "{model.k: {min: 4, max: 3}}": "low",
+    "{model.k: {min: low, max: 3}}": "'low'",
+    "{optimizer.lr: {min: 0.1, max: 0.2}}": "a grid cannot hold uniform",
+    "{model.k: {min: 1, max: 1000000}}": "values",
+    "{model.k: {min: 1, max: 1000}, seed: {min: 1, max: 1000}}": "--count",
+    "{experiment: {values: [tiny]}}": "experiment",
+    "{model.kk: {values: [1, 4]}}": "did you mean model.k",
+    "{trainer.num_nodes: {values: [2]}}": "num_nodes",
+}
+RANDOM = {
+    "{optimizer.lr: {distribution: log_uniform_values, min: 0, max: 1}}": "low > 0",
+    "{model.k: {values: [1, 2], probabilities: [0.5]}}": "probabilities",
+    "{model.k: {values: [1]}}": "--count",
+}
+TEXTS = {
+    "method: grid\nparameter: {}": "did you mean parameters",
+    "method: bayesian\nparameters: {a: {values: [1]}}": "bayesian",
+    "method: grid": "no parameters",
+    "method: random\nrun_cap: many\nparameters: {a: {value: 1}}": "run_cap",
+    "method: bayes\nparameters: {a: {value: 1}}": "metric",
+    f"{GRID}early_terminate: {{type: median}}": "metric",
+    f"{GRID}metric: {{name: a, goal: minimize}}\nearly_terminate: {{type: hyperband}}": "min_iter",
+    "method: grid\nparameters: {a: {values: [1]}}\nprogram: train.py": "ogreid.fit",
+    GRID.replace("--experiment", "--resume"): "command: expected",
+    GRID.replace("--experiment, tiny, ", ""): "experiment",
+    "- 1": "expected a sweep",
+    "a: [": "ParserError",
+    **{HEAD.format(method="grid", parameters=parameters): keyword for parameters, keyword in PARAMETERS.items()},
+    **{HEAD.format(method="random", parameters=parameters): keyword for parameters, keyword in RANDOM.items()},
+}
 
 
-@pytest.mark.parametrize(
-    ("text", "keyword"),
-    [
-        ("method: grid\nparameter: {}", "did you mean parameters"),
-        ("method: bayesian\nparameters: {a: {values: [1]}}", "bayesian"),
-        ("method: grid", "no parameters"),
-        ("method: random\nrun_cap: many\nparameters: {a: {value: 1}}", "run_cap"),
-        ("method: bayes\nparameters: {a: {value: 1}}", "metric"),
-        (f"{GRID}early_terminate: {{type: median}}", "metric"),
-        (f"{GRID}metric: {{name: a, goal: minimize}}\nearly_terminate: {{type: hyperband}}", "min_iter"),
-        (f"{GRID}program: train.py", "ogreid.fit"),
-        (f'{GRID}command: [ogreid.fit, "--resume", x, "${{args_no_hyphens}}"]', "command: expected"),
-        ("- 1", "expected a sweep"),
-        ("a: [", "ParserError"),
-    ],
-)
-def test_a_wrong_file_is_refused_in_one_line(tmp_path, text, keyword):
-    path = tmp_path / "s.yaml"
-    path.write_text(text)
+@pytest.mark.parametrize(("text", "keyword"), TEXTS.items())
+def test_what_cannot_run_is_refused_in_one_line_before_anything_runs(place, text, keyword):
+    (place / "s.yaml").write_text(text)
     with pytest.raises(InputError, match=r"s.yaml: ") as caught:
-        Plan(path)
-    assert keyword in str(caught.value)
-    assert "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("parameters", "how", "keyword"),
-    [
-        ("{model.k: 8}", {}, "parameters.model.k: expected {values: [...]}"),
-        ("{model: {parameters: {k: {values: [1]}}}}", {}, "unknown key 'parameters'"),
-        ("{model.k: {values: []}}", {}, "at least one value"),
-        ("{model.k: {values: [1, null]}}", {}, "null"),
-        ("{model.k: {vals: [3]}}", {}, "did you mean values or value"),
-        ("{model.k: {distribution: normale}}", {}, "did you mean normal"),
-        ("{model.k: {max: 3}}", {}, "needs 'min'"),
-        ("{model.k: {min: 4, max: 3}}", {}, "low"),
-        ("{model.k: {min: low, max: 3}}", {}, "'low'"),
-        ("{optimizer.lr: {distribution: log_uniform_values, min: 0, max: 1}}", {"method": "random"}, "low > 0"),
-        ("{model.k: {values: [1, 2], probabilities: [0.5]}}", {"method": "random"}, "probabilities"),
-        ("{optimizer.lr: {min: 0.1, max: 0.2}}", {}, "a grid cannot hold uniform"),
-        ("{model.k: {min: 1, max: 1000000}}", {}, "values"),
-        ("{model.k: {min: 1, max: 1000}, seed: {min: 1, max: 1000}}", {}, "--count"),
-        ("{model.k: {values: [1]}}", {"method": "random"}, "--count"),
-        ("{model.k: {values: [1]}}", {"experiment": None}, "experiment"),
-        ("{experiment: {values: [tiny]}}", {}, "experiment"),
-        ("{model.kk: {values: [1, 4]}}", {}, "did you mean model.k"),
-        ("{trainer.num_nodes: {values: [2]}}", {}, "num_nodes"),
-    ],
-)
-def test_what_cannot_run_is_refused_before_anything_runs(place, parameters, how, keyword):
-    with pytest.raises(InputError, match=r"s.yaml: ") as caught:
-        Plan(write_sweep(place / "s.yaml", parameters, **how))
-    assert keyword in str(caught.value)
+        Plan("s.yaml")
+    assert keyword in str(caught.value) and "\n" not in str(caught.value)
 
 
 def test_a_name_is_looked_up_and_a_wrong_one_answered(place):
@@ -227,11 +220,8 @@ def test_what_would_run_is_printed_without_running_it(place, capsys):
     path = write_sweep(place / "s.yaml", "{model.k: {values: [1, 4]}, seed: {values: [0, 1]}}")
     assert sweep.main([str(path), "--dry-run", "--count", "3", "data.num_points=32"]) == 0
     *lines, last = capsys.readouterr().out.splitlines()
-    assert [line.split()[1:3] for line in lines] == [
-        ["model.k=1", "seed=0"],
-        ["model.k=1", "seed=1"],
-        ["model.k=4", "seed=0"],
-    ]
+    expected = ["model.k=1 seed=0", "model.k=1 seed=1", "model.k=4 seed=0"]
+    assert [" ".join(line.split()[1:3]) for line in lines] == expected
     assert last.startswith("3 runs") and not Path("runs").exists()
     with pytest.raises(InputError, match="--count"):
         sweep.main([str(path), "--count", "0"])

@@ -59,16 +59,22 @@ def starts():
 
 
 def wait_for(condition):
-    for _ in range(3600):
-        if condition():
-            return
+    end = time.monotonic() + 180
+    while not condition():
+        assert time.monotonic() < end
         time.sleep(0.05)
-    raise AssertionError("it never came")
 
 
 def hear_ctrl_c():
     """The tests may have been started in the background, where Ctrl-C is ignored."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def kill_with_trainings(process, *, trainings=True):
+    children = subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, text=True).stdout.split()
+    for pid in (process.pid, *map(int, children if trainings else ())):
+        os.kill(pid, signal.SIGKILL)
+    process.wait()
 
 
 def test_every_run_is_trained_once_and_the_result_lies_beside(place, capsys):
@@ -78,6 +84,8 @@ def test_every_run_is_trained_once_and_the_result_lies_beside(place, capsys):
     assert {run["value"] for run in record()["runs"]} == {10, 16, 20}
     assert "best by val/mAP: model.k=6 (20.00)" in capsys.readouterr().out
     assert {"table.md", "table.csv", "plot.svg"} <= {path.name for path in Path("runs/sweeps/s").iterdir()}
+    with Path("runs/sweeps/s/journal.log").open("a") as file:
+        file.write('{"op_code": 4, "worker')  # half a line of a process that was killed
     assert sweep.main(["s.yaml", "data.resident=true"]) == 0
     assert len(Path("starts.txt").read_text().splitlines()) == 6
 
@@ -89,12 +97,7 @@ def test_a_failure_is_tried_again_a_refusal_is_not_and_both_are_told(place, caps
     Path("refuse-6").write_text("once")
     assert sweep.main(["s.yaml"]) == 1
     assert sorted(len(how) for how in starts().values()) == [1, 1, 2, 2]
-    assert statuses() == {
-        "model.k=1": "finished",
-        "model.k=2": "finished",
-        "model.k=4": "failed",
-        "model.k=6": "failed",
-    }
+    assert list(statuses().values()) == ["finished", "finished", "failed", "failed"]
     assert "failed: model.k=6: no refuse today" in capsys.readouterr().out
     Path("fail-4").unlink()
     assert sweep.main(["s.yaml"]) == 1, "no failure is tried again"
@@ -114,10 +117,10 @@ def test_a_half_finished_run_is_resumed_and_one_without_a_checkpoint_starts_anew
     assert (none.run.folder / "metrics.csv").read_text().count("\n1,1") == 1
 
 
-def test_a_missing_store_is_found_before_anything_runs(place):
-    path = write_sweep(place / "s.yaml", "{data.train: {values: [[tiny], [absent]]}}")
+def test_a_missing_store_is_refused_before_anything_runs(place):
+    write_sweep(place / "s.yaml", "{data.train: {values: [[tiny], [absent]]}}")
     with pytest.raises(InputError, match="absent"):
-        sweep.main([str(path)])
+        sweep.main(["s.yaml"])
     assert not Path("runs").exists()
 
 
@@ -176,11 +179,7 @@ def test_processes_that_are_killed_lose_no_run_and_repeat_none(place):
     processes, rng = [start(stderr=subprocess.DEVNULL) for _ in range(3)], random.Random(0)
     for number in range(4):
         time.sleep(rng.uniform(1, 2))
-        killed = processes.pop(0)
-        trainings = subprocess.run(["pgrep", "-P", str(killed.pid)], capture_output=True, text=True).stdout.split()
-        for pid in (killed.pid, *map(int, trainings if number % 2 else ())):
-            os.kill(pid, signal.SIGKILL)
-        killed.wait()
+        kill_with_trainings(processes.pop(0), trainings=number % 2 == 1)
         processes.append(start(stderr=subprocess.DEVNULL))
     assert [process.wait() for process in processes] == [0, 0, 0]
     assert set(statuses().values()) == {"finished"} and len(statuses()) == len(starts()) == 20
@@ -188,15 +187,6 @@ def test_processes_that_are_killed_lose_no_run_and_repeat_none(place):
     for job in plan.jobs:
         rows = (job.run.folder / "metrics.csv").read_text().splitlines()
         assert len(rows) == len(set(rows)) == 5, "each epoch once"
-
-
-def test_half_a_line_in_the_journal_is_cut(place):
-    write_sweep(place / "s.yaml", "{seed: {values: [0, 1]}}")
-    assert sweep.main(["s.yaml", "--count", "1"]) == 0
-    with Path("runs/sweeps/s/journal.log").open("a") as file:
-        file.write('{"op_code": 4, "worker')
-    assert sweep.main(["s.yaml"]) == 0
-    assert set(statuses().values()) == {"finished"}
 
 
 @pytest.mark.parametrize("times", [1, 2])
@@ -277,10 +267,7 @@ def test_two_real_trainings(place, monkeypatch):
     command = [sys.executable, "-m", "ogreid.sweep", "s.yaml"]
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL, start_new_session=True)
     wait_for(second.run.last.is_file)
-    children = subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, text=True).stdout.split()
-    for pid in (process.pid, *map(int, children)):
-        os.kill(pid, signal.SIGKILL)
-    process.wait()
+    kill_with_trainings(process)
     assert first.finished and not second.finished
     subprocess.run(command, check=True)
     assert set(statuses().values()) == {"finished"}

@@ -22,8 +22,6 @@ from ogreid import files
 from ogreid.runs import Run
 from ogreid.sweeps.plan import Job, Plan
 
-__all__ = ["Journal", "claim"]
-
 RETRIES = 1  # of a run that failed otherwise than by a refusal
 
 
@@ -62,8 +60,7 @@ class Journal:
 
     def newest(self) -> dict[str, FrozenTrial]:
         """Folder of a run -> its newest trial."""
-        trials = self.study.get_trials(deepcopy=False)
-        return {trial.user_attrs["folder"]: trial for trial in trials if "folder" in trial.user_attrs}
+        return {trial.user_attrs["folder"]: trial for trial in self._trials() if "folder" in trial.user_attrs}
 
     def jobs(self) -> list[Job]:
         """All runs; of a Bayesian search those that were proposed."""
@@ -72,14 +69,14 @@ class Journal:
 
     def left(self) -> int:
         """Runs that have not ended."""
-        trials = self.study.get_trials(deepcopy=False)
+        trials = self._trials()
         return self._unproposed(trials) + sum(not trial.state.is_finished() for trial in trials)
 
     def take(self) -> tuple[optuna.Trial, Job, FileLock | None] | None:
         """The next run with its lock, unless another sweep has that; None where there is no run for now."""
         with self.locked():
             self._revive()
-            trials = self.study.get_trials(deepcopy=False)
+            trials = self._trials()
             if not self._unproposed(trials) and all(trial.state is not TrialState.WAITING for trial in trials):
                 return None
             self.study.sampler = optuna.samplers.TPESampler(seed=self.plan.seed + len(trials))
@@ -98,7 +95,7 @@ class Journal:
         value = self.value(job.run) if state is TrialState.COMPLETE else None
         worst = math.inf if self.minimize else -math.inf
         with self.locked():
-            if not self._trial(trial).state.is_finished():  # else another process took this one for dead
+            if not self._trials()[trial.number].state.is_finished():  # else another process took this one for dead
                 self._report(trial, job.run)
                 failures = RETRIES + 1 if final else trial.user_attrs.get("failures", 0) + 1
                 for key, attribute in {"error": error, "failures": failures}.items() if error is not None else ():
@@ -106,11 +103,11 @@ class Journal:
                 self.study.tell(trial, worst if value is None and job.finished else value, state)
             self._revive()
 
-    def _trial(self, trial: optuna.Trial) -> FrozenTrial:
-        return self.study.get_trials(deepcopy=False)[trial.number]
+    def _trials(self) -> list[FrozenTrial]:
+        return self.study.get_trials(deepcopy=False)
 
     def _report(self, trial: optuna.Trial, run: Run) -> bool:
-        known, prune = self._trial(trial), False
+        known, prune = self._trials()[trial.number], False
         for step, value in enumerate(_logged(run, self.plan.metric["name"]), start=1):
             if step not in known.intermediate_values and not known.state.is_finished():
                 trial.report(value, step)
@@ -132,7 +129,7 @@ class Journal:
 
     def _revive(self, *, again: bool = False) -> None:
         """Offer what a dead process had taken, and what failed, as long as it may be tried again."""
-        for trial in self.study.get_trials(deepcopy=False, states=[TrialState.RUNNING]):
+        for trial in (trial for trial in self._trials() if trial.state is TrialState.RUNNING):
             lock = claim(Path(folder)) if (folder := trial.user_attrs.get("folder")) else None
             if lock is not None or folder is None:
                 self.study.tell(trial.number, state=TrialState.FAIL)

@@ -1,30 +1,52 @@
-"""A sweep file in W&B's own schema, read and checked, and the runs it stands for, composed before the first starts."""
+"""A sweep file in W&B's own schema, read and checked, and the runs it stands for, composed before the first starts.
+
+Parameters become Optuna's distributions; names are those of W&B's "Sweep configuration options".
+"""
 
 import hashlib
 import itertools
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from bisect import bisect
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from statistics import NormalDist
 from typing import Any
 
+import numpy as np
 import optuna
 from omegaconf import OmegaConf
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.pruners import BasePruner, MedianPruner, NopPruner, SuccessiveHalvingPruner
+from scipy.special import betaincinv
 
 from ogreid import config, files
 from ogreid.config import Experiment
 from ogreid.errors import InputError, nearest_names
 from ogreid.runs import Run
-from ogreid.sweeps.parameters import MAX_POINTS, Parameter, parse_parameter
 
-__all__ = ["Job", "Plan", "find_sweep", "fingerprint", "varying"]
-
-METHODS = ("grid", "random", "bayes")
+Spec = Mapping[str, Any]
+MOST_VALUES = 100_000  # of a parameter in a grid, and runs of a grid without --count
+RANGES: dict[str, Callable[[Any, Any], BaseDistribution]] = {
+    "uniform": FloatDistribution,
+    "int_uniform": IntDistribution,
+    "log_uniform": lambda low, high: FloatDistribution(math.exp(low), math.exp(high), log=True),  # limits are exponents
+    **dict.fromkeys(("log_uniform_values", "inv_log_uniform_values"), partial(FloatDistribution, log=True)),
+}
+QUANTILES: dict[str, Callable[[Spec, float], float]] = {
+    "normal": lambda spec, p: NormalDist(spec.get("mu", 0), spec.get("sigma", 1)).inv_cdf(p),
+    "log_normal": lambda spec, p: math.exp(QUANTILES["normal"](spec, p)),
+    "beta": lambda spec, p: float(betaincinv(spec.get("a", 1), spec.get("b", 1), p)),
+}
+PROBABILITY = FloatDistribution(1e-9, 1 - 1e-9)  # what Optuna has no distribution for is searched by its quantile
+LIMITS = ("min", "max", "mu", "sigma", "q", "a", "b")
+SPEC_KEYS = ("value", "values", "probabilities", "distribution", *LIMITS)
 SERVER = ("program", "project", "entity", "controller", "apiVersion", "kind")  # what W&B's server alone reads
 KEYS = ("command", "method", "metric", "parameters", "name", "description", "run_cap", "early_terminate", *SERVER)
+METHODS = ("grid", "random", "bayes")
 STOPPING = "{type: hyperband, min_iter: 3, eta: 3}, {type: hyperband, max_iter: 27, s: 2} or {type: median}"
 SHAPE = (
     '["${env}", "python", "-m", "ogreid.fit", "--experiment", "NAME", "${args_no_hyphens}"], settings before the last '
@@ -52,12 +74,73 @@ class Job:
 
     @property
     def finished(self) -> bool:
-        """Whether it came to its end."""
         return (self.run.folder / "summary.json").is_file()
 
     def label(self, keys: Iterable[str]) -> str:
         """The parameters by which it differs, as on a command line."""
         return " ".join(f"{key}={self.parameters[key]}" for key in keys if key in self.parameters)
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """What Optuna draws from, the setting for what was drawn, and all that can be drawn where the values are listed."""
+
+    distribution: BaseDistribution
+    value: Callable[[Any], Any]
+    labels: tuple[str, ...] = ()
+
+
+def parse_parameter(spec: Spec, *, grid: bool = False) -> Parameter:
+    """A parameter of a sweep file, W&B's ``spec``; for a ``grid`` with all of its values.
+
+    Raises:
+        ValueError: null, an empty list, an unknown key or distribution, limits that do not fit it, a grid without end.
+        KeyError: a limit is missing.
+    """
+    if not isinstance(spec, Mapping):
+        raise InputError(f"expected {{values: [...]}} or {{value: ...}}, got {spec!r}")
+    if unknown := [key for key in spec if key not in SPEC_KEYS]:
+        raise InputError(f"unknown key '{unknown[0]}'; {nearest_names(unknown[0], SPEC_KEYS)}")
+    if wrong := [key for key in LIMITS if not isinstance(spec.get(key, 0), int | float)]:
+        raise InputError(f"{wrong[0]}: expected a number, got {spec[wrong[0]]!r}")
+    if "value" in spec or "values" in spec:
+        values = [spec["value"]] if "value" in spec else spec["values"]
+        return _listed(values, None if grid else spec.get("probabilities"))
+    whole = isinstance(spec.get("min"), int) and isinstance(spec.get("max"), int)
+    name = str(spec.get("distribution", "int_uniform" if whole else "uniform"))
+    kind, step = name.removeprefix("q_"), spec.get("q", 1) if name.startswith("q_") else None
+    if kind not in (known := (*RANGES, *QUANTILES)):
+        raise InputError(f"distribution {name}: give values, or another distribution; {nearest_names(kind, known)}")
+    distribution = RANGES[kind](spec["min"], spec["max"]) if kind in RANGES else PROBABILITY
+    if grid:
+        return _listed(_enumerated(spec, kind, step), None)
+
+    def value(drawn: float) -> float:
+        exact = QUANTILES[kind](spec, drawn) if kind in QUANTILES else drawn
+        return exact if step is None else type(step)(round(exact / step) * step)
+
+    return Parameter(distribution, value)
+
+
+def _listed(values: Sequence[Any], shares: Sequence[float] | None) -> Parameter:
+    if not isinstance(values, list) or not values or None in values:
+        raise InputError("values: expected a list with at least one value and without null")
+    choices = {json.dumps(value): value for value in values}
+    if shares is None:
+        return Parameter(CategoricalDistribution(list(choices)), choices.__getitem__, tuple(choices))
+    if len(shares) != len(values) or abs(sum(shares) - 1) > 1e-6:
+        raise InputError("probabilities: expected one per value, with the sum 1")
+    return Parameter(PROBABILITY, lambda drawn: values[bisect(list(itertools.accumulate(shares[:-1])), drawn)])
+
+
+def _enumerated(spec: Spec, kind: str, step: float | None) -> list[Any]:
+    """As W&B's grids do: without the upper limit where there are steps."""
+    if kind not in ("int_uniform", "uniform") or (kind == "uniform" and step is None):
+        raise InputError(f"a grid cannot hold {kind}; list its values, or take method: random")
+    low, high, by = spec["min"], spec["max"], step or 1
+    if (high - low) / by > MOST_VALUES:
+        raise InputError(f"{low} to {high} makes more than {MOST_VALUES} values")
+    return list(np.arange(low, high + (step is None), by).tolist())
 
 
 class Plan:
@@ -106,7 +189,7 @@ class Plan:
         # Processes with an equal one share the runs.
         self.identity = _digest([str(self.space), self.metric, seed, [str(folder) for folder in jobs]])
 
-    def _parameter(self, key: str, spec: Mapping[str, Any]) -> Parameter:
+    def _parameter(self, key: str, spec: Spec) -> Parameter:
         try:
             return parse_parameter(spec, grid=self.method == "grid")
         except KeyError as error:
@@ -118,7 +201,7 @@ class Plan:
         """What is drawn for every run: a grid with the last key fastest, or ``limit`` random draws."""
         if self.method == "grid":
             labels = [parameter.labels for parameter in self.parameters.values()]
-            if self.limit is None and (size := math.prod(map(len, labels))) > MAX_POINTS:
+            if self.limit is None and (size := math.prod(map(len, labels))) > MOST_VALUES:
                 raise InputError(f"a grid of {size} runs; say how many of them: --count N")
             points = itertools.islice(itertools.product(*labels), self.limit)
             return [dict(zip(self.parameters, point, strict=True)) for point in points]
@@ -143,11 +226,8 @@ class Plan:
             InputError: a setting that does not exist or does not fit.
         """
         key = json.dumps(drawn, sort_keys=True)
-        if key not in self._jobs:
-            self._jobs[key] = self._compose(drawn)
-        return self._jobs[key]
-
-    def _compose(self, drawn: Mapping[str, Any]) -> Job:
+        if key in self._jobs:
+            return self._jobs[key]
         parameters = {key: parameter.value(drawn[key]) for key, parameter in self.parameters.items()}
         name = str(parameters.get("experiment", self.experiment))
         # As W&B's agent hands them over: Python's own spelling, which YAML reads alike for all that is not null.
@@ -160,7 +240,7 @@ class Plan:
         folder = Path(experiment.runs.root) / experiment.name / f"{fingerprint(experiment)}-{experiment.seed}"
         if (folder / "experiment.yaml").is_file() and config.changed_settings(Run(folder).experiment(), experiment):
             raise InputError(f"{folder}: a run from before a default was changed; move it away")
-        return Job(experiment, (name, *settings), dict(drawn), parameters, Run(folder))
+        return self._jobs.setdefault(key, Job(experiment, (name, *settings), dict(drawn), parameters, Run(folder)))
 
 
 def varying(jobs: Sequence[Job]) -> list[str]:
@@ -187,8 +267,7 @@ def fingerprint(experiment: Experiment) -> str:
 
     A setting that is added to the schema leaves them as they are.
     """
-    changed = config.changed_settings(Experiment(), experiment)
-    return _digest({key: value for key, (_, value, _) in changed.items()})
+    return _digest({key: new for key, (_, new, _) in config.changed_settings(Experiment(), experiment).items()})
 
 
 def _digest(content: object) -> str:
@@ -219,13 +298,12 @@ def _pruner(rule: Mapping[str, Any] | None) -> BasePruner:
     """W&B's ``hyperband`` is successive halving; ``median`` is known here alone. Both count validations."""
     if rule is None:
         return NopPruner()
-    first, last, factor, halvings = (rule.get(key) for key in ("min_iter", "max_iter", "eta", "s"))
-    factor = factor or 3
+    first, last, factor = rule.get("min_iter"), rule.get("max_iter"), rule.get("eta") or 3
     if rule.get("type") == "median":
         return MedianPruner(n_warmup_steps=first or 0)
     if rule.get("type") != "hyperband" or not (first or last):
         raise InputError(f"early_terminate: expected {STOPPING}, got {dict(rule)}")
-    return SuccessiveHalvingPruner(first or max(1, int(last or 1) // factor ** (halvings or 1)), factor)
+    return SuccessiveHalvingPruner(first or max(1, int(last or 1) // factor ** (rule.get("s") or 1)), factor)
 
 
 def _command(words: Sequence[object], swept: bool) -> tuple[tuple[str, ...], str | None]:

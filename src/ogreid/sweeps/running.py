@@ -1,5 +1,9 @@
-"""A sweep from its plan to its table: divided among processes, and nothing that fails stops the rest."""
+"""A sweep from its plan to its table: divided among processes, and nothing that fails stops the rest.
 
+``sweep.json`` holds the question, what became of every run, and its numbers; tables and plots lie beside it.
+"""
+
+import json
 import logging
 import os
 import shutil
@@ -8,9 +12,13 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from pathlib import Path
+from statistics import mean
+from typing import Any
 
 import optuna
 from optuna.pruners import NopPruner
@@ -19,18 +27,23 @@ from optuna.trial import TrialState
 from ogreid import runs
 from ogreid.config.workers import available_cores
 from ogreid.data.datasets.catalogue import check_stores
-from ogreid.reporting import sweep_table
+from ogreid.files import write_text
+from ogreid.reporting import read_sweep, sweep_figures, sweep_table
+from ogreid.reporting.paper import published_for
+from ogreid.reporting.sweeps import SweepRecord
+from ogreid.reporting.tables import csv_text
 from ogreid.sweeps.journal import Journal, claim
 from ogreid.sweeps.plan import Job, Plan, varying
-from ogreid.sweeps.record import best, write_record, write_results
-
-__all__ = ["COMMAND", "Sweep"]
 
 log = logging.getLogger(__name__)
 
 COMMAND = (sys.executable, "-m", "ogreid.fit")
 POLL = 0.2  # seconds between two looks at a process of our own
 LOOK = 3.0  # seconds between two looks at what others write: the journal, and the metrics of a run
+RESULTS = ("retrieval", "transfer")
+STATUS = {TrialState.PRUNED: "stopped", TrialState.RUNNING: "running"}
+BESIDE_THE_PAPER = {"experiment", "loss.name", "data.inputs", "data.train", "seed"}
+"""What may vary, beside the model, where the paper's tables are laid beside: they hold nothing of another density."""
 
 
 class Sweep:
@@ -60,11 +73,11 @@ class Sweep:
         Returns:
             0; 1 where a run failed; 130 where Ctrl-C or SIGTERM stopped it.
         """
-        write_record(self.journal, self.command)
+        _write_record(self.journal, self.command)
         log.info("%s: %d runs left, %d at once", self.plan.name, self.first, self.processes)
         with self._signals(), ThreadPoolExecutor(self.processes) as pool:
             list(pool.map(self._work, range(self.processes)))  # raises what a thread did
-        write_record(self.journal, self.command)
+        _write_record(self.journal, self.command)
         if self.stop.is_set():
             log.info("stopped; to continue: %s", self.command)
             return 130
@@ -107,7 +120,7 @@ class Sweep:
             self.journal.finish(trial, job, state, error, final=final)
             if lock is not None:
                 lock.release()
-            write_record(self.journal, self.command)
+            _write_record(self.journal, self.command)
             if error is not None or state is not TrialState.FAIL:
                 self._log(job, error, time.perf_counter() - started)
 
@@ -173,17 +186,84 @@ class Sweep:
         log.info("[%d/%s] %s  %s  %s", (total or 0) - left, total, job.label(varying(jobs)), outcome, rest)
 
     def _print_result(self) -> int:
-        """The table, the best setting, and what has no result."""
         from rich.console import Console
 
         folder, console = self.plan.folder, Console(soft_wrap=True, highlight=False, markup=False)
         with self.journal.locked():
-            record = write_results(folder)
+            record = _write_results(folder)
         console.print(sweep_table(record).terminal(record.name), soft_wrap=False)
         for run in record.content["runs"]:
             if run["status"] in ("failed", "stopped"):
                 console.print(f"{run['status']}: {run['name']}" + (f": {run['error']}" if run["error"] else ""))
         if record.failed:
             console.print(f"what they printed is in {folder / 'logs'}; --retry tries them again")
-        console.print(f"{best(record)}\nsweep   {folder}".strip())
+        console.print(f"{_best(record)}\nsweep   {folder}".strip())
         return 1 if record.failed else 0
+
+
+def _write_record(journal: Journal, command: str) -> None:
+    plan = journal.plan
+    with journal.locked():
+        jobs = journal.jobs()
+        keys = varying(jobs)
+        paper = all(key in BESIDE_THE_PAPER or key.startswith("model.") for key in keys)
+        content = {
+            "name": plan.name,
+            "file": str(plan.path),
+            "description": str(plan.description or ""),
+            "method": plan.method,
+            "metric": plan.metric,
+            "command": command,
+            "parameters": keys,
+            "runs": [{"name": job.label(keys)} | _entry(journal, job, paper) for job in jobs],
+        }
+        write_text(plan.folder / "sweep.json", json.dumps(content, indent=2, allow_nan=False) + "\n")
+
+
+def _write_results(folder: Path) -> SweepRecord:
+    """Write ``table.md``, ``table.csv`` (a row for each run) and the plots of what ``sweep.json`` holds."""
+    record = read_sweep(folder)
+    write_text(folder / "table.md", sweep_table(record).markdown())
+    write_text(folder / "table.csv", csv_text(map(_row, record.content["runs"])))
+    for stem, chart in sweep_figures(record).items():
+        write_text(folder / f"{stem}.svg", chart.file())
+    return record
+
+
+def _best(record: SweepRecord) -> str:
+    """The setting with the best mean of the sweep's metric, in one line; empty where there are no two."""
+    metric, values = record.content["metric"], defaultdict[str, list[float]](list)
+    for run in record.content["runs"]:
+        if run.get("value") is not None:
+            values[" ".join(f"{key}={run['parameters'].get(key)}" for key in record.keys)].append(run["value"])
+    means = {name: mean(own) for name, own in values.items()}
+    name = (min if metric["goal"] == "minimize" else max)(means, key=lambda one: means[one], default="")
+    return f"best by {metric['name']}: {name} ({means[name]:.2f})" if len(means) > 1 else ""
+
+
+def _entry(journal: Journal, job: Job, paper: bool) -> dict[str, Any]:
+    trial = journal.newest().get(str(job.run.folder))
+    state, error = (trial.state, trial.user_attrs.get("error")) if trial is not None else (TrialState.WAITING, None)
+    error = error if state is TrialState.FAIL and not job.finished else None
+    entry = {
+        "parameters": dict(job.parameters),
+        "experiment": job.experiment.name,
+        "folder": str(job.run.folder),
+        "status": "finished" if job.finished else "failed" if error else STATUS.get(state, "waiting"),
+        "error": error,
+    }
+    if not job.finished:
+        return entry
+    summary = job.run.summary()
+    published = {test: published_for(job.experiment, test) for key in RESULTS for test in summary[key]}
+    own = {test: one.numbers for test, one in published.items() if one and "as published" not in one.source}
+    entry |= {"published": {test: numbers for test, numbers in own.items() if paper and numbers}}
+    entry |= {"value": journal.value(job.run), "size": summary.get("parameters")}
+    return entry | {key: summary.get(key) for key in (*RESULTS, "seconds", "model")}
+
+
+def _row(run: Mapping[str, Any]) -> dict[str, object]:
+    row = {"name": run["name"], **run["parameters"], **{key: run.get(key) for key in ("status", "error", "value")}}
+    sets = [one for key in RESULTS for one in run.get(key, {}).items()]
+    numbers = {f"{test} {key}": value for test, result in sets for key, value in result.items()}
+    return row | numbers | {key: run.get(key) for key in ("seconds", "size", "folder")}
