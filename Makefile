@@ -7,7 +7,7 @@ PIP := $(VENV)/bin/$(INSTALL)
 OLDEST := .venv-minimum
 MINIMAL_TOOLS := pytest pytest-xdist hypothesis beartype scikit-learn pytorch-metric-learning
 MINIMAL_TESTS := tests/test_pipeline.py tests/test_losses.py tests/training/test_loggers.py tests/training/test_wandb.py \
-	tests/training/test_train.py tests/config/test_load.py tests/models/test_published.py tests/models/layers \
+	tests/training/test_train.py tests/config/test_compose.py tests/models/test_published.py tests/models/layers \
 	tests/ops/test_edges.py tests/ops/test_groups.py tests/ops/test_neighbors.py tests/ops/test_sampling.py \
 	tests/data/test_module.py tests/data/test_store.py tests/retrieval/test_metric.py
 JOBS := $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)

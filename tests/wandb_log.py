@@ -29,8 +29,8 @@ def of_kind(path: Path, kind: str) -> list:
 def ended(path: Path) -> list:
     """The ``exit`` records. W&B's service closes the file a moment after the run's ``finish`` has returned."""
     for _ in range(100):
-        if found := of_kind(path, "exit"):
-            return found
+        if exits := of_kind(path, "exit"):
+            return exits
         time.sleep(0.1)
     return []
 

@@ -32,7 +32,10 @@ MOST_SETTINGS = 10_000  # values in settings, each counted wherever an alias rep
 DEEPEST = 32  # groups within groups
 FREE_UNPACKING = 256 * MEBI  # bytes that an archive may unpack to, however small it is
 MOST_UNPACKING = 20  # times its own size beyond that; arrays of bodies shrink by 4 at most
-MADE_LARGE = b"builtins\nbytearray", b"__builtin__\nbytearray"  # what torch's safe unpickler would make of any size
+BYTEARRAYS = (
+    b"builtins\nbytearray",
+    b"__builtin__\nbytearray",
+)  # what torch's safe unpickler would make of any size
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -68,12 +71,12 @@ def try_lock(path: Path, timeout: float = 0) -> FileLock | None:
 
     The system releases it when its holder ends, however it ends.
     """
-    held = FileLock(path, timeout=timeout)
+    file_lock = FileLock(path, timeout=timeout)
     try:
-        held.acquire()
+        file_lock.acquire()
     except Timeout:
         return None
-    return held
+    return file_lock
 
 
 @contextmanager
@@ -85,14 +88,14 @@ def lock(path: Path) -> Iterator[None]:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        held = try_lock(path, timeout=-1)
+        file_lock = try_lock(path, timeout=-1)
     except OSError as error:
         raise InputError(f"{path.parent}: cannot be written ({error.strerror}); choose another folder") from error
-    assert held is not None
+    assert file_lock is not None
     try:
         yield
     finally:
-        held.release()
+        file_lock.release()
 
 
 def _bare_reason(read: Callable[P, T]) -> Callable[P, T]:
@@ -244,10 +247,10 @@ def _header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
     return shape, dtype
 
 
-def _check_size(name: str, shape: tuple[int, ...], dtype: np.dtype[Any], held: int) -> None:
+def _check_size(name: str, shape: tuple[int, ...], dtype: np.dtype[Any], size: int) -> None:
     claimed = math.prod(shape) * dtype.itemsize
-    if min(shape, default=0) < 0 or claimed != held:
-        raise ValueError(f"{name}: the header says {claimed} bytes {shape} {dtype}, the file holds {held}")
+    if min(shape, default=0) < 0 or claimed != size:
+        raise ValueError(f"{name}: the header says {claimed} bytes {shape} {dtype}, the file holds {size}")
 
 
 @_bare_reason
@@ -261,23 +264,23 @@ def read_tensors(path: Path) -> Any:  # noqa: ANN401 - what the file holds
         check_archive(path)
     else:
         _check_start(path)
-    if any(word in _pickled(path, zipped) for word in MADE_LARGE):
+    if any(word in _pickled(path, zipped) for word in BYTEARRAYS):
         raise ValueError("asks for a bytearray, which no checkpoint holds")
     try:
-        held = torch.load(path, map_location="cpu", weights_only=True)
+        content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:  # torch's own words recommend to load it unsafely
         raise ValueError(
             "damaged, or more than plain tensors, which is not read because it could run a program"
         ) from error
-    _check_tensors(held, size)
-    return held
+    _check_tensors(content, size)
+    return content
 
 
-def _check_tensors(held: object, size: int) -> None:
+def _check_tensors(content: object, size: int) -> None:
     """Refuse tensors that a copy would blow up: one number seen a billion times, or numbers of which most are zero."""
     import torch
 
-    left, met = [held], set[int]()
+    left, met = [content], set[int]()
     while left:
         value = left.pop()
         if isinstance(value, torch.Tensor):

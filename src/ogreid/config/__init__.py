@@ -1,6 +1,6 @@
 """Experiments: their schema, and how they are composed from YAML. Loads without torch."""
 
-from ogreid.config.load import (
+from ogreid.config.compose import (
     changed_settings,
     data_root,
     experiment_names,

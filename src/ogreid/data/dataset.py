@@ -1,6 +1,7 @@
 """The clouds of a set, batch by batch: read from packed stores, or held on the device."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -10,6 +11,30 @@ from torch.utils.data import Dataset
 from ogreid.data.batch import CloudBatch
 from ogreid.data.store.mapped import Store
 from ogreid.data.store.writing import CloudSource
+
+
+@dataclass(frozen=True)
+class EvaluationSet:
+    """One named set to be evaluated: query rows first, then gallery rows.
+
+    Attributes:
+        name: of the store.
+        store: opened.
+        rows: (Q + G,) rows of the store; a batch's ``index`` counts in this order.
+        num_queries: Q.
+        transfer: whether it is a transfer set.
+    """
+
+    name: str
+    store: Store
+    rows: np.ndarray
+    num_queries: int
+    transfer: bool = False
+
+    @property
+    def num_gallery(self) -> int:
+        """G."""
+        return len(self.rows) - self.num_queries
 
 
 class CloudDataset(Dataset[CloudBatch]):

@@ -2,7 +2,7 @@
 
 import signal
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 from ogreid.config import Augmentation, Data, check, data_root
 from ogreid.config.workers import available_cores
 from ogreid.data.batch import CloudBatch
-from ogreid.data.dataset import CloudDataset, ResidentClouds
+from ogreid.data.dataset import CloudDataset, EvaluationSet, ResidentClouds
 from ogreid.data.datasets.catalogue import store_path
 from ogreid.data.datasets.synthetic_stores import ensure_synthetic, parse_synthetic
 from ogreid.data.samplers import EvaluationSampler, TrainingSampler
@@ -31,30 +31,6 @@ if TYPE_CHECKING:
     SamplerName: TypeAlias = str
 else:
     SamplerName = Literal[tuple(SAMPLERS)]
-
-
-@dataclass(frozen=True)
-class EvaluationSet:
-    """One named set to be evaluated: query rows first, then gallery rows.
-
-    Attributes:
-        name: of the store.
-        store: opened.
-        rows: (Q + G,) rows of the store; a batch's ``index`` counts in this order.
-        num_queries: Q.
-        transfer: whether it is a transfer set.
-    """
-
-    name: str
-    store: Store
-    rows: np.ndarray
-    num_queries: int
-    transfer: bool = False
-
-    @property
-    def num_gallery(self) -> int:
-        """G."""
-        return len(self.rows) - self.num_queries
 
 
 class ReIDDataModule(L.LightningDataModule):

@@ -28,9 +28,9 @@ def largest(number: int, device: torch.device) -> int:
     """The largest of the numbers of all processes; ``device`` is where they talk."""
     if not connected():
         return number
-    held = torch.tensor(number, device=device)
-    distributed.all_reduce(held, distributed.ReduceOp.MAX)
-    return int(held)
+    maximum = torch.tensor(number, device=device)
+    distributed.all_reduce(maximum, distributed.ReduceOp.MAX)
+    return int(maximum)
 
 
 def everyone(value: Any) -> list[Any]:  # noqa: ANN401 - plain data

@@ -1,6 +1,6 @@
 """Run folders, and what made them."""
 
-from ogreid.runs.provenance import provenance
 from ogreid.runs.run import STAMP, Run
+from ogreid.runs.versions import provenance
 
 __all__ = ["STAMP", "Run", "provenance"]

@@ -94,18 +94,18 @@ class Run:
             InputError: another process trains here, or the folder cannot be written.
         """
         try:
-            held = files.try_lock(self.folder / "lock", LOCK_TIMEOUT)
+            lock = files.try_lock(self.folder / "lock", LOCK_TIMEOUT)
         except OSError as error:
             raise InputError(
                 f"{self.folder}: cannot be written ({error.strerror}); copy the run to resume it"
             ) from error
-        if held is None:
+        if lock is None:
             raise InputError(f"{self.folder}: run in progress; wait for it to end, or start a run of its own")
         try:
             yield
         finally:
             (self.folder / "lock").unlink(missing_ok=True)  # before another process can hold it
-            held.release()
+            lock.release()
 
     @property
     def checkpoints(self) -> Path:

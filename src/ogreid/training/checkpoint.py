@@ -85,8 +85,8 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         raise InputError(
             f"{file}: not readable as a checkpoint: {reason}; copy it again, or take another one"
         ) from error
-    wanted = ("state_dict", "hyper_parameters")
-    if not isinstance(content, dict) or not all(isinstance(content.get(name), dict) for name in wanted):
+    required = ("state_dict", "hyper_parameters")
+    if not isinstance(content, dict) or not all(isinstance(content.get(name), dict) for name in required):
         raise InputError(f"{file}: not a checkpoint of ogreid; released ones are read by --published FOLDER")
     return content
 

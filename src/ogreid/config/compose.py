@@ -67,8 +67,7 @@ def find_experiments(start: Path | None = None) -> list[Path]:
     package = Path(__file__).resolve().parents[1]
     upward = [folder / "experiments" for folder in (here, *here.parents)]
     installed = [package / "experiments", package.parents[1] / "experiments"]
-    found = [folder for folder in (*upward, *installed) if folder.is_dir()]
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(folder for folder in (*upward, *installed) if folder.is_dir()))
 
 
 def experiment_names(start: Path | None = None) -> list[str]:
