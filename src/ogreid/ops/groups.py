@@ -89,13 +89,7 @@ def _pass_gate(rows: Tensor, gate: GateWeights) -> Tensor:
 
 @outside_graphs
 def _group_perceptron_fused(
-    points: Tensor,
-    centers: Tensor,
-    index: Tensor,
-    inner: Norm,
-    gate: GateWeights | None,
-    weight: Tensor,
-    outer: Norm,
+    points: Tensor, centers: Tensor, index: Tensor, inner: Norm, gate: GateWeights | None, weight: Tensor, outer: Norm
 ) -> PerceptronOutput:
     """Half precision is computed in float32 and returned as half."""
     wide = torch.float64 if points.dtype == torch.float64 else torch.float32

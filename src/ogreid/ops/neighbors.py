@@ -47,12 +47,7 @@ def nearest_of(points: Float[Tensor, "B N C"], centers: Float[Tensor, "B M C"], 
 
 
 def ball(
-    points: Float[Tensor, "B N 3"],
-    centers: Float[Tensor, "B M 3"],
-    radius: float,
-    count: int,
-    *,
-    backend: str = "auto",
+    points: Float[Tensor, "B N 3"], centers: Float[Tensor, "B M 3"], radius: float, count: int, *, backend: str = "auto"
 ) -> Int[Tensor, "B M count"]:
     """The first ``count`` points, in index order, with squared distance below ``radius^2`` of each center.
 

@@ -6,22 +6,27 @@ Letters: S members of a group, C channels of a member, H hidden channels of the 
 # ruff: noqa: ANN001, ANN002, ANN201, ANN202 - numba infers the types of what it compiles
 # mypy: allow-untyped-defs, allow-untyped-calls
 
+from collections import namedtuple
+
 import numpy as np
 from numba import njit
 
-from ogreid.ops.kernels.products import FAST, add_moments, add_product, add_turned_product, dots, sigmoid
+from ogreid.ops.kernels.products import FAST, add_moments, add_product, dots, jit_inner, sigmoid
 
 __all__ = ["group_backward", "group_forward", "spread_moments", "sum_members"]
 
-TILE = 64
-"""Rows worked on together: members of one or of several groups, few enough to stay in the cache."""
+ROWS = 64
+"""Rows of a tile: members of one or of several groups, few enough to stay in the cache."""
 
-# Arrays are copied in loops: `a[:] = b` compiles numba's error message for unequal shapes, seconds for each place.
+Tile = namedtuple("Tile", "points times begins")
+"""Of each row, its point and how often it is in its group; and the first row of each group, the end behind them."""
+
+Buffers = namedtuple("Buffers", "raw normal hidden slope opening passed bits")
+"""Of each row: raw and normalized member, hidden swish with a column of ones, its slope, the factor of the gate, what
+passed it; and room for :func:`sigmoid`. The ones make the bias of the gate's second layer one more row of its weight.
+"""
+
 _jit = njit(nogil=True, cache=True, fastmath=FAST, error_model="numpy", no_cfunc_wrapper=True)
-# For what only compiled code calls: no entry from Python is compiled, which takes a tenth off the first compilation.
-_inner = njit(
-    nogil=True, cache=True, fastmath=FAST, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True
-)
 
 
 @_jit
@@ -45,132 +50,117 @@ def sum_members(start, stop, points, centers, index, sums):
             second[c] += squared[c]
 
 
-@_inner
-def _workspace(rows, channels, inner, kind):
-    """Buffers of one tile: raw and normal members, hidden swish with a column of ones, its slope, door, passed, bits.
-
-    The ones make the bias of the gate's second layer one more row of its weight.
-    """
+@jit_inner
+def _room(members, channels, hidden, kind):
+    """A tile and its buffers, for groups of so many members."""
+    rows = max(ROWS, members)
+    tile = Tile(np.empty(rows, np.int64), np.empty(rows, kind), np.empty(rows + 1, np.int64))
     shape = (rows, channels)
-    raw, normal = np.empty(shape, kind), np.empty(shape, kind)
-    door, passed = np.empty(shape, kind), np.empty(shape, kind)
-    hidden, slope = np.ones((rows, inner + 1), kind), np.empty((rows, inner), kind)
-    return raw, normal, hidden, slope, door, passed, np.empty(rows * max(channels, inner), np.int32)
+    raw, normal, opening, passed = (
+        np.empty(shape, kind),
+        np.empty(shape, kind),
+        np.empty(shape, kind),
+        np.empty(shape, kind),
+    )
+    swish, slope = np.ones((rows, hidden + 1), kind), np.empty((rows, hidden), kind)
+    return tile, Buffers(raw, normal, swish, slope, opening, passed, np.empty(rows * max(channels, hidden), np.int32))
 
 
-@_inner
-def _room_for_tile(members, kind):
-    """Point and multiplicity of each row of a tile, and the first row of each of its groups, the end behind them."""
-    rows = max(TILE, members)
-    return np.empty(rows, np.int64), np.empty(rows, kind), np.empty(rows + 1, np.int64)
-
-
-@_inner
-def _fill_tile(index, group, stop, tile):
-    """Take the members of whole groups from ``group`` on, each once; how many groups, and how many rows.
+@jit_inner
+def _fill_tile(index, group, tile):
+    """Take the members of whole groups from ``group`` on, each once; the group behind them, and how many rows.
 
     A ball that is not full repeats its first member, so what ends a group and equals its first member is that member
     once more.
     """
-    points, times, begins = tile
     rows, taken = 0, 0
-    while group + taken < stop:
+    while group + taken < len(index):
         near = index[group + taken]
         distinct = len(near)
         while distinct > 1 and near[distinct - 1] == near[0]:
             distinct -= 1
-        if rows > 0 and rows + distinct > len(points):
+        if rows > 0 and rows + distinct > len(tile.points):
             break
         for s in range(distinct):
-            points[rows + s] = near[s]
-            times[rows + s] = 1
-        times[rows] = len(near) - distinct + 1
-        begins[taken] = rows
+            tile.points[rows + s] = near[s]
+            tile.times[rows + s] = 1
+        tile.times[rows] = len(near) - distinct + 1
+        tile.begins[taken] = rows
         rows += distinct
         taken += 1
-    begins[taken] = rows
-    return taken, rows
+    tile.begins[taken] = rows
+    return group + taken, rows
 
 
-@_inner
-def _first_rows(space, rows):
-    """What :func:`_workspace` made, as far as ``rows``."""
-    raw, normal, hidden, slope, door, passed, bits = space
-    return raw[:rows], normal[:rows], hidden[:rows], slope[:rows], door[:rows], passed[:rows], bits
-
-
-@_inner
-def _open(points, centers, tile, factor, shift, gate, space):
-    """One tile as far as what passes the gate: fills ``space`` (see :func:`_first_rows`); ``centers`` are its own."""
-    raw, normal, hidden, slope, door, passed, bits = space
-    near, _, begins = tile
+@jit_inner
+def _open(points, centers, tile, rows, factor, shift, gate, room):
+    """One tile as far as what passes the gate: its ``rows`` of the buffers; ``centers`` are the tile's own."""
+    raw, normal, hidden, slope = room.raw[:rows], room.normal[:rows], room.hidden[:rows], room.slope[:rows]
+    opening, passed = room.opening[:rows], room.passed[:rows]
     reduce, reduce_bias, expand = gate
     for m in range(len(centers)):
         middle = centers[m]
-        for s in range(begins[m], begins[m + 1]):
-            row, y, x = points[near[s]], raw[s], normal[s]
+        for s in range(tile.begins[m], tile.begins[m + 1]):
+            row, y, x = points[tile.points[s]], raw[s], normal[s]
             for c in range(len(middle)):
                 y[c] = row[c] - middle[c]
                 x[c] = factor[c] * y[c] + shift[c]
-    # Loops over all members at once, where the order allows: a few channels are too short to be vectorised well.
+    # Loops over all members at once, where the order allows: a few channels are too short to be vectorized well.
     x, out = normal.ravel(), passed.ravel()
     if len(reduce) == 0:
         for i in range(len(x)):
             out[i] = x[i]
-        return
-    dots(normal, reduce, slope)
-    for s in range(len(raw)):
-        for h in range(len(reduce)):
-            slope[s, h] += reduce_bias[h]
-            hidden[s, h] = slope[s, h]
-    sigmoid(slope.ravel(), bits)
-    for s in range(len(raw)):
-        for h in range(len(reduce)):
-            value, share = hidden[s, h], slope[s, h]
-            hidden[s, h] = value * share
-            slope[s, h] = share * (1 + value * (1 - share))
-    opened = door.ravel()
-    opened[:] = 0
-    add_product(hidden, expand, door)
-    sigmoid(opened, bits)
-    for i in range(len(x)):
-        out[i] = x[i] * opened[i]
+    else:
+        dots(normal, reduce, slope)
+        for s in range(rows):
+            for h in range(len(reduce)):
+                slope[s, h] += reduce_bias[h]
+                hidden[s, h] = slope[s, h]
+        sigmoid(slope.ravel(), room.bits)
+        for s in range(rows):
+            for h in range(len(reduce)):
+                value, share = hidden[s, h], slope[s, h]
+                hidden[s, h] = value * share
+                slope[s, h] = share * (1 + value * (1 - share))
+        opened = opening.ravel()
+        opened[:] = 0
+        add_product(hidden, expand, opening)
+        sigmoid(opened, room.bits)
+        for i in range(len(x)):
+            out[i] = x[i] * opened[i]
+    return Buffers(raw, normal, hidden, slope, opening, passed, room.bits)
 
 
 @_jit
 def group_forward(factor, shift, gate, weight, counted, start, stop, points, centers, index, most, slot, moments):
     """The groups ``start`` to ``stop``: the largest of ``weight`` (C, D) times each member, and which member has it.
 
-    ``gate`` is (reduce (H, C), its bias (H,), expand (H + 1, C) with its bias below), H = 0 without one. ``second``
-    (C, C) and ``first`` (C,) become, in double precision, the moments of what passed the gate; the moments of
-    ``weight`` times it follow from them; they stay 0 unless ``counted``, and of ``second`` the upper triangle counts.
+    ``gate`` is (reduce (H, C), its bias (H,), expand (H + 1, C) with its bias below), H = 0 without one. If
+    ``counted``, add to ``moments`` (C + 1, C), in double precision, the second moments of what passed the gate (the
+    upper triangle), and in the last row the first; the moments of ``weight`` times it follow from them.
     """
     channels, results = weight.shape
     second, first = moments[:channels], moments[channels]
-    tile = _room_for_tile(index.shape[1], points.dtype)
-    _, times, begins = tile
-    space = _workspace(len(times), channels, len(gate[0]), points.dtype)
-    mapped = np.empty((len(times), results), points.dtype)
+    tile, room = _room(index.shape[1], channels, len(gate[0]), points.dtype)
+    mapped = np.empty((len(tile.times), results), points.dtype)
     squares = np.zeros((channels, channels), points.dtype)
     sums = np.zeros(channels, points.dtype)
     where = np.empty(results, np.int32)
     m, tiles = start, 0
     while m < stop:
-        taken, rows = _fill_tile(index, m, stop, tile)
-        here, last = _first_rows(space, rows), m + taken
-        _open(points, centers[m:last], tile, factor, shift, gate, here)
-        passed, result = here[5], mapped[:rows]
+        last, rows = _fill_tile(index[:stop], m, tile)
+        passed, result = _open(points, centers[m:last], tile, rows, factor, shift, gate, room).passed, mapped[:rows]
         result.ravel()[:] = 0
         add_product(passed, weight, result)
-        _largest_of_groups(result, begins, where, most[m:last], slot[m:last])
+        _largest_of_groups(result, tile.begins, where, most[m:last], slot[m:last])
         m = last
         if not counted:
             continue
         for s in range(rows):
-            row, often = passed[s], times[s]
+            row, often = passed[s], tile.times[s]
             for c in range(channels):
                 sums[c] += often * row[c]
-        add_moments(passed, times, squares)
+        add_moments(passed, tile.times, squares)
         tiles += 1
         if tiles % 4 == 0 or m == stop:  # in single precision for the rows of four tiles only
             for c in range(channels):
@@ -182,7 +172,7 @@ def group_forward(factor, shift, gate, weight, counted, start, stop, points, cen
             squares[:] = 0
 
 
-@_inner
+@jit_inner
 def _largest_of_groups(mapped, begins, where, most, slot):
     """The largest row of each group of a tile, channel by channel, and which of the group's members it is."""
     for m in range(len(most)):
@@ -205,33 +195,29 @@ def group_backward(factor, shift, gate, weight, kernel, constant, points, center
     """Backward of one cloud, without what the moments of the members send (see :func:`spread_moments`).
 
     ``gradient`` (M, D) goes to the member ``slot`` says, through ``weight`` (D, C); every member gets ``constant`` (C,)
-    and ``kernel`` (C, C) times itself. ``outputs`` are filled:
+    and ``kernel`` (C, C) times itself. Added to ``outputs``, which are zero before:
 
     - of the points (N, C), and the sum of each point's centers (N, C); of the centers (M, C), and the sum of each
       group's members (M, C); of ``weight`` (D, C);
-    - of the gate, as ``gate`` is; the gradient of the normal members summed (2, C), alone and times the raw member.
+    - of the gate, as ``gate`` is; the gradient of the normalized members summed (2, C), alone and times the raw member.
     """
     to_points, around, to_centers, summed, to_weight, to_reduce, to_reduce_bias, to_expand, sums = outputs
-    channels, total = points.shape[1], len(index)
-    tile = _room_for_tile(index.shape[1], points.dtype)
-    times = tile[1]
-    space = _workspace(len(times), channels, len(gate[0]), points.dtype)
-    whole_back, turned = np.empty((len(times), channels), points.dtype), np.empty((len(times), channels), points.dtype)
-    arrived = np.empty((len(times), len(gate[0])), points.dtype)
+    tile, room = _room(index.shape[1], points.shape[1], len(gate[0]), points.dtype)
+    all_back, all_turned, all_arrived = np.empty_like(room.raw), np.empty_like(room.raw), np.empty_like(room.slope)
     m = np.int64(0)  # typed, or `_fill_tile` would be compiled for the constant too
-    while m < total:
-        taken, rows = _fill_tile(index, m, total, tile)
-        here, back, last = _first_rows(space, rows), whole_back[:rows], m + taken
-        _open(points, centers[m:last], tile, factor, shift, gate, here)
-        _to_all(here[5], times, kernel, constant, back)
-        _to_largest(gradient[m:last], slot[m:last], tile[2], weight, here[5], back, to_weight)
+    while m < len(index):
+        last, rows = _fill_tile(index, m, tile)
+        buffers, back = _open(points, centers[m:last], tile, rows, factor, shift, gate, room), all_back[:rows]
+        _to_all(buffers.passed, tile.times, kernel, constant, back)
+        _to_largest(gradient[m:last], slot[m:last], tile.begins, weight, buffers.passed, back, to_weight)
         if len(to_reduce) > 0:
-            _through_gate(back, here, gate, turned[:rows], arrived[:rows], to_reduce, to_reduce_bias, to_expand)
-        _deal_out(back, here[0], centers[m:last], tile, factor, to_points, around, to_centers[m:], summed[m:], sums)
+            turned, arrived = all_turned[:rows], all_arrived[:rows]
+            _through_gate(back, buffers, gate, turned, arrived, to_reduce, to_reduce_bias, to_expand)
+        _deal_out(back, buffers.raw, centers[m:last], tile, factor, to_points, around, to_centers[m:], summed[m:], sums)
         m = last
 
 
-@_inner
+@jit_inner
 def _to_all(passed, times, kernel, constant, back):
     """What every member gets, as often as it is there."""
     for s in range(len(back)):
@@ -246,11 +232,11 @@ def _to_all(passed, times, kernel, constant, back):
                 row[c] *= times[s]
 
 
-@_inner
+@jit_inner
 def _to_largest(gradient, slot, begins, weight, passed, back, to_weight):
     """The gradient of a maximum goes to one member for each result, and so does the weight's.
 
-    Result by result, so that all groups of a tile meet one row of the weights while it is in the cache.
+    Result by result, so that all groups of a tile use one row of the weights while it is in the cache.
     """
     for d in range(len(weight)):
         w, out = weight[d], to_weight[d]
@@ -264,19 +250,19 @@ def _to_largest(gradient, slot, begins, weight, passed, back, to_weight):
                     out[c] += value * x[c]
 
 
-@_inner
+@jit_inner
 def _deal_out(back, raw, centers, tile, factor, to_points, around, to_centers, summed, sums):
     """A tile's gradients, and its members as often as they are there, to all that they reach."""
-    near, times, begins = tile
-    alone, weighed = sums[0], sums[1]
+    alone, weighted = sums[0], sums[1]
     for m in range(len(centers)):
         middle, to_center, total = centers[m], to_centers[m], summed[m]
-        for s in range(begins[m], begins[m + 1]):
-            row, y, out, beside, often = back[s], raw[s], to_points[near[s]], around[near[s]], times[s]
+        for s in range(tile.begins[m], tile.begins[m + 1]):
+            row, y, often = back[s], raw[s], tile.times[s]
+            out, beside = to_points[tile.points[s]], around[tile.points[s]]
             for c in range(len(middle)):
                 value = row[c]
                 to_center[c] += value
-                weighed[c] += value * y[c]
+                weighted[c] += value * y[c]
                 out[c] += factor[c] * value
             for c in range(len(middle)):
                 total[c] += often * y[c]
@@ -286,23 +272,22 @@ def _deal_out(back, raw, centers, tile, factor, to_points, around, to_centers, s
             to_center[c] *= -factor[c]
 
 
-@_inner
-def _through_gate(back, space, gate, turned, arrived, to_reduce, to_reduce_bias, to_expand):
-    """Turn the gradient ``back`` of what passed into the gradient of the normal members; add up the gate's own."""
-    _, normal, hidden, slope, door, _, _ = space
+@jit_inner
+def _through_gate(back, buffers, gate, turned, arrived, to_reduce, to_reduce_bias, to_expand):
+    """Turn the gradient ``back`` of what passed into that of the normalized members; add up the gate's own."""
     reduce, _, expand = gate
-    flat, x, share, around = back.ravel(), normal.ravel(), door.ravel(), turned.ravel()
+    flat, x, share, around = back.ravel(), buffers.normal.ravel(), buffers.opening.ravel(), turned.ravel()
     for i in range(len(flat)):
         passed = flat[i] * share[i]
         around[i] = passed * x[i] * (1 - share[i])
         flat[i] = passed
-    add_turned_product(hidden, turned, to_expand)
+    add_product(buffers.hidden.T, turned, to_expand)
     dots(turned, expand, arrived)
     for s in range(len(arrived)):
         for h in range(len(reduce)):
-            arrived[s, h] *= slope[s, h]
+            arrived[s, h] *= buffers.slope[s, h]
             to_reduce_bias[h] += arrived[s, h]
-    add_turned_product(arrived, normal, to_reduce)
+    add_product(arrived.T, buffers.normal, to_reduce)
     add_product(arrived, reduce, back)
 
 

@@ -1,4 +1,4 @@
-"""Compiled products of small matrices, and a sigmoid that is vectorised: what fits into the cache with one group.
+"""Compiled products of small matrices, and a sigmoid that is vectorized: what fits into the cache with one tile.
 
 Letters: I, J, K axes of a product; S members of a group, C and H channels.
 """
@@ -10,12 +10,17 @@ import numpy as np
 from numba import njit, types
 from numba.extending import overload
 
-__all__ = ["FAST", "add_moments", "add_product", "add_turned_product", "dots", "sigmoid"]
+__all__ = ["FAST", "add_moments", "add_product", "dots", "jit_inner", "sigmoid"]
 
-# `reassoc` lets sums over channels be vectorised; their order is fixed when the loop is compiled, so results repeat.
+# `reassoc` lets sums over channels be vectorized; their order is fixed when the loop is compiled, so results repeat.
 FAST = {"nnan", "nsz", "contract", "reassoc"}
+# For what only compiled code calls: no entry from Python is compiled, which takes a tenth off the first compilation.
 # Arrays are copied in loops: `a[:] = b` compiles numba's error message for unequal shapes, seconds for each place.
-_jit = njit(nogil=True, cache=True, fastmath=FAST, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
+jit_inner = njit(
+    nogil=True, cache=True, fastmath=FAST, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True
+)
+# Inlined before any optimization: only then are the loops vectorized as if they were written where they are called.
+_inlined = njit(inline="always", fastmath=FAST, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
 
 _LOG2E = np.float32(1.4426950408889634)
 # 2^f for |f| <= 1/2, Taylor with f ln 2: relative error below 1e-7.
@@ -30,7 +35,7 @@ def sigmoid(row, bits):
 
 @overload(sigmoid, jit_options={"fastmath": FAST, "error_model": "numpy"})
 def _sigmoid_for(row, bits):
-    """In place. float32: an exponential of additions and multiplications, which is vectorised where libm's is not."""
+    """In place. float32: an exponential of additions and multiplications, which is vectorized where libm's is not."""
     if row.dtype == types.float32:
         return _sigmoid_single
     return _sigmoid_double
@@ -53,98 +58,75 @@ def _sigmoid_double(row, bits):
         row[c] = 1.0 / (1.0 + np.exp(-row[c]))
 
 
-@_jit
+@_inlined
+def _add_one(factor, row, out):
+    for j in range(len(out)):
+        out[j] += factor * row[j]
+
+
+@_inlined
+def _add_four(factors, r0, r1, r2, r3, out):
+    a0, a1, a2, a3 = factors[0], factors[1], factors[2], factors[3]
+    for j in range(len(out)):
+        out[j] += a0 * r0[j] + a1 * r1[j] + a2 * r2[j] + a3 * r3[j]
+
+
+@_inlined
+def _add_four_to_four(factors, r0, r1, r2, r3, o0, o1, o2, o3):
+    """Factors (4, 4) times four rows, added to four rows: as many multiplications as loads and stores."""
+    a0, a1, a2, a3 = factors[0, 0], factors[0, 1], factors[0, 2], factors[0, 3]
+    b0, b1, b2, b3 = factors[1, 0], factors[1, 1], factors[1, 2], factors[1, 3]
+    c0, c1, c2, c3 = factors[2, 0], factors[2, 1], factors[2, 2], factors[2, 3]
+    d0, d1, d2, d3 = factors[3, 0], factors[3, 1], factors[3, 2], factors[3, 3]
+    for j in range(len(o0)):
+        v0, v1, v2, v3 = r0[j], r1[j], r2[j], r3[j]
+        o0[j] += a0 * v0 + a1 * v1 + a2 * v2 + a3 * v3
+        o1[j] += b0 * v0 + b1 * v1 + b2 * v2 + b3 * v3
+        o2[j] += c0 * v0 + c1 * v1 + c2 * v2 + c3 * v3
+        o3[j] += d0 * v0 + d1 * v1 + d2 * v2 + d3 * v3
+
+
+@jit_inner
 def add_product(left, right, out):
-    """``out += left @ right`` for (I, K), (K, J), four by four: as many multiplications as loads and stores."""
+    """``out += left @ right`` for (I, K), (K, J), four by four where the sizes allow."""
     rows, inner = left.shape
     whole_rows, whole_inner = rows - rows % 4, inner - inner % 4
     for i in range(0, whole_rows, 4):
         o0, o1, o2, o3 = out[i], out[i + 1], out[i + 2], out[i + 3]
         for k in range(0, whole_inner, 4):
             r0, r1, r2, r3 = right[k], right[k + 1], right[k + 2], right[k + 3]
-            a0, a1, a2, a3 = left[i, k], left[i, k + 1], left[i, k + 2], left[i, k + 3]
-            b0, b1, b2, b3 = left[i + 1, k], left[i + 1, k + 1], left[i + 1, k + 2], left[i + 1, k + 3]
-            c0, c1, c2, c3 = left[i + 2, k], left[i + 2, k + 1], left[i + 2, k + 2], left[i + 2, k + 3]
-            d0, d1, d2, d3 = left[i + 3, k], left[i + 3, k + 1], left[i + 3, k + 2], left[i + 3, k + 3]
-            for j in range(len(o0)):
-                v0, v1, v2, v3 = r0[j], r1[j], r2[j], r3[j]
-                o0[j] += a0 * v0 + a1 * v1 + a2 * v2 + a3 * v3
-                o1[j] += b0 * v0 + b1 * v1 + b2 * v2 + b3 * v3
-                o2[j] += c0 * v0 + c1 * v1 + c2 * v2 + c3 * v3
-                o3[j] += d0 * v0 + d1 * v1 + d2 * v2 + d3 * v3
-        for k in range(whole_inner, inner):
-            r0 = right[k]
-            a0, b0, c0, d0 = left[i, k], left[i + 1, k], left[i + 2, k], left[i + 3, k]
-            for j in range(len(o0)):
-                o0[j] += a0 * r0[j]
-                o1[j] += b0 * r0[j]
-                o2[j] += c0 * r0[j]
-                o3[j] += d0 * r0[j]
+            _add_four_to_four(left[i : i + 4, k : k + 4], r0, r1, r2, r3, o0, o1, o2, o3)
     for i in range(whole_rows, rows):
-        o0 = out[i]
         for k in range(0, whole_inner, 4):
-            r0, r1, r2, r3 = right[k], right[k + 1], right[k + 2], right[k + 3]
-            a0, a1, a2, a3 = left[i, k], left[i, k + 1], left[i, k + 2], left[i, k + 3]
-            for j in range(len(o0)):
-                o0[j] += a0 * r0[j] + a1 * r1[j] + a2 * r2[j] + a3 * r3[j]
+            _add_four(left[i, k : k + 4], right[k], right[k + 1], right[k + 2], right[k + 3], out[i])
+    for i in range(rows):
         for k in range(whole_inner, inner):
-            r0, a0 = right[k], left[i, k]
-            for j in range(len(o0)):
-                o0[j] += a0 * r0[j]
+            _add_one(left[i, k], right[k], out[i])
 
 
-@_jit
+@jit_inner
 def add_moments(rows, times, out):
     """The upper triangle of ``out += rows.T @ (times * rows)`` for (S, C) and (S,); the rest is left undefined."""
     members, channels = rows.shape
     whole, whole_channels = members - members % 4, channels - channels % 4
+    factors = np.empty((4, 4), rows.dtype)
     for i in range(0, whole_channels, 4):
         o0, o1, o2, o3 = out[i, i:], out[i + 1, i:], out[i + 2, i:], out[i + 3, i:]
         for s in range(0, whole, 4):
+            for c in range(4):
+                for k in range(4):
+                    factors[c, k] = times[s + k] * rows[s + k, i + c]
             r0, r1, r2, r3 = rows[s, i:], rows[s + 1, i:], rows[s + 2, i:], rows[s + 3, i:]
-            t0, t1, t2, t3 = times[s], times[s + 1], times[s + 2], times[s + 3]
-            a0, a1, a2, a3 = t0 * r0[0], t1 * r1[0], t2 * r2[0], t3 * r3[0]
-            b0, b1, b2, b3 = t0 * r0[1], t1 * r1[1], t2 * r2[1], t3 * r3[1]
-            c0, c1, c2, c3 = t0 * r0[2], t1 * r1[2], t2 * r2[2], t3 * r3[2]
-            d0, d1, d2, d3 = t0 * r0[3], t1 * r1[3], t2 * r2[3], t3 * r3[3]
-            for j in range(len(o0)):
-                v0, v1, v2, v3 = r0[j], r1[j], r2[j], r3[j]
-                o0[j] += a0 * v0 + a1 * v1 + a2 * v2 + a3 * v3
-                o1[j] += b0 * v0 + b1 * v1 + b2 * v2 + b3 * v3
-                o2[j] += c0 * v0 + c1 * v1 + c2 * v2 + c3 * v3
-                o3[j] += d0 * v0 + d1 * v1 + d2 * v2 + d3 * v3
+            _add_four_to_four(factors, r0, r1, r2, r3, o0, o1, o2, o3)
         for s in range(whole, members):
-            r0, t0 = rows[s, i:], times[s]
-            a0, b0, c0, d0 = t0 * r0[0], t0 * r0[1], t0 * r0[2], t0 * r0[3]
-            for j in range(len(o0)):
-                o0[j] += a0 * r0[j]
-                o1[j] += b0 * r0[j]
-                o2[j] += c0 * r0[j]
-                o3[j] += d0 * r0[j]
+            for c in range(4):
+                _add_one(times[s] * rows[s, i + c], rows[s, i:], out[i + c, i:])
     for i in range(whole_channels, channels):
         for s in range(members):
-            for j in range(i, channels):
-                out[i, j] += times[s] * rows[s, i] * rows[s, j]
+            _add_one(times[s] * rows[s, i], rows[s, i:], out[i, i:])
 
 
-@_jit
-def add_turned_product(left, right, out):
-    """``out += left.T @ right`` for (S, I) with few I, (S, J): four rows at a time."""
-    whole = len(left) - len(left) % 4
-    for i in range(left.shape[1]):
-        row = out[i]
-        for s in range(0, whole, 4):
-            r0, r1, r2, r3 = right[s], right[s + 1], right[s + 2], right[s + 3]
-            a0, a1, a2, a3 = left[s, i], left[s + 1, i], left[s + 2, i], left[s + 3, i]
-            for j in range(len(row)):
-                row[j] += a0 * r0[j] + a1 * r1[j] + a2 * r2[j] + a3 * r3[j]
-        for s in range(whole, len(left)):
-            r0, a0 = right[s], left[s, i]
-            for j in range(len(row)):
-                row[j] += a0 * r0[j]
-
-
-@_jit
+@jit_inner
 def dots(rows, weights, out):
     """``out = rows @ weights.T`` for (S, C), (H, C) with few H: sums over channels, four rows at a time."""
     whole = len(rows) - len(rows) % 4
