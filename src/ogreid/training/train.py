@@ -23,7 +23,7 @@ from ogreid.errors import InputError
 from ogreid.reporting import write_report
 from ogreid.reporting.terminal import results_table
 from ogreid.retrieval import RetrievalResult
-from ogreid.retrieval.protocol import AveragePrecision
+from ogreid.retrieval.measures import AveragePrecision
 from ogreid.runs import STAMP, Run, provenance
 from ogreid.training.callbacks.averaging import TailAveraging
 from ogreid.training.callbacks.checkpointing import BestCheckpoint, LastCheckpoint

@@ -13,8 +13,8 @@ from ogreid.data.batch import CloudBatch
 from ogreid.errors import InputError
 from ogreid.ops.collectives import connected, share_buffers
 from ogreid.retrieval import RetrievalResult
+from ogreid.retrieval.measures import AveragePrecision
 from ogreid.retrieval.metric import RetrievalMetric
-from ogreid.retrieval.protocol import AveragePrecision
 
 log = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ import numpy as np
 from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.trainer.states import TrainerFn
 
-from ogreid.data.module import EvaluationSet
+from ogreid.data.dataset import EvaluationSet
 from ogreid.retrieval import RetrievalResult
 from ogreid.retrieval.embeddings import Embeddings
 from ogreid.retrieval.metric import Samples
