@@ -8,7 +8,7 @@ import pytest
 
 from lifting import estimator_files
 from ogreid.errors import InputError
-from ogreid.lifting import WeakCamera, upright_template
+from ogreid.lifting import upright_template
 from ogreid.lifting.readers.archive import read_archive
 from ogreid.lifting.readers.estimators import read_body, read_faces
 from ogreid.lifting.readers.forms import NoBodyError
@@ -23,14 +23,6 @@ LARGE = (300, 100)
 def on_crop(mesh):
     """Pixels of the vertices in the packed crop."""
     return mesh.camera.pixels(mesh.vertices.astype(float), 128, 64)
-
-
-def test_hmr_projects_scaled_sums_over_the_square_crop(tmp_path):
-    np.savez(tmp_path / "a.npz", vertices=VERTICES, camera=np.array([0.9, 0.1, -0.05]))
-    mesh = read_body(tmp_path / "a.npz", LARGE)
-    assert mesh.camera == WeakCamera(0.9, (0.1, -0.05))
-    expected = (0.9 * (VERTICES[:, :2] + [0.1, -0.05]) + 1) / 2 * 128 - [32, 0]
-    np.testing.assert_allclose(on_crop(mesh), expected, atol=1e-4)
 
 
 @pytest.mark.parametrize("form", estimator_files.WITH_JOINTS)
@@ -49,9 +41,8 @@ def test_a_distant_body_keeps_its_depth_in_float16(tmp_path):
     estimator_files.four_d_humans_obj(tmp_path, "a.jpg", [estimator_files.Place(64.0, 33.0, 62.0)], SIZE)
     camera_file(tmp_path / "camera.json", **PINHOLE, axes="right-up-towards")
     mesh = read_body(tmp_path / "a_0.obj", SIZE)
-    assert abs(mesh.vertices[:, 2].mean()) < 1e-4 and mesh.camera.camera.translation[2] == pytest.approx(
-        39.06, abs=0.01
-    )
+    assert abs(mesh.vertices[:, 2].mean()) < 1e-4
+    assert mesh.camera.camera.translation[2] == pytest.approx(39.06, abs=0.01)
     assert len(np.unique(mesh.vertices[:, 2].astype(np.float16))) > 100
 
 
@@ -149,14 +140,6 @@ def test_an_unusable_file_is_refused_in_one_line(tmp_path, contents, words):
         read_body(tmp_path / "a.npz", SIZE)
 
 
-def test_a_file_that_is_no_archive_is_refused(tmp_path):
-    (tmp_path / "a.npz").write_bytes(b"no zip")
-    with pytest.raises(InputError, match=r"a.npz: not a readable .npz file"):
-        read_body(tmp_path / "a.npz", SIZE)
-    with pytest.raises(InputError, match=r"b.npz: no such file"):
-        read_body(tmp_path / "b.npz", SIZE)
-
-
 def camera_file(path, **camera):
     weak = {"type": "weak", "scale": 0.9, "translation": [0.1, 0.0], "order": "s(x+t)"}
     path.write_text(json.dumps(weak | camera))
@@ -196,12 +179,6 @@ def test_a_surface_comes_with_its_camera(tmp_path, form):
     np.testing.assert_allclose(on_crop(mesh), in_crop * [64 / 100, 128 / 300], atol=1e-4)
 
 
-def test_4d_humans_surface_is_turned_over(tmp_path):
-    camera_file(tmp_path / "camera.json", axes="right-up-towards")
-    write_obj(tmp_path / "a.obj", BODY.vertices * [1, -1, -1], BODY.faces)
-    np.testing.assert_allclose(read_body(tmp_path / "a.obj", SIZE).vertices, BODY.vertices, rtol=1e-6)
-
-
 def test_polygons_become_triangles_and_negative_numbers_count_from_the_end(tmp_path):
     (tmp_path / "a.obj").write_text("v 0 0 0\nv 1 0 0\nv 1 1 0\nv 0 1 0\nf -4 -3 -2 -1\n")
     np.testing.assert_array_equal(read_faces(tmp_path / "a.obj"), [[0, 1, 2], [0, 2, 3]])
@@ -227,9 +204,11 @@ def test_a_surface_without_a_whole_camera_is_refused(tmp_path, camera, words):
         read_body(tmp_path / "a.obj", SIZE)
 
 
-@pytest.mark.parametrize("content", [b"ply\n", b"", b"ply\nformat ascii 1.0\nelement vertex 2\nend_header\n1\n"])
-def test_a_broken_surface_is_refused(tmp_path, content):
+@pytest.mark.parametrize("name", ["a.ply", "a.npz"])
+@pytest.mark.parametrize("content", [b"ply\n", b"", b"ply\nformat ascii 1.0\nelement vertex 2\nend_header\n1\n", None])
+def test_a_broken_or_missing_file_is_refused(tmp_path, name, content):
     camera_file(tmp_path / "a.json")
-    (tmp_path / "a.ply").write_bytes(content)
-    with pytest.raises(InputError, match=r"a.ply: not a readable surface"):
-        read_body(tmp_path / "a.ply", SIZE)
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(InputError, match=rf"{name}: (not a readable|no such file|No such file)"):
+        read_body(tmp_path / name, SIZE)

@@ -113,12 +113,10 @@ class PinholeCamera:
         return np.asarray(self.focal * moved[:, :2] / moved[:, 2:] + np.asarray(self.center))
 
     def nearness(self, vertices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """See :meth:`WeakCamera.nearness`; both are 1 / depth."""
         inverse = 1 / (vertices[:, 2].astype(np.float64) + self.translation[2])
         return inverse, inverse
 
     def unproject(self, pixels: np.ndarray, z: float, height: int, width: int) -> np.ndarray:
-        """See :meth:`WeakCamera.unproject`."""
         depth = z + self.translation[2]
         return np.asarray((pixels - np.asarray(self.center)) * depth / self.focal - self.translation[:2])
 
@@ -138,15 +136,12 @@ class ResizedCamera:
     width: int
 
     def pixels(self, vertices: np.ndarray, height: int, width: int) -> np.ndarray:
-        """See :meth:`WeakCamera.pixels`; of the resized image."""
         return np.asarray(self.camera.pixels(vertices, self.height, self.width) * self._shrinkage(height, width))
 
     def nearness(self, vertices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """See :meth:`WeakCamera.nearness`."""
         return self.camera.nearness(vertices)
 
     def unproject(self, pixels: np.ndarray, z: float, height: int, width: int) -> np.ndarray:
-        """See :meth:`WeakCamera.unproject`; ``pixels`` of the resized image."""
         return self.camera.unproject(pixels / self._shrinkage(height, width), z, self.height, self.width)
 
     def _shrinkage(self, height: int, width: int) -> np.ndarray:

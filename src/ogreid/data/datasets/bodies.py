@@ -19,8 +19,6 @@ from ogreid.lifting.readers.estimators import archive_people, choose_body, read_
 from ogreid.lifting.readers.forms import KEYS, NoBodyError, Person
 from ogreid.lifting.readers.mesh_files import Convention
 
-__all__ = ["EstimatorBodies", "Missing", "estimates_in"]
-
 Missing = Literal["error", "upright"]
 SURFACES = (".obj", ".ply")
 NAMES: list[tuple[re.Pattern[str], Convention | None]] = [

@@ -15,11 +15,9 @@ Convention = Literal["4D-Humans", "SAM 3D Body"]
 FOUR_D_HUMANS_FOCAL = 5000 / 256  # of the crop's longer side
 MOST_BYTES = 1 << 26  # a million vertices with their faces, as text
 EXAMPLE = '{"type": "weak", "scale": 0.9, "translation": [0, 0], "order": "s(x+t)"}'
-PLY_TYPES = {
-    **{"char": "i1", "uchar": "u1", "short": "i2", "ushort": "u2", "int": "i4", "uint": "u4", "float": "f4"},
-    **{"int8": "i1", "uint8": "u1", "int16": "i2", "uint16": "u2", "int32": "i4", "uint32": "u4", "float32": "f4"},
-    **{"double": "f8", "float64": "f8"},
-}
+PLY_TYPES = {"char": "i1", "uchar": "u1", "short": "i2", "ushort": "u2", "int": "i4", "uint": "u4"}
+PLY_TYPES |= {"float": "f4", "double": "f8"}
+PLY_TYPES |= {np.dtype(code).name: code for code in PLY_TYPES.values()}  # int8, ...: the names of newer writers
 Elements = list[tuple[str, int, list[list[str]]]]
 """Name, number of rows and properties of each element of a PLY header."""
 
