@@ -48,8 +48,8 @@ def test_circle_loss_by_anchor_is_the_mean_over_complete_rows():
     for i in range(1, 12):
         terms = circle_terms(embedding, identity, [(i, j) for j in range(12) if j != i], 0.25, 8.0)
         each.append(softplus_of_sums(*terms))
-    found = circle_loss(embedding, identity, gamma=8.0, pairs="anchor")
-    assert float(found) == pytest.approx(sum(each) / len(each))
+    loss = circle_loss(embedding, identity, gamma=8.0, pairs="anchor")
+    assert float(loss) == pytest.approx(sum(each) / len(each))
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -41,9 +41,9 @@ def test_the_plain_form_is_the_definition():
     rows = edges.view(-1, 3)
     normal = (edges - rows.mean(0)) / (rows.var(0, correction=0) + 1e-5).sqrt() * scale + shift
     expected = weight * normal.max(2).values + (1 - weight) * normal.mean(2)
-    found = edge_blend(source, center, graph, Norm(scale, shift), weight, backend="plain")
-    torch.testing.assert_close(found.value, expected)
-    torch.testing.assert_close(found.moments.variance, rows.var(0, correction=0))
+    result = edge_blend(source, center, graph, Norm(scale, shift), weight, backend="plain")
+    torch.testing.assert_close(result.value, expected)
+    torch.testing.assert_close(result.moments.variance, rows.var(0, correction=0))
 
 
 SHAPES = {
@@ -99,9 +99,9 @@ def test_half_precision_comes_back_as_half_precision():
 def test_views_that_are_not_contiguous_are_read_as_their_copies():
     (source, center, scale, shift, weight), graph, _ = case(2, 30, 4, 8, 4)
     both = torch.cat([source, center], 2)
-    found = edge_blend(both[..., :8], both[..., 8:], graph, Norm(scale, shift), weight, backend="fused")
+    result = edge_blend(both[..., :8], both[..., 8:], graph, Norm(scale, shift), weight, backend="fused")
     expected = edge_blend(source, center, graph, Norm(scale, shift), weight, backend="fused")
-    assert torch.equal(found.value, expected.value)
+    assert torch.equal(result.value, expected.value)
 
 
 @pytest.mark.parametrize("running", [False, True])

@@ -33,13 +33,13 @@ def perceive(backend, leaves, index, moments):
     )
 
 
-def outcome(backend, leaves, index, moments, asked=1):
-    """Value, moments, and the gradients of an arbitrary scalar of the values that are ``asked`` for."""
+def outcome(backend, leaves, index, moments, mask=1):
+    """Value, moments, and the gradients of an arbitrary scalar of the values, weighted by ``mask``."""
     leaves = [leaf.clone().requires_grad_() for leaf in leaves]
-    found = perceive(backend, leaves, index, moments)
-    probe = torch.linspace(-1, 2, found.value.numel(), dtype=torch.float64).sin().view_as(found.value) * asked
-    gradients = torch.autograd.grad((found.value.double() * probe).sum(), leaves)
-    return [found.value.detach(), *found.inner, *found.outer, *gradients]
+    result = perceive(backend, leaves, index, moments)
+    probe = torch.linspace(-1, 2, result.value.numel(), dtype=torch.float64).sin().view_as(result.value) * mask
+    gradients = torch.autograd.grad((result.value.double() * probe).sum(), leaves)
+    return [result.value.detach(), *result.inner, *result.outer, *gradients]
 
 
 @pytest.mark.parametrize("gated", [False, True])
@@ -54,8 +54,8 @@ def test_the_plain_form_is_a_stack_of_textbook_layers(gated):
     if gated:
         reduce, reduce_bias, expand, expand_bias = gate
         hidden = nn.functional.conv2d(rows, reduce[:, :, None, None], reduce_bias)
-        door = nn.functional.conv2d(hidden * hidden.sigmoid(), expand[:, :, None, None], expand_bias)
-        rows = rows * door.sigmoid()
+        logits = nn.functional.conv2d(hidden * hidden.sigmoid(), expand[:, :, None, None], expand_bias)
+        rows = rows * logits.sigmoid()
     expected = second(nn.functional.conv2d(rows, weight[:, :, None, None])).relu().amax(3).transpose(1, 2)
     torch.testing.assert_close(perceive("plain", leaves, index, moments).value, expected)
 
@@ -128,10 +128,10 @@ def test_gradients_agree_in_single_precision_over_random_shapes(sizes, gated, ru
     batch, points, groups, members = sizes[:4]
     generator = torch.Generator().manual_seed(seed)
     index = torch.rand(batch, groups, points, generator=generator).argsort(2)[..., :members]  # nobody twice
-    asked = clearly_decided(leaves, index, moments)
-    assert asked.double().mean() > 0.5
-    found = zip(*(outcome(form, leaves, index, moments, asked)[5:] for form in ("fused", "plain")), strict=True)
-    pairs = list(found)
+    mask = clearly_decided(leaves, index, moments)
+    assert mask.double().mean() > 0.5
+    result = zip(*(outcome(form, leaves, index, moments, mask)[5:] for form in ("fused", "plain")), strict=True)
+    pairs = list(result)
     largest = max(float(plain.abs().max()) for _, plain in pairs)
     for fused, plain in pairs:
         torch.testing.assert_close(fused, plain, rtol=1e-5, atol=1e-5 * (float(plain.abs().max()) + largest))

@@ -25,8 +25,8 @@ def distances(points, index):
 @pytest.mark.parametrize("channels", [3, 20])
 def test_neighbors_are_the_k_nearest_in_order(backend, channels):
     points = points_of(2, 40, channels, 0, torch.float64)
-    for cloud, found in zip(points, nearest(points, 7, backend=backend), strict=True):
-        for i, row in enumerate(found.tolist()):
+    for cloud, result in zip(points, nearest(points, 7, backend=backend), strict=True):
+        for i, row in enumerate(result.tolist()):
             far = [(float((cloud[i] - other).norm()), j) for j, other in enumerate(cloud)]
             assert row == [j for _, j in sorted(far)[:7]]
 
@@ -94,10 +94,10 @@ def ball_by_loops(points, center, radius, count):
 def test_a_ball_holds_the_first_hits_in_index_order_padded_with_the_first(backend, radius):
     points = points_of(2, 90, 3, 4, torch.float64)
     centers = torch.cat([points[:, :10], points[:, :3] + 100], 1)
-    found = ball(points, centers, radius, 8, backend=backend)
+    result = ball(points, centers, radius, 8, backend=backend)
     for b in range(2):
-        assert found[b].tolist() == [ball_by_loops(points[b], center, radius, 8) for center in centers[b].tolist()]
-    assert found[:, 10:].eq(0).all(), "a ball without any point names index 0"
+        assert result[b].tolist() == [ball_by_loops(points[b], center, radius, 8) for center in centers[b].tolist()]
+    assert result[:, 10:].eq(0).all(), "a ball without any point names index 0"
 
 
 @settings(max_examples=30, deadline=None)
@@ -114,7 +114,7 @@ def test_plain_and_fused_balls_hold_the_same_points(batch, count, centers, sampl
     around = points[:, torch.arange(centers) % count]
     radii = [0.2 * 1.7**i for i in range(len(samples))]
     plain, fused = (balls(points, around, radii, samples, backend=form) for form in FORMS)
-    assert [found.shape[2] for found in fused] == samples
+    assert [result.shape[2] for result in fused] == samples
     assert all(torch.equal(a, b) for a, b in zip(plain, fused, strict=True))
 
 

@@ -36,8 +36,8 @@ def farthest_by_loops(xyz, count, skip_origin):
 def test_each_next_point_is_the_farthest_from_all_before(backend, skip_origin):
     xyz = clouds(2, 60, 0, torch.float64)
     xyz[:, 3:9] *= 0.01
-    found = farthest_points(xyz, 40, skip_origin=skip_origin, backend=backend)
-    assert found.tolist() == [farthest_by_loops(cloud, 40, skip_origin) for cloud in xyz]
+    result = farthest_points(xyz, 40, skip_origin=skip_origin, backend=backend)
+    assert result.tolist() == [farthest_by_loops(cloud, 40, skip_origin) for cloud in xyz]
 
 
 @settings(max_examples=25, deadline=None)
@@ -72,8 +72,8 @@ def test_farthest_points_of_the_kept_points_are_their_first_ones(backend, skip_o
 def test_the_neighborhood_of_the_origin_is_never_selected(backend):
     xyz = clouds(1, 50, 2)
     xyz[:, 10:20] *= 0.001
-    found = farthest_points(xyz, 41, skip_origin=True, backend=backend)
-    assert not set(found[0].tolist()) & set(range(10, 20))
+    result = farthest_points(xyz, 41, skip_origin=True, backend=backend)
+    assert not set(result[0].tolist()) & set(range(10, 20))
 
 
 @pytest.mark.parametrize("backend", FORMS)

@@ -31,20 +31,20 @@ def test_farthest_points(points, count, skip_origin):
     distance = torch.full((2, points), torch.inf)
     if skip_origin:
         distance[xyz.square().sum(2) <= 1e-3] = -1
-    found = points_triton.farthest(xyz.to(DEVICE), distance.to(DEVICE), count)
-    assert torch.equal(found.cpu(), farthest_points(xyz, count, skip_origin=skip_origin, backend="plain"))
+    result = points_triton.farthest(xyz.to(DEVICE), distance.to(DEVICE), count)
+    assert torch.equal(result.cpu(), farthest_points(xyz, count, skip_origin=skip_origin, backend="plain"))
 
 
 @pytest.mark.parametrize(("points", "k"), [(9, 9), (70, 20), (128, 1)])
 def test_nearest(points, k):
     xyz = random(2, points, 3, seed=6)
-    found = points_triton.nearest(xyz.to(DEVICE), k)
-    assert torch.equal(found.cpu(), nearest(xyz, k, backend="plain"))
+    result = points_triton.nearest(xyz.to(DEVICE), k)
+    assert torch.equal(result.cpu(), nearest(xyz, k, backend="plain"))
 
 
 def test_nearest_of_points_in_one_place_are_different_points():
-    found = points_triton.nearest(torch.zeros(1, 6, 3, device=DEVICE), 4)
-    assert all(len(set(row)) == 4 for row in found[0].tolist())
+    result = points_triton.nearest(torch.zeros(1, 6, 3, device=DEVICE), 4)
+    assert all(len(set(row)) == 4 for row in result[0].tolist())
 
 
 @pytest.mark.parametrize("counts", [(3, 8), (1, 40)])
@@ -53,8 +53,8 @@ def test_balls(counts):
     centers = torch.cat([gather_points(xyz, farthest_points(xyz, 7)), torch.full((2, 1, 3), 9.0)], 1)
     radii = (0.3, 0.6)
     squares = torch.tensor(radii).square().tolist()
-    found = points_triton.balls(xyz.to(DEVICE), centers.to(DEVICE), squares, counts)
-    for mine, other in zip(found, balls(xyz, centers, radii, counts, backend="plain"), strict=True):
+    result = points_triton.balls(xyz.to(DEVICE), centers.to(DEVICE), squares, counts)
+    for mine, other in zip(result, balls(xyz, centers, radii, counts, backend="plain"), strict=True):
         assert torch.equal(mine.cpu(), other)
 
 
@@ -106,13 +106,13 @@ def test_groups_forward_and_backward(monkeypatch, gated, running, dtype):
                 for norm, known in zip((inner, outer), moments, strict=True)
             )
         gate = GateWeights(*gate) if gated else None
-        found = group_perceptron(p, q, index, inner, gate, weight, outer, backend=backend)
-        probe = torch.linspace(-1, 2, found.value.numel(), dtype=dtype, device=DEVICE).sin().view_as(found.value)
+        result = group_perceptron(p, q, index, inner, gate, weight, outer, backend=backend)
+        probe = torch.linspace(-1, 2, result.value.numel(), dtype=dtype, device=DEVICE).sin().view_as(result.value)
         return [
-            found.value.detach(),
-            *found.inner,
-            *found.outer,
-            *torch.autograd.grad((found.value * probe).sum(), given),
+            result.value.detach(),
+            *result.inner,
+            *result.outer,
+            *torch.autograd.grad((result.value * probe).sum(), given),
         ]
 
     expected = outcome("plain")
