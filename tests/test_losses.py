@@ -112,7 +112,7 @@ def test_circle_loss_survives_half_precision_and_a_huge_gamma():
 
 
 def test_an_unknown_kind_of_pairs_is_refused():
-    with pytest.raises(InputError, match="batch.*anchor"):
+    with pytest.raises(InputError, match=r"batch.*anchor"):
         circle_loss(*batch(), pairs="all")
 
 

@@ -155,7 +155,7 @@ def test_whole_networks_of_both_forms_embed_alike(points, kind, k, training, see
 @pytest.mark.parametrize("backend", ["plain", "fused"])
 def test_a_network_says_that_a_cloud_is_too_small_for_its_neighbors(backend):
     network = build_model("ognet", channels=[8, 16], num_kept=[24, 12], k=31, embedding=12, backend=backend)
-    with pytest.raises(InputError, match="expected 1 to 30 .* got 31"):
+    with pytest.raises(InputError, match=r"expected 1 to 30 .* got 31"):
         network(torch.rand(2, 30, 3), torch.zeros(2, 30, 3))
 
 
