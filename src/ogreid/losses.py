@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ogreid.errors import InputError
-from ogreid.ops.collectives import all_rows
+from ogreid.ops.collectives import all_gather
 
 
 class IdentityHead(nn.Module):
@@ -147,7 +147,7 @@ class CircleLoss(nn.Module):
 
     def forward(self, embedding: Float[Tensor, "B D"], identity: Int[Tensor, " B"]) -> Float[Tensor, ""]:
         if self.gather:
-            embedding, identity = all_rows(embedding.float()), all_rows(identity)
+            embedding, identity = all_gather(embedding.float()), all_gather(identity)
         loss = circle_loss(embedding, identity, margin=self.margin, gamma=self.gamma, pairs=self.pairs)
         return loss / (len(embedding) if self.pairs == "batch" else 1)
 
@@ -168,7 +168,7 @@ class TripletLoss(nn.Module):
 
     def forward(self, embedding: Float[Tensor, "B D"], identity: Int[Tensor, " B"]) -> Float[Tensor, ""]:
         if self.gather:
-            embedding, identity = all_rows(embedding.float()), all_rows(identity)
+            embedding, identity = all_gather(embedding.float()), all_gather(identity)
         return triplet_loss(embedding, identity, margin=self.margin)
 
 

@@ -90,7 +90,7 @@ def learned(part, batch, rank=0, world=1):
     aim = torch.randn(CLOUDS, *out.shape[1:], generator=torch.Generator().manual_seed(2), dtype=out.dtype)
     (out * aim.chunk(world)[rank]).sum(tuple(range(1, out.dim()))).mean().backward()
     results = {"out": out.detach(), "features": mine["features"].grad / world}
-    results |= {f"gradient of {n}": collectives.total(p.grad) / world for n, p in part.named_parameters()}
+    results |= {f"gradient of {n}": collectives.all_reduce(p.grad) / world for n, p in part.named_parameters()}
     return results | {n: buffer.clone() for n, buffer in part.named_buffers()}
 
 
@@ -121,7 +121,7 @@ def _serve(rank, port, folder):
     results["apart"] = learned(parts()["edges, fused"], whole_batch(), rank, 2)
     own = nn.BatchNorm1d(3)
     own.running_mean.fill_(float(rank + 1))
-    collectives.share_buffers(own)
+    collectives.broadcast_buffers(own)
     results["buffers"] = own.running_mean
     Path(folder, f"{rank}.pkl").write_bytes(pickle.dumps(results | pair_losses(rank, 2)))
     dist.destroy_process_group()

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ogreid.ops.collectives import total
+from ogreid.ops.collectives import all_reduce
 
 __all__ = ["Moments", "Norm", "Normalized"]
 
@@ -57,7 +57,7 @@ class Norm(NamedTuple):
         """Sums (..., C) in double precision over ``rows`` rows, and their number: of all processes where shared."""
         if not self.shared:
             return sums, rows
-        everything = total(torch.cat([sums.flatten(), sums.new_tensor([rows])]))
+        everything = all_reduce(torch.cat([sums.flatten(), sums.new_tensor([rows])]))
         return everything[:-1].view_as(sums), everything[-1]
 
     def detached_moments(self) -> Moments | None:

@@ -19,7 +19,7 @@ from ogreid.data.module import ReIDDataModule
 from ogreid.data.store.mapped import Store
 from ogreid.errors import InputError, nearest_names
 from ogreid.models.published import load_published
-from ogreid.ops.collectives import everyone
+from ogreid.ops.collectives import all_gather_object
 from ogreid.retrieval.embeddings import Embeddings
 from ogreid.retrieval.variants import VARIANTS
 from ogreid.training.callbacks.evaluation import RetrievalEvaluation
@@ -193,7 +193,7 @@ def embed(
     callbacks = [_Report(progress, len(dataset))] if progress else []  # type: ignore[arg-type]  # our data sets are sized
     trainer = evaluation_trainer([*callbacks], devices=devices, enable_progress_bar=False)
     batches: Any = trainer.predict(network.module, datamodule=data)
-    parts = [EmbeddingBatch(*part) for rank in everyone([tuple(one) for one in batches]) for part in rank]
+    parts = [EmbeddingBatch(*part) for rank in all_gather_object([tuple(one) for one in batches]) for part in rank]
     order = torch.argsort(torch.cat([part.index for part in parts]))
     columns = zip(*(part[:4] for part in parts), strict=True)  # embedding, identity, camera, index
     embedding, identity, camera, index = (torch.cat(column)[order].numpy() for column in columns)

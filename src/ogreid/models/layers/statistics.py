@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ogreid.ops import Moments, Norm
-from ogreid.ops.collectives import connected, world
+from ogreid.ops.collectives import connected, world_size
 
 
 class SharedBatchNorm(_BatchNorm):
@@ -64,7 +64,7 @@ def track_moments(norm: _BatchNorm, moments: Moments, count: int) -> None:
         return
     assert norm.num_batches_tracked is not None
     if isinstance(norm, SHARED):
-        count *= world()
+        count *= world_size()
     norm.num_batches_tracked.add_(1)
     share = 1.0 / float(norm.num_batches_tracked) if norm.momentum is None else norm.momentum
     norm.running_mean.lerp_(moments.mean.to(norm.running_mean.dtype), share)

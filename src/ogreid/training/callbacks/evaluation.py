@@ -11,7 +11,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from ogreid.data.batch import CloudBatch
 from ogreid.errors import InputError
-from ogreid.ops.collectives import connected, share_buffers
+from ogreid.ops.collectives import broadcast_buffers, connected
 from ogreid.retrieval import RetrievalResult
 from ogreid.retrieval.measures import AveragePrecision
 from ogreid.retrieval.metric import RetrievalMetric
@@ -96,7 +96,7 @@ class RetrievalEvaluation(L.Callback):
         the others would wait for it.
         """
         if connected():
-            share_buffers(pl_module)
+            broadcast_buffers(pl_module)
         if isinstance(trainer.strategy.model, DistributedDataParallel):
             trainer.strategy.model.require_forward_param_sync = False  # set again by the next training forward
         partial = trainer.sanity_checking or _limit(trainer) != 1.0

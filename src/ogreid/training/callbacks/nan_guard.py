@@ -11,7 +11,7 @@ from torch.nn.utils import get_total_norm
 
 from ogreid.data.batch import CloudBatch
 from ogreid.errors import NotFinite, collect_refusals
-from ogreid.ops.collectives import all_rows, everyone, largest
+from ogreid.ops.collectives import all_gather, all_gather_object, all_reduce_max
 from ogreid.training.callbacks.seeding import seed_step
 from ogreid.training.module import ReIDModule
 
@@ -73,7 +73,7 @@ class NaNGuard(L.Callback):
         if trainer.precision != "16-mixed":
             gradients = [p.grad for p in pl_module.parameters() if p.grad is not None]
             numbers.append(get_total_norm(gradients).float())
-        if not largest(int(~torch.stack(numbers).isfinite().all()), pl_module.device):
+        if not all_reduce_max(int(~torch.stack(numbers).isfinite().all()), pl_module.device):
             return
         assert isinstance(pl_module, ReIDModule)
         description = self._describe(trainer, pl_module)
@@ -98,11 +98,11 @@ class NaNGuard(L.Callback):
         what = f"the loss is {float(self._losses[worst])}" if bad[worst] else "the gradient is not finite"
         more = f" and {len(clouds) - _SHOWN} more" if len(clouds) > _SHOWN else ""
         description = f"{what}; first: {first}; clouds: {', '.join(clouds[:_SHOWN])}{more}"
-        everyones = everyone((not bad[worst], not first.endswith(_OWN), description, clouds))
+        everyones = all_gather_object((not bad[worst], not first.endswith(_OWN), description, clouds))
         where = {"epoch": trainer.current_epoch, "batch": number, "seed": self.seed, "processes": len(everyones)}
         # Of all processes, in the order of their ranks.
         fields = [name for name in batch._fields[:5] if self.keep_clouds or name not in ("xyz", "rgb")]
-        tensors = {name: all_rows(getattr(batch, name).detach()).cpu() for name in fields}
+        tensors = {name: all_gather(getattr(batch, name).detach()).cpu() for name in fields}
         self._bad = {"clouds": [name for *_, names in everyones for name in names], **where, **tensors}
         place = f"step {trainer.global_step} (epoch {trainer.current_epoch}, batch {number})"
         return f"{place}: {min(everyones, key=lambda one: one[:2])[2]}"
@@ -158,7 +158,7 @@ def first_not_finite(module: ReIDModule, batch: CloudBatch) -> str:
     finally:
         for handle in handles:
             handle.remove()
-    if largest(int(bool(origins)), batch.xyz.device):
+    if all_reduce_max(int(bool(origins)), batch.xyz.device):
         return origins[0] if origins else _NOTHING
     named = [(name, p) for name, p in module.named_parameters() if p.requires_grad]
     # Not backward(): its hooks would set DDP talking.

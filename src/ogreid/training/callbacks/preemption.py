@@ -11,7 +11,7 @@ from typing import Any
 import lightning as L
 
 from ogreid.data.batch import CloudBatch
-from ogreid.ops.collectives import largest
+from ogreid.ops.collectives import all_reduce_max
 from ogreid.training.callbacks.checkpointing import LastCheckpoint
 
 _NOTHING, _REQUEUE, _INTERRUPT, _TERMINATE = range(4)
@@ -95,7 +95,7 @@ class StopOnSignal(L.Callback):
         Raises:
             Stopped: when requested.
         """
-        request = largest(self.noted, pl_module.device)
+        request = all_reduce_max(self.noted, pl_module.device)
         if request == _NOTHING or batch_idx % trainer.accumulate_grad_batches:
             return
         self.keep.save_inside(trainer, batch_idx)
