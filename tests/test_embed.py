@@ -93,24 +93,6 @@ def test_what_is_no_image_is_counted(crops, tmp_path, caplog):
     assert "8 images" in caplog.text and "1 .txt" in caplog.text and "1 .png" in caplog.text
 
 
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        ([STORE, "--to", "people.csv"], ("people.csv", ".parquet")),
-        ([STORE, "--to", "nowhere/people.npz"], ("nowhere", "folder")),
-        ([STORE, "--devices", "0"], ("--devices", "0")),
-        (["peple-folder"], ("did you mean", STORE)),
-        (["gone.png"], ("gone.png", "no such image")),
-        ([STORE, "--faces", "faces.npy"], ("--faces", "--meshes")),
-    ],
-)
-def test_what_cannot_be_embedded_is_refused(crops, tmp_path, monkeypatch, arguments, words):
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(InputError) as refused:
-        embed.main(["--model", "histogram", "--data", str(crops / "data"), "--to", "a.npz", "--input", *arguments])
-    assert all(word in str(refused.value) for word in words) and not list(tmp_path.iterdir())
-
-
 def test_an_error_in_a_worker_process_is_one_line(tmp_path, capsys):
     (tmp_path / "empty.jpg").touch()
     with pytest.raises(InputError) as refused:

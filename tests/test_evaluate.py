@@ -61,33 +61,6 @@ def test_the_checkpoint_of_any_trainer_is_evaluated_as_it_was_trained(root, tmp_
         numbers(root, "--density", network=network)
 
 
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        (["--density", "0.5", "1.5"], ("--density", "1.5")),
-        (["--density", "0"], ("--density", "0")),
-        (["--density", "--points", "64"], ("--density", "--points")),
-        (["--json", "nowhere/a.json"], ("nowhere", "folder")),
-        (["--json", "e.csv"], ("e.csv", ".json")),
-        (["--also", "rerankd"], ("--also", "re-ranked")),
-        (["--points", "9999"], ("8192", "9999")),
-        (["--on", "people-foldr"], ("did you mean", STORE)),
-    ],
-)
-def test_what_cannot_be_evaluated_is_refused(root, tmp_path, monkeypatch, arguments, words):
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(InputError) as refused:
-        evaluate.main(["--model", "histogram", "--on", STORE, "--data", str(root), *arguments])
-    assert all(word in str(refused.value) for word in words) and not list(tmp_path.iterdir())
-
-
-def test_a_set_without_matches_is_named(stores, tmp_path):
-    stores("alone", cameras=1)
-    network = ["--model", "histogram", "--points", "64"]
-    with pytest.raises(InputError, match=r"alone: .*camera"):
-        evaluate.main([*network, "--on", "alone", "--data", str(tmp_path / "data")])
-
-
 @pytest.mark.parametrize("columns", ["80", "120"])
 def test_one_table_holds_both_kinds_of_map_and_the_papers_numbers(place, stores, monkeypatch, capsys, columns):
     stores("market")

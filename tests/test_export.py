@@ -10,7 +10,6 @@ from crop_folders import NETWORKS
 from ogreid import ReIDDataModule, ReIDModule, export
 from ogreid.data import Store
 from ogreid.data.transforms import to_network
-from ogreid.errors import InputError
 from ogreid.models.published import load_published
 from ogreid.training.checkpoint import load_checkpoint
 from ogreid.training.conversion import write_program
@@ -73,19 +72,3 @@ def solid(store: Store, data: ReIDDataModule, batch):
     rows = data.evaluation_sets[0].rows[batch.index.numpy()]
     xyz, rgb = (torch.from_numpy(part) for part in store.raw(rows))
     return to_network(batch._replace(xyz=xyz, rgb=rgb), data.num_points(store.points))
-
-
-def test_nothing_is_overwritten_and_nothing_half_written(tmp_path):
-    (tmp_path / "there").mkdir()
-    released, new = ["--published", str(GOLDEN / "ognet")], str(tmp_path / "run")
-    for arguments, word in (
-        ([*released, "--to", str(tmp_path / "there")], "already there"),
-        (["--published", str(tmp_path / "gone"), "--to", new], "opts.yaml"),
-        (["--checkpoint", "x", "--to", new], "--checkpoint"),
-        ([*released, "--program", str(tmp_path / "n.onnx")], ".pt2"),
-        ([*released, "--program", str(tmp_path / "nowhere" / "n.pt2")], "folder"),
-        ([*released, "--program", str(tmp_path / "n.pt2"), "--batch", "0"], "--batch"),
-    ):
-        with pytest.raises(InputError, match=word):
-            export.main(arguments)
-    assert [path.name for path in tmp_path.iterdir()] == ["there"]

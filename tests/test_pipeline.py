@@ -8,19 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from ogreid import (
-    ReIDDataModule,
-    ReIDModule,
-    RetrievalEvaluation,
-    embed,
-    evaluate,
-    export,
-    fit,
-    pack,
-    report,
-    search,
-    sweep,
-)
+import ogreid
+from ogreid import embed, evaluate, export, fit, pack, report, search, sweep
 from ogreid.data import Store
 from ogreid.lifting import lift
 from ogreid.losses import circle_loss
@@ -28,9 +17,9 @@ from ogreid.models import build_model
 from ogreid.retrieval import evaluate_retrieval
 from ogreid.runs import STAMP
 from ogreid.synthetic import read_estimates
+from tiny_runs import TINY
 
 NAME = "plaza-8"
-TINY = {"channels": [8, 16], "num_kept": [32, 16], "k": 4}
 pytestmark = pytest.mark.filterwarnings("ignore:.*does not have many workers", "ignore:.*LeafSpec:FutureWarning")
 
 
@@ -59,19 +48,19 @@ def test_a_person_goes_from_crop_to_mean_average_precision(root):
     np.testing.assert_allclose(np.sort(rgb[0].sum(1)), np.sort(points[:, 3:].sum(1)), atol=1e-5)
 
     # Batch, network, loss.
-    data = ReIDDataModule(root, train=NAME, test=NAME, num_points=128, batch_size=8, num_workers=0)
+    data = ogreid.ReIDDataModule(root, train=NAME, test=NAME, num_points=128, batch_size=8, num_workers=0)
     data.setup("fit")
     torch.manual_seed(0)
-    network = build_model("ognet", **TINY)
+    network = build_model("ognet", channels=[8, 16], num_kept=[32, 16], k=4)
     batch = data.augmented(next(iter(data.train_dataloader())), 0, 0)
     assert batch.xyz.shape == batch.rgb.shape == (8, 128, 3)
     circle_loss(network(batch.xyz, batch.rgb), batch.identity).backward()
     assert all(torch.isfinite(p.grad).all() for p in network.parameters() if p.grad is not None)
 
     # Evaluation: the same numbers by the function and by Lightning's loop.
-    evaluated, module = data.evaluation_sets[0], ReIDModule("histogram", loss="ce", scales=(1.0,))
+    evaluated, module = data.evaluation_sets[0], ogreid.ReIDModule("histogram", loss="ce", scales=(1.0,))
     quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
-    trainer = L.Trainer(accelerator="cpu", devices=1, callbacks=[RetrievalEvaluation()], **quiet)
+    trainer = L.Trainer(accelerator="cpu", devices=1, callbacks=[ogreid.RetrievalEvaluation()], **quiet)
     embedding = torch.cat([batch.embedding for batch in trainer.predict(module, data)]).numpy()
     rows = evaluated.store.rows[evaluated.rows]
     columns = (embedding, rows["identity"], rows["camera"])
@@ -85,17 +74,12 @@ def test_a_person_goes_from_crop_to_mean_average_precision(root):
 @pytest.fixture(scope="module")
 def run(root, tmp_path_factory):
     """A run of one epoch by the command; the current folder is the one above ``runs``."""
-    options = {
-        **{f"data.{name}": value for name, value in {"root": root, "train": f"[{NAME}]", "test": f"[{NAME}]"}.items()},
-        **{"data.transfer": "[]", "data.num_points": 128, "data.batch_size": 8, "data.num_workers": 0},
-        **{"model.channels": "[8,16]", "model.num_kept": "[32,16]", "model.k": 4, "wandb.mode": "disabled"},
-        **{"trainer.max_epochs": 1, "trainer.accelerator": "cpu", "trainer.devices": 1},
-        **{"trainer.enable_progress_bar": "false", "trainer.check_val_every_n_epoch": 1},
-    }
+    sets = [f"data.root={root}", f"data.train=[{NAME}]", f"data.test=[{NAME}]", "data.transfer=[]"]
+    sizes = ["data.num_points=128", "model.num_kept=[32,16]", "trainer.max_epochs=1"]
     with pytest.MonkeyPatch.context() as here:
         here.chdir(tmp_path_factory.mktemp("work"))
         here.delenv(STAMP, raising=False)
-        assert fit.main(["--experiment", "demo", *(f"{name}={value}" for name, value in options.items())]) == 0
+        assert fit.main(["--experiment", "demo", *TINY, *sets, *sizes]) == 0
         (folder,) = Path("runs/demo").iterdir()
         yield folder
 

@@ -119,29 +119,6 @@ def test_a_changed_weight_scale_or_input_is_another_network(crops):
     assert inference.fingerprint(network, store) != before
 
 
-@pytest.mark.parametrize(
-    ("options", "words"),
-    [
-        (["--to", "x.pdf"], ("x.pdf", ".html")),
-        (["--embeddings", "cache.faiss"], ("cache.faiss", ".npz")),
-        (["--embeddings", "nowhere/cache.npz"], ("nowhere", "folder")),
-        (["--query", "nobody.jpg"], ("nobody.jpg", "no such image")),
-        (["--query", "empty.jpg"], ("empty.jpg", "not a readable image")),
-        (["--gallery", "people-foldr"], ("did you mean", STORE)),
-        (["--top", "0"], ("--top", "0")),
-        (["--meshes", "nowhere"], ("nowhere", "--meshes")),
-        (["--faces", "faces.npy"], ("--faces", "--meshes")),
-    ],
-)
-def test_what_cannot_be_searched_is_refused(crops, tmp_path, monkeypatch, options, words):
-    (tmp_path / "empty.jpg").touch()
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(InputError) as refused:
-        ranked(crops / "data", crops / "images" / QUERY, *options)
-    assert all(word in str(refused.value) for word in words)
-    assert [path.name for path in tmp_path.iterdir()] == ["empty.jpg"]
-
-
 def test_published_clouds_are_not_searched_by_images(stores, crops, tmp_path):
     stores("clouds", mode="published", order="written")
     with pytest.raises(InputError, match="published"):

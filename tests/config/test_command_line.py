@@ -39,13 +39,6 @@ def test_arguments_reach_the_command_and_its_status_the_shell():
     assert leave(len, "a", "b", "c") == 3
 
 
-def test_a_wrong_command_line_is_an_input_error():
-    parser = command_line.Parser(prog="python -m ogreid.x")
-    parser.add_argument("--number", type=int)
-    with pytest.raises(InputError, match=r"--number: .*many.*python -m ogreid.x --help"):
-        parser.parse_args(["--number", "many"])
-
-
 def test_near_names_are_offered_and_far_ones_are_listed():
     assert nearest_names("markt", ["market", "duke"]) == "did you mean market?"
     assert nearest_names("zzz", ["market", "duke"]) == "known: duke, market"
