@@ -43,15 +43,12 @@ def test_every_row_is_in_one_shard_even_where_shards_outnumber_blocks(tmp_path):
     assert len(merge_shards(tmp_path / "tiny")) == COUNT
 
 
-def test_a_missing_shard_is_named(tmp_path):
+def test_missing_shards_and_shards_of_other_settings_or_crops_are_refused(tmp_path):
     with pytest.raises(InputError, match="no finished shards beside it"):
-        merge_shards(tmp_path / "tiny")
-    pack_shard(tmp_path / "tiny", 2, 3)
+        merge_shards(tmp_path / "some")
+    pack_shard(tmp_path / "some", 2, 3)
     with pytest.raises(InputError, match="shard 1/3, 3/3 is not packed yet"):
-        merge_shards(tmp_path / "tiny")
-
-
-def test_shards_of_other_settings_or_crops_are_refused(tmp_path):
+        merge_shards(tmp_path / "some")
     pack_shard(tmp_path / "tiny", 1, 2)
     pack_shard(tmp_path / "tiny", 2, 2, mode="nearest")
     with pytest.raises(InputError, match=r"2-of-2: .*other settings than tiny.shard-1-of-2"):

@@ -91,15 +91,10 @@ def test_golden_numbers(golden, unanswerable, over):
         assert result.mean_average_precision_step == pytest.approx(float(golden["map_step_over_answerable"]), abs=1e-12)
 
 
-@pytest.mark.parametrize(
-    ("ranks", "total", "step", "trapezoid"),
-    [
-        ((1, 2, 4, 7), 9, 0.830357, 0.811012),
-        ((2,), 5, 0.5, 0.25),
-        ((2, 5), 6, 0.45, 0.2875),
-        ((1,), 1, 1.0, 1.0),
-    ],
-)
+WORKED = [((1, 2, 4, 7), 9, 0.830357, 0.811012), ((2,), 5, 0.5, 0.25), ((2, 5), 6, 0.45, 0.2875), ((1,), 1, 1.0, 1.0)]
+
+
+@pytest.mark.parametrize(("ranks", "total", "step", "trapezoid"), WORKED)
 def test_worked_examples_of_both_definitions(ranks, total, step, trapezoid):
     result = evaluate_retrieval(*ranked(ranks, total))
     assert result.mean_average_precision == pytest.approx(trapezoid, abs=5e-7)

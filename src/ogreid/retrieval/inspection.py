@@ -13,19 +13,12 @@ _BLOCK = 64  # queries whose scores are in memory at a time
 
 
 class RankedGallery(NamedTuple):
-    """The first T gallery rows of one query, junk removed.
+    """The first T gallery rows of one query, junk removed."""
 
-    Attributes:
-        query: its number among the queries.
-        rows: (T,) int64 numbers among the gallery rows, most similar first.
-        scores: (T,) float64 cosine similarities.
-        correct: (T,) bool; the same identity (from another camera, since the query's own is junk).
-    """
-
-    query: int
-    rows: np.ndarray
-    scores: np.ndarray
-    correct: np.ndarray
+    query: int  # its number among the queries
+    rows: np.ndarray  # (T,) int64 numbers among the gallery rows, most similar first
+    scores: np.ndarray  # (T,) float64 cosine similarities
+    correct: np.ndarray  # (T,) bool; the same identity (from another camera, since the query's own is junk)
 
 
 def search(

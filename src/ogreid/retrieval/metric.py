@@ -18,19 +18,12 @@ from ogreid.retrieval.protocol import Side, evaluate_retrieval
 
 @dataclass(frozen=True)
 class Samples:
-    """The samples that were evaluated, from all processes, in index order, each once.
+    """The R samples that were evaluated, from all processes, in index order, each once."""
 
-    Attributes:
-        embedding: (R, D).
-        identity: (R,) int64.
-        camera: (R,) int64.
-        index: (R,) int64, ascending; below the number of queries it is a query, else a gallery sample.
-    """
-
-    embedding: Tensor
-    identity: Tensor
+    embedding: Tensor  # (R, D)
+    identity: Tensor  # (R,) int64, as the others
     camera: Tensor
-    index: Tensor
+    index: Tensor  # ascending; below the number of queries it is a query, else a gallery sample
 
     def sides(self, num_queries: int) -> tuple[Side, Side]:
         """Query and gallery on the CPU; samples whose index is below ``num_queries`` are queries."""
@@ -128,17 +121,16 @@ class RetrievalMetric(Metric):
         total = self.num_queries + self.num_gallery
         missing = total - len(samples.index)
         if missing and not self.partial:
-            raise InputError(
-                f"{missing} samples were never evaluated: expected {total}, got {total - missing}; was the set cut "
-                "short (limit_val_batches)? partial=True evaluates a part, and says so"
-            )
+            advice = "was the set cut short (limit_val_batches)? partial=True evaluates a part, and says so"
+            problem = f"{missing} samples were never evaluated: expected {total}, got {total - missing}"
+            raise InputError(f"{problem}; {advice}")
         self.samples, self.result = samples, self._evaluate(samples, missing)
         return {name: number for name, number in self.result.summary().items() if name != "queries"}
 
     def _evaluate(self, samples: Samples, missing: int) -> RetrievalResult:
         split = int((samples.index < self.num_queries).sum())
         columns = samples.embedding, samples.identity, samples.camera
-        query, gallery = [column[:split] for column in columns], [column[split:] for column in columns]
+        query, gallery = zip(*(column.tensor_split([split]) for column in columns), strict=True)
         if missing and not _any_match(*query[1:], *gallery[1:]):
             nothing = np.full((split, 4), np.nan), np.zeros(RECALL_LEVELS)
             return aggregate(*nothing, 0, self.average_precision, self.unanswerable, missing)
@@ -166,10 +158,8 @@ class RetrievalMetric(Metric):
         flat, identity, camera, index = map(dim_zero_cat, (self.embedding, self.identity, self.camera, self.index))
         widths = sorted(set(dim_zero_cat(self.width).tolist()))
         if len(index) and not (int(index.min()) >= 0 and int(index.max()) < self.num_queries + self.num_gallery):
-            raise InputError(
-                f"sample indices run from {int(index.min())} to {int(index.max())}, outside the set of "
-                f"{self.num_queries} queries and {self.num_gallery} gallery samples: is it another set?"
-            )
+            expected = f"the set of {self.num_queries} queries and {self.num_gallery} gallery samples"
+            raise InputError(f"sample indices run from {int(index.min())} to {int(index.max())}, outside {expected}")
         if len(widths) > 1:
             numbers = " and ".join(map(str, widths))
             raise InputError(f"embeddings are {numbers} wide: widths are mixed, all samples must come from one network")
@@ -185,10 +175,8 @@ class RetrievalMetric(Metric):
         equal = (copies.view(torch.int32) == originals.view(torch.int32)).all(dim=1)
         other = (identity[again] != identity[original]) | (camera[again] != camera[original]) | ~(close | equal)
         if other.any():
-            raise InputError(
-                f"sample {int(index[again][other][0])} was evaluated twice, with different identities, cameras or "
-                "embeddings: expected each index once, or equal copies"
-            )
+            problem = "was evaluated twice, with different identities, cameras or embeddings"
+            raise InputError(f"sample {int(index[again][other][0])} {problem}: expected equal copies")
         return Samples(embedding[unique], identity[unique], camera[unique], index[unique])
 
 

@@ -113,10 +113,8 @@ def evaluate_scores(
     first = 0
     for block in scores:
         if block.ndim != 2 or block.shape[1] != num_gallery or first + len(block) > num_queries:
-            raise InputError(
-                f"scores of shape {block.shape} from query {first} on, expected {num_queries} queries in all "
-                f"and {num_gallery} columns"
-            )
+            expected = f"expected {num_queries} queries in all and {num_gallery} columns"
+            raise InputError(f"scores of shape {block.shape} from query {first} on, {expected}")
         if np.isnan(block).any():
             raise InputError(f"scores of the queries {first} to {first + len(block) - 1} hold NaN, which has no rank")
         for q, row in enumerate(block[:, order], start=first):

@@ -34,17 +34,13 @@ _LANES = np.uint64(4)
 class Spans(NamedTuple):
     """Where the identity of each of B queries lies in a gallery of G rows that is sorted by identity.
 
-    Attributes:
-        begin: (B,) int64, first gallery row of the query's identity.
-        end: (B,) int64, one past its last row.
-        camera: (B,) of the queries; gallery rows of the same identity and camera are junk.
-        gallery_camera: (G,).
+    Gallery rows of a query's identity and camera are junk.
     """
 
-    begin: ndarray
-    end: ndarray
-    camera: ndarray
-    gallery_camera: ndarray
+    begin: ndarray  # (B,) int64, first gallery row of the query's identity
+    end: ndarray  # (B,) int64, one past its last row
+    camera: ndarray  # (B,) of the queries
+    gallery_camera: ndarray  # (G,)
 
 
 def rounding_bound(width: int) -> float:
@@ -109,24 +105,17 @@ def _buckets(
 class PositiveScores(NamedTuple):
     """The scores of the positives of B queries, each query's in ascending order.
 
-    Attributes:
-        spans: of the queries.
-        offsets: (B + 1,) int64; those of query q are ``scores[offsets[q]:offsets[q + 1]]``.
-        scores: float64, exact.
-        shift: (B,) float64, ``query @ center``: what a score has beyond the product of the residuals and the offset.
-        table: (B, 1024) int32; a query's range of scores cut into equal buckets: the number n of positives below the
-            bucket, or -1 - n where the next one lies in it or within ``bound`` of it. It saves nearly all searches.
-        scale: (B, 2) float32; bucket number = first * (score - shift) + second.
-        bound: (B,) how far a float32 score may be from the exact one.
+    ``table`` cuts a query's range of scores into equal buckets and holds the number n of positives below each, or
+    -1 - n where the next one lies in it or within ``bound`` of it. It saves nearly all searches.
     """
 
     spans: Spans
-    offsets: ndarray
-    scores: ndarray
-    shift: ndarray
-    table: ndarray
-    scale: ndarray
-    bound: ndarray
+    offsets: ndarray  # (B + 1,) int64; those of query q are scores[offsets[q]:offsets[q + 1]]
+    scores: ndarray  # float64, exact
+    shift: ndarray  # (B,) float64, query @ center: what a score has beyond the residuals' product and the offset
+    table: ndarray  # (B, 1024) int32
+    scale: ndarray  # (B, 2) float32; bucket number = first * (score - shift) + second
+    bound: ndarray  # (B,) how far a float32 score may be from the exact one
 
     @classmethod
     def build(cls, query: ndarray, gallery: CenteredRows, spans: Spans) -> "PositiveScores":

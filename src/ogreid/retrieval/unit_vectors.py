@@ -39,10 +39,8 @@ def check_embeddings(query: np.ndarray, gallery: np.ndarray) -> None:
         if rows.ndim != 2 or rows.size == 0:
             raise InputError(f"{side} embeddings: expected the shape (rows, width), none of them 0, got {rows.shape}")
     if query.shape[1] != gallery.shape[1]:
-        raise InputError(
-            f"query embeddings are {query.shape[1]} wide, gallery embeddings {gallery.shape[1]}: both must come from "
-            "the same network"
-        )
+        widths = f"query embeddings are {query.shape[1]} wide, gallery embeddings {gallery.shape[1]}"
+        raise InputError(f"{widths}: both must come from the same network")
 
 
 @njit(nogil=True, cache=True)
@@ -70,20 +68,13 @@ class CenteredRows(NamedTuple):
     The embeddings of an untrained network lie in a narrow cone (cosines of an untrained OG-Net: 0.993, spread 0.004),
     where the rounding of a matrix product hides which of two scores is the larger. Products of the *residuals* are
     rounded by as much less as the residuals are shorter: q . g = (q - c) . (g - c) + c . (g - c) + q . c.
-
-    Attributes:
-        center: (D,) float32 on the grid of `unit_vectors`: about the mean, or zero where a row lies so far from that.
-        residual: (G, D) float32.
-        offset: (G,) float32, ``residual @ center``.
-        radius: length of the longest residual, 1 or less (up to rounding).
-        first: number in the gallery of the first row.
     """
 
-    center: np.ndarray
-    residual: np.ndarray
-    offset: np.ndarray
-    radius: float
-    first: int = 0
+    center: np.ndarray  # (D,) float32 on the grid: about the mean, or zero where a row lies far from that
+    residual: np.ndarray  # (G, D) float32
+    offset: np.ndarray  # (G,) float32, residual @ center
+    radius: float  # length of the longest residual, 1 or less (up to rounding)
+    first: int = 0  # number in the gallery of the first row
 
     @classmethod
     def build(cls, rows: np.ndarray) -> "CenteredRows":

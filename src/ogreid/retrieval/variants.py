@@ -44,10 +44,8 @@ def reranked_scores(
             out of range.
     """
     if neighbors < 1 or not 1 <= expansion <= neighbors + 1 or not 0 <= weight <= 1:
-        raise InputError(
-            "re-ranking: expected neighbors >= 1, expansion from 1 to neighbors + 1, weight from 0 to 1, "
-            f"got {neighbors}, {expansion}, {weight}"
-        )
+        expected = "expected neighbors >= 1, expansion from 1 to neighbors + 1, weight from 0 to 1"
+        raise InputError(f"re-ranking: {expected}, got {neighbors}, {expansion}, {weight}")
     check_embeddings(query, gallery)
     rows = unit_vectors(np.concatenate([query, gallery]), "row (queries first)")
     if len(rows) <= neighbors:

@@ -31,15 +31,10 @@ class Row(NamedTuple):
 
 @dataclass(frozen=True)
 class NameRule:
-    """Identity and camera in a file's name.
+    """Identity and camera in a file's name."""
 
-    Attributes:
-        pattern: with the groups ``identity`` and ``camera``; matched from the start of the name.
-        example: for the error message.
-    """
-
-    pattern: str
-    example: str
+    pattern: str  # with the groups identity and camera; matched from the start of the name
+    example: str  # for the error message
 
     def read(self, path: Path) -> tuple[int, int]:
         """``(identity, camera)``.
@@ -56,17 +51,11 @@ class NameRule:
 
 @dataclass(frozen=True)
 class Layout:
-    """One way in which a data set lies on disk.
+    """One way in which a data set lies on disk."""
 
-    Attributes:
-        expected: what to look for, for the error message.
-        matches: whether a folder has the layout.
-        entries: every image of a folder, in a fixed order.
-    """
-
-    expected: str
-    matches: Callable[[Path], bool]
-    entries: Callable[[Path, NameRule], Iterator[Entry]]
+    expected: str  # what to look for, for the error message
+    matches: Callable[[Path], bool]  # whether a folder has the layout
+    entries: Callable[[Path, NameRule], Iterator[Entry]]  # every image of a folder, in a fixed order
 
 
 def split_folders(**folders: str) -> Layout:

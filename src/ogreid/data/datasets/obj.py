@@ -56,17 +56,11 @@ def read_obj(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
 
 @dataclass(frozen=True)
 class PublishedClouds:
-    """The authors' clouds as a source for the packer (see :class:`ogreid.data.store.writing.CloudSource`).
+    """The authors' clouds as a source for the packer (see :class:`ogreid.data.store.writing.CloudSource`)."""
 
-    Attributes:
-        root: folder that the rows' sources are relative to.
-        first: source of one cloud; all must have as many points as it.
-        dtype: of the stored coordinates; ``float32`` keeps every written digit.
-    """
-
-    root: Path
-    first: str
-    dtype: str = "float16"
+    root: Path  # that the rows' sources are relative to
+    first: str  # source of one cloud; all must have as many points as it
+    dtype: str = "float16"  # of the stored coordinates; float32 keeps every written digit
 
     @cached_property
     def points(self) -> int:
@@ -81,10 +75,8 @@ class PublishedClouds:
     def cloud(self, source: str) -> dict[str, np.ndarray]:
         xyz, rgb = read_obj(self.root / source)
         if len(xyz) != self.points:
-            raise InputError(
-                f"{self.root / source}: {len(xyz)} points, {self.first} has {self.points}; copy it again,"
-                " or pack the trees with and without background apart"
-            )
+            advice = "copy it again, or pack the trees with and without background apart"
+            raise InputError(f"{self.root / source}: {len(xyz)} points, {self.first} has {self.points}; {advice}")
         return {"xyz": xyz.astype(self.dtype), "rgb": rgb}
 
 
@@ -104,10 +96,8 @@ def read_published(name: str, root: str | Path, *, allow_count_mismatch: bool = 
     first = Path(root) / rows[0].path
     points = len(read_obj(first)[0])
     if points not in (SCENE, BODY) and not allow_count_mismatch:
-        raise InputError(
-            f"{first}: expected {SCENE} points, or {BODY} without background, got {points};"
-            " --allow-count-mismatch packs them as they are"
-        )
+        expected = f"expected {SCENE} points, or {BODY} without background, got {points}"
+        raise InputError(f"{first}: {expected}; --allow-count-mismatch packs them as they are")
     return rows
 
 

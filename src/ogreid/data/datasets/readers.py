@@ -21,29 +21,17 @@ MARKET_NAMES = NameRule(r"(?P<identity>-?\d+)_c(?P<camera>\d+)", "0002_c1s1_0004
 
 @dataclass(frozen=True)
 class Benchmark:
-    """What is known of a data set before it is read; an entry of ``ogreid.registry.DATASETS``.
+    """What is known of a data set before it is read; an entry of ``ogreid.registry.DATASETS``."""
 
-    Attributes:
-        title: as papers write it.
-        layouts: how it may lie on disk.
-        folders: folders, below the one that the user names, in which a layout may begin.
-        rule: identity and camera in the names.
-        counts: published images per split; empty where there is nothing to check.
-        train_identities: published identities in ``train`` and ``val`` together.
-        smallest_identity: the smallest number that is a person.
-        source: where to get it.
-        synthetic: made by ``ogreid.synthetic``, in the layout of the data set that it mirrors.
-    """
-
-    title: str
-    layouts: tuple[Layout, ...]
-    folders: tuple[str, ...] = ()
-    rule: NameRule = MARKET_NAMES
-    counts: dict[str, int] = field(default_factory=dict)
-    train_identities: int = 0
-    smallest_identity: int = 1
-    source: str = ""
-    synthetic: bool = False
+    title: str  # as papers write it
+    layouts: tuple[Layout, ...]  # how it may lie on disk
+    folders: tuple[str, ...] = ()  # below the one that the user names, in which a layout may begin
+    rule: NameRule = MARKET_NAMES  # identity and camera in the names
+    counts: dict[str, int] = field(default_factory=dict)  # published images per split; empty: nothing to check
+    train_identities: int = 0  # published, in train and val together
+    smallest_identity: int = 1  # the smallest number that is a person
+    source: str = ""  # where to get it
+    synthetic: bool = False  # made by ogreid.synthetic, in the layout of the data set that it mirrors
 
 
 _MARKET_FOLDERS = split_folders(train="bounding_box_train", query="query", gallery="bounding_box_test")
@@ -187,10 +175,8 @@ def _check_identities(rows: list[Row], benchmark: Benchmark, folder: Path) -> No
         raise InputError(f"{folder}: zero identities, {what}; names begin with the identity, {example}")
     cameras = {row.camera for row in rows if row.split in ("query", "gallery")}
     if len(cameras) == 1:
-        raise InputError(
-            f"{folder}: one camera only ({cameras.pop()}) in query and gallery; retrieval looks for the same person in"
-            f" another camera, so name two at least, {example}"
-        )
+        why = "retrieval looks for the same person in another camera, so name two at least"
+        raise InputError(f"{folder}: one camera only ({cameras.pop()}) in query and gallery; {why}, {example}")
 
 
 def _check_unread(folder: Path, read: set[Path], *, refuse: bool) -> None:
@@ -205,10 +191,8 @@ def _check_unread(folder: Path, read: set[Path], *, refuse: bool) -> None:
                 images += kind in IMAGES and "__MACOSX" not in path.parts
     kinds = ", ".join(f"{count} {kind}" for kind, count in unread.most_common(5))
     if images and refuse:
-        raise InputError(
-            f"{folder}: {images} images would not be read ({kinds}); move them into query/, gallery/ or train/,"
-            " or out of the folder, or leave them out by --allow-count-mismatch"
-        )
+        advice = "move them into query/, gallery/ or train/, or leave them out by --allow-count-mismatch"
+        raise InputError(f"{folder}: {images} images would not be read ({kinds}); {advice}")
     if unread:
         log.info("%s: %d files are read, %d are not: %s", folder, len(read), unread.total(), kinds)
 
@@ -219,10 +203,8 @@ def _check_counts(rows: list[Row], benchmark: Benchmark, folder: Path) -> None:
     published = benchmark.counts | {"training identities": benchmark.train_identities}
     wrong = [f"{what} {counts[what]} of {count}" for what, count in published.items() if counts[what] != count]
     if wrong:
-        raise InputError(
-            f"{folder}: not the {benchmark.title} that was published: {', '.join(wrong)};"
-            f" {_likely_cause(rows, benchmark)}; --allow-count-mismatch packs it as it is"
-        )
+        problem = f"not the {benchmark.title} that was published: {', '.join(wrong)}; {_likely_cause(rows, benchmark)}"
+        raise InputError(f"{folder}: {problem}; --allow-count-mismatch packs it as it is")
 
 
 def _likely_cause(rows: list[Row], benchmark: Benchmark) -> str:

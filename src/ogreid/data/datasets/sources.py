@@ -78,23 +78,14 @@ def _displayed(image: Image.Image) -> Image.Image:
 
 @dataclass(frozen=True)
 class CropClouds:
-    """Crops lifted with the bodies of ``mesh_of``.
+    """Crops lifted with the bodies of ``mesh_of``; a :class:`ogreid.data.store.writing.CloudSource`."""
 
-    Attributes:
-        root: folder that the rows' sources are relative to.
-        mesh_of: the body of each crop.
-        mode: see :func:`ogreid.lifting.lift`.
-        background: background pixels are points too.
-        dtype: of the stored coordinates, ``float16`` or ``float32``.
-        extras: names of :data:`EXTRAS` to store too; raster mode only.
-    """
-
-    root: Path
+    root: Path  # that the rows' sources are relative to
     mesh_of: MeshSource = upright
-    mode: Mode = "raster"
-    background: bool = True
-    dtype: str = "float16"
-    extras: tuple[str, ...] = ()
+    mode: Mode = "raster"  # see ogreid.lifting.lift
+    background: bool = True  # whether background pixels are points too
+    dtype: str = "float16"  # of the stored coordinates; or float32
+    extras: tuple[str, ...] = ()  # names of EXTRAS to store too; raster mode only
 
     def __post_init__(self) -> None:
         if self.mode not in get_args(Mode):

@@ -21,19 +21,12 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class Synthetic:
-    """A synthetic store, as a name like ``plaza-160-s3`` describes it.
+    """A synthetic store, as a name like ``plaza-160-s3`` describes it."""
 
-    Attributes:
-        domain: one of ``ogreid.synthetic.DOMAINS``.
-        identities: half of them train, half are evaluated.
-        seed: of everything.
-        noisy: bodies are estimated as wrongly as on real crops.
-    """
-
-    domain: str
-    identities: int
-    seed: int = 0
-    noisy: bool = False
+    domain: str  # one of ogreid.synthetic.DOMAINS
+    identities: int  # half of them train, half are evaluated
+    seed: int = 0  # of everything
+    noisy: bool = False  # bodies are estimated as wrongly as on real crops
 
     @property
     def name(self) -> str:

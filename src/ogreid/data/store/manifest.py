@@ -57,45 +57,27 @@ class Shard:
 
 @dataclass(frozen=True)
 class Manifest:
-    """A store's description. It holds no time and no machine, so that equal input packs to equal bytes.
-
-    Attributes:
-        name: of the store.
-        benchmark: whose layout the rows were read from.
-        mode: how the clouds were lifted: ``raster``, ``vertex``, ``nearest`` or ``published``.
-        order: of the points in a cloud: ``scattered`` (:func:`ogreid.data.store.mapped.scattered`) or ``written``.
-        background: whether background pixels are points too.
-        points: P.
-        height, width: of the crops, 0 where unknown.
-        fields: the arrays.
-        rows: R.
-        identities: different identities per split, junk (-1) left out.
-        splits, cameras: rows per split, and per camera (its number as text, as JSON has it).
-        rows_sha256: checksum of the rows.
-        creation: how to make it again, for example the seed of a synthetic domain; empty for the upright body.
-        shard: what it is a part of, None for a whole store.
-        format, version, ogreid: of the format, and of the program that packed it.
-    """
+    """A store's description. It holds no time and no machine, so that equal input packs to equal bytes."""
 
     name: str
-    benchmark: str
-    mode: str
-    order: str
-    background: bool
-    points: int
-    height: int
+    benchmark: str  # whose layout the rows were read from
+    mode: str  # how the clouds were lifted: raster, vertex, nearest or published
+    order: str  # of the points in a cloud: scattered (ogreid.data.store.mapped.scattered) or written
+    background: bool  # whether background pixels are points too
+    points: int  # P
+    height: int  # of the crops, 0 where unknown
     width: int
     fields: dict[str, Field]
-    rows: int = 0
-    identities: dict[str, int] = field(default_factory=dict)
-    splits: dict[str, int] = field(default_factory=dict)
-    cameras: dict[str, int] = field(default_factory=dict)
+    rows: int = 0  # R
+    identities: dict[str, int] = field(default_factory=dict)  # per split, junk (-1) left out
+    splits: dict[str, int] = field(default_factory=dict)  # rows per split
+    cameras: dict[str, int] = field(default_factory=dict)  # rows per camera, its number as text, as JSON has it
     rows_sha256: str = ""
-    creation: dict[str, Any] = field(default_factory=dict)
-    shard: Shard | None = None
+    creation: dict[str, Any] = field(default_factory=dict)  # how to make it again, as the seed of a synthetic domain
+    shard: Shard | None = None  # what it is a part of
     format: str = FORMAT
     version: int = VERSION
-    ogreid: str = __version__
+    ogreid: str = __version__  # the version that packed it
 
     @property
     def text(self) -> str:
@@ -115,15 +97,11 @@ class Manifest:
         if not isinstance(values, dict) or values.get("format") != FORMAT:
             raise InputError(f"{path}: not the manifest of an ogreid store; give the folder that ogreid.pack made")
         if values.get("version") != VERSION:
-            raise InputError(
-                f"{path}: store format {values.get('version')}, this ogreid ({__version__}) reads format {VERSION};"
-                " pack the store again, or use the version that packed it"
-            )
+            formats = f"store format {values.get('version')}, ogreid {__version__} reads format {VERSION}"
+            raise InputError(f"{path}: {formats}; pack the store again, or use the version that packed it")
         try:
-            arrays = {
-                name: Field(array["dtype"], tuple(array["shape"]), tuple(array["checksums"]))
-                for name, array in values["fields"].items()
-            }
+            columns = values["fields"].items()
+            arrays = {n: Field(a["dtype"], tuple(a["shape"]), tuple(a["checksums"])) for n, a in columns}
             shard = Shard(**values["shard"]) if values["shard"] else None
             manifest = cls(**{one.name: values[one.name] for one in fields(cls)} | {"fields": arrays, "shard": shard})
             _check(manifest)

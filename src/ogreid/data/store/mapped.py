@@ -47,10 +47,8 @@ class Store:
             if not (folder / "manifest.json").is_file():
                 raise InputError(f"{folder}: no packed store (no manifest.json); make one with python -m ogreid.pack")
             manifest = Manifest.load(folder / "manifest.json")
-            arrays = {
-                name: MappedArray(folder / f"{name}.npy", manifest.rows, field)
-                for name, field in manifest.fields.items()
-            }
+            fields = manifest.fields.items()
+            arrays = {name: MappedArray(folder / f"{name}.npy", manifest.rows, field) for name, field in fields}
             store = cls(folder, manifest, _load_rows(folder / "rows.npy", manifest), arrays)
             if Manifest.load(folder / "manifest.json") == manifest:
                 return store
