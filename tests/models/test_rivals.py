@@ -6,14 +6,11 @@ import torch
 from ogreid.errors import InputError
 from ogreid.models import build_model
 
+END = {"final": (12, 16), "embedding": 10}
 POINTS = {
     "dgcnn": {"channels": (6, 8), "k": 4, "embedding": 10},
-    "pointnet2_ssg": {
-        "levels": [(20, [(0.4, 6, (8, 8))]), (8, [(0.8, 5, (8, 12))])],
-        "final": (12, 16),
-        "embedding": 10,
-    },
-    "pointnet2_msg": {"levels": [(20, [(0.3, 6, (8, 8)), (0.6, 9, (6, 7, 8))])], "final": (12, 16), "embedding": 10},
+    "pointnet2_ssg": {"levels": [(20, [(0.4, 6, (8, 8))]), (8, [(0.8, 5, (8, 12))])]} | END,
+    "pointnet2_msg": {"levels": [(20, [(0.3, 6, (8, 8)), (0.6, 9, (6, 7, 8))])]} | END,
 }
 IMAGES = ("resnet50", "densenet121", "mobilenetv2", "shufflenetv2")
 

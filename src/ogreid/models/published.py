@@ -16,7 +16,6 @@ from ogreid.losses import IdentityHead
 from ogreid.models.ognet import OGNet
 
 Published = tuple[OGNet, IdentityHead]
-
 # The values that have a counterpart here; an option that no table names changes training or loading only.
 _OFF = ("cg", "light", "no_xyz", "pre_act", "use2", "use_DGCNN", "use_MSG", "use_SSG", "use_dense2")
 _CHOICES: dict[str, tuple[object, ...]] = {

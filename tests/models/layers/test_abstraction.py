@@ -60,11 +60,3 @@ def test_nearest_groups_are_the_nearest_of_each_scale():
     order = torch.cdist(xyz[:, :5], xyz).argsort(2)
     assert torch.equal(few, order[..., :3])
     assert torch.equal(many, order[..., :7])
-
-
-def test_the_gradient_passes_a_numerical_check():
-    torch.manual_seed(3)
-    branch = GroupBranch(2, 4, 3, gate=True).double()
-    xyz, index = random(2, 9, 3, seed=7), torch.randint(9, (2, 4, 3))
-    features = random(2, 9, 2, seed=8).requires_grad_()
-    assert torch.autograd.gradcheck(lambda f: branch(torch.cat([xyz, f], 2), xyz[:, :4], index), [features])
