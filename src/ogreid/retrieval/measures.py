@@ -109,10 +109,9 @@ def aggregate(
     valid = ~np.isnan(measures[:, 0])
     count = int(valid.sum())
     if count == 0 and not missing:
-        problem = (
-            f"none of the {len(measures)} queries has a match from another camera among {num_gallery} gallery rows"
-        )
-        raise InputError(f"{problem}: are both from the same benchmark, and the camera numbers read?")
+        problem = f"none of the {len(measures)} queries has a match from another camera"
+        advice = "are both from the same benchmark, and the camera numbers read?"
+        raise InputError(f"{problem} among {num_gallery} gallery rows: {advice}")
     first_hit = np.where(valid, measures[:, 3], 0).astype(np.int64)
     total = (count if unanswerable == "skip" else len(measures)) if count else float("nan")
     if unanswerable == "zero":
