@@ -4,11 +4,10 @@ import hypothesis.extra.numpy as shapes
 import hypothesis.strategies as values
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 
 from ogreid.synthetic.attributes import SHORTEST, STYLES, TALLEST, draw_attributes
-from ogreid.synthetic.body import load_body, rotation, rotation_vector
-from ogreid.synthetic.walking import draw_gait, draw_pose
+from ogreid.synthetic.body import draw_gait, draw_pose, load_body, rotation, rotation_vector
 
 BODY = load_body()
 
@@ -41,17 +40,14 @@ def test_skinning_agrees_with_the_definition():
 
 
 @settings(max_examples=60, deadline=None)
+@example(np.array([np.pi, 0, 0]))
+@example(np.array([0, np.pi, 0]))
+@example(np.array([0, 0, np.pi]))
 @given(shapes.arrays(np.float64, 3, elements=values.floats(-1.8, 1.8)))
 def test_rotations_are_orthogonal_and_their_vectors_come_back(vector):
     matrix = rotation(vector).astype(np.float64)
     assert np.allclose(matrix @ matrix.T, np.eye(3), atol=1e-5)
     assert np.allclose(rotation(rotation_vector(matrix)), matrix, atol=1e-4)
-
-
-@pytest.mark.parametrize("axis", np.eye(3))
-def test_a_half_turn_has_a_vector(axis):
-    matrix = rotation(np.pi * axis)
-    assert np.allclose(rotation(rotation_vector(matrix)), matrix, atol=1e-5)
 
 
 @pytest.mark.parametrize("style", sorted(STYLES))
@@ -60,16 +56,6 @@ def test_people_are_of_ordinary_height(style):
     heights = [BODY.height(draw_attributes(BODY, STYLES[style], rng).shape) for _ in range(30)]
     assert min(heights) >= SHORTEST and max(heights) <= TALLEST
     assert np.std(heights) > 0.05
-
-
-def test_joints_lie_inside_the_body():
-    for shape in BODY.example_scores[:8]:
-        vertices, joints = BODY.rest(shape)
-        skin, owner = vertices[: BODY.skin_count], BODY.weight_joints[: BODY.skin_count, 0]
-        for number, joint in enumerate(joints):
-            near = skin[np.linalg.norm(skin - joint, axis=1) < 0.35]
-            assert (near.min(axis=0) < joint).all() and (near.max(axis=0) > joint).all(), BODY.joint_names[number]
-            assert (owner == number).any()
 
 
 def test_walkers_stand_upright_with_arms_down_and_one_foot_before_the_other():

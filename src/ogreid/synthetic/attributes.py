@@ -6,9 +6,8 @@ from typing import TypeVar
 
 import numpy as np
 
-from ogreid.synthetic.body import Array, Body
+from ogreid.synthetic.body import Array, Body, Gait, draw_gait
 from ogreid.synthetic.render import Cloth, Pattern, Trait
-from ogreid.synthetic.walking import Gait, draw_gait
 
 T = TypeVar("T")
 
@@ -116,13 +115,11 @@ _OUTERS = (
     Pattern.CAMOUFLAGE,
 )  # fmt: skip
 _BOTTOMS = {
-    Pattern.SIDE: 5, Pattern.CHECK: 2, Pattern.PINSTRIPES: 1, Pattern.CAMOUFLAGE: 1, Pattern.STRIPES: 1,
-    Pattern.DOTS: 1,
+    Pattern.SIDE: 5, Pattern.CHECK: 2, Pattern.PINSTRIPES: 1, Pattern.CAMOUFLAGE: 1, Pattern.STRIPES: 1, Pattern.DOTS: 1
 }  # fmt: skip
 
 
 def _cloth(rng: np.random.Generator, color: Array, pattern: Pattern = Pattern.PLAIN) -> Array:
-    """One row of the table of cloths."""
     low, high, start, end = _PLACING.get(pattern, (0.1, 0.1, 0, 1))
     placing = (pattern, rng.uniform(low, high), rng.uniform(start, end), rng.uniform(0.8, 1.0))
     return np.concatenate([color, _contrast(rng, color), placing]).astype(np.float32)
@@ -176,9 +173,8 @@ def draw_attributes(body: Body, style: Style, rng: np.random.Generator) -> Perso
     feminine = bool(rng.uniform() < 0.5)
     hair = _draw_hair(rng, feminine, traits)
     props, load = _draw_props(rng, style, traits)
-    headgear = ""
-    if rng.uniform() < style.hat:
-        headgear = _pick(rng, {"beanie": 3, "cap": 3, "hood": 2, "scarf": 1 if feminine else 0})
+    hats = {"beanie": 3, "cap": 3, "hood": 2, "scarf": 1 if feminine else 0}
+    headgear = _pick(rng, hats) if rng.uniform() < style.hat else ""
     outer = bool(rng.uniform() < style.outer)
     hem = _draw_lengths(rng, style, traits, feminine=feminine, outer=outer)
     cloths = _draw_cloths(rng, style, headgear=bool(headgear), skirt=hem > 0 and not outer, loaded=bool(props))
@@ -193,7 +189,6 @@ def draw_attributes(body: Body, style: Style, rng: np.random.Generator) -> Perso
 
 
 def _draw_cloths(rng: np.random.Generator, style: Style, *, headgear: bool, skirt: bool, loaded: bool) -> Array:
-    """The table of cloths (len(Cloth), 10)."""
     cloths = np.zeros((len(Cloth), 10), dtype=np.float32)
     cloths[Cloth.SKIN] = _cloth(rng, _dye(rng, _pick(rng, SKINS), 0.08))
     hair = _dye(rng, _pick(rng, HAIRS), 0.1)
@@ -205,9 +200,8 @@ def _draw_cloths(rng: np.random.Generator, style: Style, *, headgear: bool, skir
     if skirt and rng.uniform() < 0.4:  # a dress: one cloth above and below
         cloths[Cloth.BOTTOM] = cloths[Cloth.TOP]
     for row in (Cloth.SHOES, Cloth.STRAP, *range(Cloth.PROP, len(Cloth))):
-        cloths[row] = _cloth(
-            rng, _dye(rng, _pick(rng, LEATHERS)), _pattern(rng, 0.3, (Pattern.STRIPES, Pattern.HALVES))
-        )
+        leather = _dye(rng, _pick(rng, LEATHERS))
+        cloths[row] = _cloth(rng, leather, _pattern(rng, 0.3, (Pattern.STRIPES, Pattern.HALVES)))
     for row in range(Cloth.PROP, len(Cloth)):
         if rng.uniform() < 0.5:
             cloths[row, :3] = _garment_color(rng, 0.3)

@@ -29,11 +29,11 @@ class Prop:
     hangs: bool = False  # it hangs straight down from the joint instead of turning with it
 
     def local(self) -> Array:
-        """(V, 3) vertices, in meters from the center."""
+        """Vertices (AROUND * ALONG, 3) from the center."""
         return _superellipsoid(self.square)[0] * np.asarray(self.size, dtype=np.float32)
 
     def vertices(self, posed: PosedBody, rest_joints: Array, facing: Array) -> Array:
-        """Its vertices (AROUND * ALONG, 3) on a posed body; ``facing`` (3, 3) turns what hangs."""
+        """Vertices (AROUND * ALONG, 3) on a posed body; ``facing`` (3, 3) turns what hangs."""
         number = load_body().joint(self.joint)
         local = self.local() + np.asarray(self.place)
         if self.hangs:
@@ -127,16 +127,16 @@ def _cloth_offsets(body: Body, attributes: PersonAttributes) -> Array:
     y, along, part = body.mean[:, 1], surface_coordinates()[:, 3], vertex_parts()
     torso, arms, thighs, shins = attributes.loose
     sleeve = traits[Trait.OUTER_SLEEVE] if traits[Trait.OUTER] else traits[Trait.SLEEVE]
-    thick = np.where(part == Part.TORSO, torso, 0.0)
-    thick = np.where((part == Part.ARM) & (along < sleeve), arms, thick)
     lower = np.interp(y, [0.1, 0.45, 0.85], [thighs, thighs, shins])
-    thick = np.where((part == Part.LEG) & (y < traits[Trait.LEG_HEM]), lower, thick)
-    thick = np.where((part == Part.LEG) & (y > traits[Trait.SHOE_TOP]), 0.012, thick)
-    thick = np.where(part == Part.FOOT, 0.006, thick)
     scalp = np.minimum(traits[Trait.HAIRLINE] + 0.95 * (body.mean[:, 2] + 0.13), -0.595) - y
     volume = {"shaved": 0.0, "crop": 0.006, "short": 0.018}.get(attributes.hair, 0.014)
     volume = {"beanie": 0.022, "cap": 0.016, "hood": 0.03, "scarf": 0.02}.get(attributes.headgear, volume)
-    thick = np.where(part == Part.HEAD, volume * np.clip(scalp / 0.04, 0, 1), thick)
+    leg = part == Part.LEG
+    places = (
+        part == Part.HEAD, part == Part.TORSO, (part == Part.ARM) & (along < sleeve),
+        leg & (y > traits[Trait.SHOE_TOP]), leg & (y < traits[Trait.LEG_HEM]), part == Part.FOOT,
+    )  # fmt: skip
+    thick = np.select(places, (volume * np.clip(scalp / 0.04, 0, 1), torso, arms, 0.012, lower, 0.006), 0.0)
     thick[body.skin_count :] = 0
     thick[body.skin_count : int(body.faces["skirt"].max()) + 1] = max(torso, thighs) * 0.8
     return np.asarray(rest_normals() * thick[:, None], dtype=np.float32)
@@ -166,18 +166,16 @@ class Person:
     coordinates: Array  # (V, 4) surface coordinates
 
     def posed(self, pose: Array, facing: Array) -> Array:
-        """The vertices (V, 3) in a pose.
+        """The vertices (V, 3) in a pose (J, 3), the pelvis's in the axes of the camera.
 
-        Args:
-            pose: (J, 3) rotations; the pelvis's turns the body into the axes of the camera.
-            facing: (3, 3) the heading alone, in the axes of the camera: turns what hangs from a hand.
+        ``facing`` (3, 3) is the heading alone in these axes: it turns what hangs from a hand.
         """
         posed = load_body().skin(self.rest, self.joints, pose)
         return np.concatenate([posed.vertices, *(prop.vertices(posed, self.joints, facing) for prop in self.props)])
 
 
 def dress(attributes: PersonAttributes) -> Person:
-    """Put everything on that the attributes say."""
+    """A person at rest in everything that the attributes say."""
     body, traits = load_body(), attributes.traits
     offsets = _cloth_offsets(body, attributes)
     pieces = [(body.faces["body"], int(Surface.BODY))]
@@ -188,7 +186,9 @@ def dress(attributes: PersonAttributes) -> Person:
         center = body.mean[hair].mean(axis=1)  # none hangs before the face and the chest
         pieces.append((hair[(center[:, 2] > -0.09) | (center[:, 1] < -0.75)], int(Surface.HAIR)))
     vertices, joints = body.rest(attributes.shape)
-    worn = _props(attributes)
+    surfaces = {name: int(Surface.PROP) + number for number, name in enumerate(attributes.props)}
+    surfaces[attributes.headgear or attributes.hair] = int(Surface.PROP) + int(Cloth.CROWN) - int(Cloth.PROP)
+    worn = [(prop, surface) for name, surface in surfaces.items() for prop in props_of(name)]
     coordinates, count = [surface_coordinates()], len(vertices)
     for prop, surface in worn:
         pieces.append((_superellipsoid(prop.square)[1] + np.int32(count), surface))
@@ -206,10 +206,3 @@ def dress(attributes: PersonAttributes) -> Person:
         part=parts[faces[:, 0]],
         coordinates=np.concatenate(coordinates).astype(np.float32),
     )
-
-
-def _props(attributes: PersonAttributes) -> list[tuple[Prop, int]]:
-    """Props with the surface that each is painted as."""
-    surfaces = {name: int(Surface.PROP) + number for number, name in enumerate(attributes.props)}
-    surfaces[attributes.headgear or attributes.hair] = int(Surface.PROP) + int(Cloth.CROWN) - int(Cloth.PROP)
-    return [(prop, surface) for name, surface in surfaces.items() for prop in props_of(name)]

@@ -8,12 +8,10 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
 from ogreid.synthetic.attributes import linear
-from ogreid.synthetic.body import Array, load_body, rotation, rotation_vector
-from ogreid.synthetic.cameras import Camera, apply_effects
+from ogreid.synthetic.body import Array, draw_pose, load_body, rotation, rotation_vector
+from ogreid.synthetic.cameras import Camera, apply_effects, window
 from ogreid.synthetic.clothing import Person
 from ogreid.synthetic.render import Light, render_person
-from ogreid.synthetic.scene import window
-from ogreid.synthetic.walking import draw_pose
 
 HEIGHT, WIDTH = 128, 64
 ToCrop = Callable[[Array], Array]  # places in the scene's image to places in the crop
@@ -60,11 +58,16 @@ def detect(camera: Camera, person: Person, rng: np.random.Generator, *, passer_b
     light = _light_at_spot(camera.light, rng)
     image = image * _on_ground(light) * _ground_shadow(to_crop(standing.skin), light)
     behind = rng.uniform() < 0.65
-    if passer_by is not None and behind:
-        image, _ = _pass_by(camera, passer_by, spot, rng.uniform(0.6, 2.5), rng).draw(image, to_crop, light)
+    other = None
+    if passer_by is not None:  # to the side, and behind or in front
+        away = depth + (rng.uniform(0.6, 2.5) if behind else -rng.uniform(0.6, 1.2))
+        aside = rng.choice([-1, 1]) * rng.uniform(0.35, 0.6)
+        other = _stand(camera, passer_by, (spot[0] * away / depth + aside, away), rng)
+    if other is not None and behind:
+        image, _ = other.draw(image, to_crop, light)
     image, cover = standing.draw(image, to_crop, light)
-    if passer_by is not None and not behind:
-        image, _ = _pass_by(camera, passer_by, spot, -rng.uniform(0.6, 1.2), rng).draw(image, to_crop, light)
+    if other is not None and not behind:
+        image, _ = other.draw(image, to_crop, light)
     elif rng.uniform() < camera.site.occluded:
         _occlude(image, _on_ground(light), rng)
     return Detection(apply_effects(image, camera.effects, rng), standing.pose, to_crop(standing.skin), cover)
@@ -90,15 +93,6 @@ def _stand(camera: Camera, person: Person, spot: tuple[float, float], rng: np.ra
     legs = float(np.einsum("vi,i->v", vertices[: body.skin_count], view.rotation[:, 1]).max())
     place = view.rotation @ np.array([spot[0], view.height - legs, spot[1]], dtype=np.float32)
     return _Standing(person, vertices, view.project(vertices + place), pose)
-
-
-def _pass_by(
-    camera: Camera, person: Person, spot: tuple[float, float], behind: float, rng: np.random.Generator
-) -> _Standing:
-    """Somebody else, to the side of a spot and behind it (or in front, for negative ``behind``)."""
-    aside = rng.choice([-1, 1]) * rng.uniform(0.35, 0.6)
-    away = spot[1] + behind
-    return _stand(camera, person, (spot[0] * away / spot[1] + aside, away), rng)
 
 
 def _draw_box(camera: Camera, skin: Array, rng: np.random.Generator) -> tuple[ToCrop, Array]:

@@ -1,7 +1,7 @@
-"""Four domains that mirror the four benchmarks, and the maker of their folders of crops."""
+"""Four domains that mirror the four benchmarks, with their file names and lists, and the maker of their folders."""
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
@@ -17,20 +17,62 @@ from ogreid.synthetic.cameras import Camera, Site, draw_camera, draw_materials
 from ogreid.synthetic.clothing import Person, dress
 from ogreid.synthetic.detections import Detection, detect, detect_background
 from ogreid.synthetic.estimates import NOISE, Estimate, Noise, estimate, write_estimates
-from ogreid.synthetic.trees import LAYOUTS, CropLabel
 
 APPEARANCE = 1
 """Counted up whenever a seed gives other images than before, so that numbers of two versions are not mixed."""
 
-Progress = Callable[[str, int, int], None]
+
+@dataclass(frozen=True)
+class CropLabel:
+    """What a crop is of, before it has a name."""
+
+    split: str  # "train", "val", "query" or "gallery"
+    identity: int  # the benchmark's number; -1 junk, 0 distractors in Market-1501
+    camera: int  # counted from 1
+    number: int  # running number among the identity's crops
+
+
+_Crop = tuple[CropLabel, str, Estimate]  # with its path and its body
+_FOLDERS = {"train": "bounding_box_train", "query": "query", "gallery": "bounding_box_test"}
+_TIMES = ("0113noon", "0303morning", "0303noon", "0303afternoon", "0302morning", "0302noon")
+
+
+def _market(crop: CropLabel) -> str:
+    frame = 100 + (max(crop.identity, 0) * 977 + crop.number * 25) % 99_000
+    identity = "-1" if crop.identity < 0 else f"{crop.identity:04d}"
+    # The box number tells apart the crops of junk and distractors, which share an identity.
+    box = crop.number // 3_960
+    return f"{_FOLDERS[crop.split]}/{identity}_c{crop.camera}s{1 + crop.number % 3}_{frame:06d}_{box:02d}.jpg"
+
+
+def _duke(crop: CropLabel) -> str:
+    frame = 40_000 + (crop.identity * 977 + crop.number * 60) % 9_000_000
+    return f"{_FOLDERS[crop.split]}/{crop.identity:04d}_c{crop.camera}_f{frame:07d}.jpg"
+
+
+def _msmt(crop: CropLabel) -> str:
+    folder = "train" if crop.split in ("train", "val") else "test"
+    time = _TIMES[(crop.identity + crop.camera) % len(_TIMES)]
+    name = f"{crop.identity:04d}_{crop.number:03d}_{crop.camera:02d}_{time}_{15 + 8 * crop.number:04d}_0.jpg"
+    return f"{folder}/{crop.identity:04d}/{name}"
+
+
+def _msmt_lists(crops: Sequence[tuple[CropLabel, str]]) -> dict[str, str]:
+    """The four lists; their paths are relative to ``train`` or ``test``."""
+    lines = [(crop.split, f"{path.partition('/')[2]} {crop.identity}\n") for crop, path in crops]
+    splits = ("train", "val", "query", "gallery")
+    return {f"list_{split}.txt": "".join(line for of, line in lines if of == split) for split in splits}
+
+
+def _cuhk(crop: CropLabel) -> str:
+    return f"detected/{_FOLDERS[crop.split]}/{crop.identity:04d}_c{crop.camera}_{crop.number + 1}.png"
 
 
 @dataclass(frozen=True)
 class Domain:
     """A site with its cameras and its people."""
 
-    name: str
-    layout: str  # whose folders and file names it has, a key of ``LAYOUTS``
+    path: Callable[[CropLabel], str]  # a crop's path relative to the root, as the benchmark's archive has it
     cameras: int  # how many
     presence: float  # probability that a person is seen by a camera; never fewer than two see them
     crops: tuple[int, int]  # least and greatest number of crops of a person by a camera
@@ -38,6 +80,11 @@ class Domain:
     site: Site  # what its cameras have in common
     distractors: int  # identity 0, and as many junk crops (-1), for each test identity, in the gallery
     code: int  # tells the random streams of the domains apart
+    # List files by name, from the sorted crops with their paths; none where names say everything.
+    lists: Callable[[Sequence[tuple[CropLabel, str]]], Mapping[str, str]] = lambda crops: {}
+    first_identity: int = 1  # the least number of a training identity
+    test_restarts: bool = False  # test identities are counted from the first number again
+    holds_back: int = 0  # one of so many training crops is for validation; 0 for none
 
 
 _PLAZA = Site(indoor=0, occluded=0.08, crowded=0.12, cut=0.1, varied=0.15, height=(4.5, 7), backdrop=(2, 3))
@@ -45,14 +92,13 @@ _WINTER = Site(indoor=0, occluded=0.25, crowded=0.2, cut=0.1, varied=0.25, heigh
 _TRANSIT = Site(indoor=0.4, occluded=0.14, crowded=0.3, cut=0.14, varied=0.35)
 _PLATFORM = Site(indoor=1, occluded=0.05, crowded=0.06, cut=0.2, varied=0.3, plain=True)
 
+_msmt_domain = partial(Domain, lists=_msmt_lists, first_identity=0, test_restarts=True, holds_back=14)
+
 DOMAINS = {
-    domain.name: domain
-    for domain in (
-        Domain("plaza", "market", 6, 0.75, (2, 5), style="summer", site=_PLAZA, distractors=2, code=11),
-        Domain("winter", "duke", 8, 0.45, (3, 9), style="cold", site=_WINTER, distractors=0, code=12),
-        Domain("transit", "msmt", 15, 0.38, (3, 8), style="commuter", site=_TRANSIT, distractors=0, code=13),
-        Domain("platform", "cuhk", 2, 1.0, (4, 6), style="campus", site=_PLATFORM, distractors=0, code=14),
-    )
+    "plaza": Domain(_market, 6, 0.75, (2, 5), style="summer", site=_PLAZA, distractors=2, code=11),
+    "winter": Domain(_duke, 8, 0.45, (3, 9), style="cold", site=_WINTER, distractors=0, code=12),
+    "transit": _msmt_domain(_msmt, 15, 0.38, (3, 8), style="commuter", site=_TRANSIT, distractors=0, code=13),
+    "platform": Domain(_cuhk, 2, 1.0, (4, 6), style="campus", site=_PLATFORM, distractors=0, code=14),
 }
 
 # What a random stream is for; never renumber, the data would change.
@@ -96,13 +142,11 @@ class _Task:
 
 def _plan(domain: Domain, identities: int, seed: int) -> list[_Task]:
     """What to make: the first half of the identities for training, the rest for testing."""
-    layout = LAYOUTS[domain.layout]
-    training = identities // 2
-    tasks = []
+    training, tasks = identities // 2, []
     for number in range(identities):
         rng = _stream(seed, domain.code, _PLAN, number)
         train = number < training
-        identity = layout.first_identity + (number - training if layout.test_restarts and not train else number)
+        identity = domain.first_identity + (number - training if domain.test_restarts and not train else number)
         tasks.append(_Task(number, tuple(_draw_labels(domain, identity, rng, train=train))))
     count = domain.distractors * (identities - training)
     for number in range(2 * count):
@@ -116,20 +160,17 @@ def _draw_labels(domain: Domain, identity: int, rng: np.random.Generator, *, tra
     """The crops of one person; for testing, the first of each camera is a query."""
     seen = rng.uniform(size=domain.cameras) < domain.presence
     seen[rng.permutation(domain.cameras)[:2]] = True
-    holds_back, running = LAYOUTS[domain.layout].holds_back, 0
+    running = 0
     for camera in np.flatnonzero(seen):
         for number in range(int(rng.integers(domain.crops[0], domain.crops[1] + 1))):
             split = "train" if train else "query" if number == 0 else "gallery"
-            if train and holds_back and running % holds_back == holds_back - 1:
+            if train and domain.holds_back and (running + 1) % domain.holds_back == 0:
                 split = "val"
             yield CropLabel(split, identity, int(camera) + 1, running)
             running += 1
 
 
-def _make_crops(
-    domain: Domain, seed: int, noise: Noise, root: Path, task: _Task
-) -> list[tuple[CropLabel, str, Estimate]]:
-    """Draw, estimate and write the crops of one task."""
+def _make_crops(domain: Domain, seed: int, noise: Noise, root: Path, task: _Task) -> list[_Crop]:
     person, results = person_of(domain, seed, task.number, stranger=task.distractor), []
     for label in task.labels:
         stream = (int(task.distractor), task.number, label.number)
@@ -138,13 +179,11 @@ def _make_crops(
         camera, image = camera_of(domain, seed, label.camera), detection.crop
         if label.identity == 0 and rng.uniform() < 0.6:
             image = detect_background(camera, rng)  # an estimator sees a body all the same
-        path = root / LAYOUTS[domain.layout].path(label)
+        path = root / domain.path(label)
         path.parent.mkdir(parents=True, exist_ok=True)
         # Each format passes over the other's option.
         Image.fromarray(image).save(path, quality=camera.effects.quality, compress_level=1)
-        results.append(
-            (label, path.relative_to(root).as_posix(), estimate(detection, person.attributes.shape, rng, noise))
-        )
+        results.append((label, domain.path(label), estimate(detection, person.attributes.shape, rng, noise)))
     return results
 
 
@@ -156,7 +195,7 @@ def make_domain(
     seed: int = 0,
     estimator: str = "mild",
     workers: int = 1,
-    progress: Progress | None = None,
+    progress: Callable[[str, int, int], None] | None = None,
 ) -> None:
     """Make a folder of crops in a benchmark's own layout, with ``bodies.npz`` beside them.
 
@@ -196,16 +235,12 @@ def make_domain(
             crops += batch
             if progress is not None:
                 progress(f"{root.name}: crops", len(crops), total)
-        _write_lists(DOMAINS[domain], unfinished, crops)
+        crops.sort(key=lambda crop: crop[1])
+        assert len({path for _, path, _ in crops}) == len(crops), "every crop has a name of its own"
+        for name, text in DOMAINS[domain].lists([(label, path) for label, path, _ in crops]).items():
+            (unfinished / name).write_text(text, encoding="utf-8")
+        write_estimates(unfinished, [(path, body) for _, path, body in crops])
         unfinished.rename(root)
     except BaseException:
         shutil.rmtree(unfinished, ignore_errors=True)
         raise
-
-
-def _write_lists(domain: Domain, root: Path, crops: list[tuple[CropLabel, str, Estimate]]) -> None:
-    crops.sort(key=lambda crop: crop[1])
-    assert len({path for _, path, _ in crops}) == len(crops), "every crop has a name of its own"
-    for name, text in LAYOUTS[domain.layout].lists([(label, path) for label, path, _ in crops]).items():
-        (root / name).write_text(text, encoding="utf-8")
-    write_estimates(root, [(path, body) for _, path, body in crops])

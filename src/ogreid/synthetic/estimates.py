@@ -53,21 +53,13 @@ class Estimate:
 
     def mesh(self) -> Mesh:
         """The bare body as an estimator would hand it over."""
-        body = load_body()
-        scale, across, down = (float(value) for value in self.camera)
+        body, (scale, across, down) = load_body(), self.camera.tolist()
         camera = WeakCamera(scale, (across, down), order="s(x+t)")
         return Mesh(body.posed(self.shape, self.pose), body.faces["body"], camera)
 
 
 def estimate(detection: Detection, shape: Array, rng: np.random.Generator, noise: Noise) -> Estimate:
-    """Estimate the body of a detection the way an estimator does: near the mean shape, a little off everywhere.
-
-    Args:
-        detection: the truth, with its pose and place.
-        shape: (S,) true scores.
-        rng: of this estimate alone.
-        noise: how wrong it is.
-    """
+    """Estimate the body of a detection of true ``shape`` (S,) as estimators do: near the mean shape, a little off."""
     estimated = np.asarray(0.6 * shape + rng.normal(0, 0.3, shape.shape), dtype=np.float32)
     errors = rng.normal(0, noise.joint, (noise.candidates, *detection.pose.shape))
     poses = np.asarray(detection.pose + errors, dtype=np.float32)
@@ -121,14 +113,9 @@ class Estimates(Mapping[str, Mesh]):
 
 def write_estimates(root: Path, entries: Sequence[tuple[str, Estimate]]) -> None:
     """Write ``bodies.npz`` of a folder, in the order given; byte for byte the same for the same entries."""
-    np.savez(
-        root / FILE,
-        format=np.array(FORMAT),
-        names=np.array([name for name, _ in entries]),
-        shapes=np.stack([body.shape for _, body in entries]),
-        poses=np.stack([body.pose for _, body in entries]),
-        cameras=np.stack([body.camera for _, body in entries]),
-    )
+    rows = [(name, body.shape, body.pose, body.camera) for name, body in entries]
+    names, shapes, poses, cameras = (np.array(column) for column in zip(*rows, strict=True))
+    np.savez(root / FILE, format=np.array(FORMAT), names=names, shapes=shapes, poses=poses, cameras=cameras)
 
 
 def read_estimates(root: str | Path) -> Estimates:

@@ -88,9 +88,7 @@ def _second_share(pattern: int, period: float, phase: float, x: float, y: float,
     inside = (
         (pattern == Pattern.BLOCK and y > phase)
         or (pattern == Pattern.BAND and abs(y - phase) < 0.6 * period)
-        or (
-            pattern == Pattern.PRINT and abs(x) < 1.1 * period and abs(y - phase) < 0.9 * period and z < 0 and s <= 0.02
-        )
+        or (pattern == Pattern.PRINT and front and abs(x) < 1.1 * period and abs(y - phase) < 0.9 * period)
         or (pattern == Pattern.SIDE and abs(z - 0.02) < 0.035 and (s > 0.02 or abs(x) > 0.11))
         or (pattern == Pattern.SLEEVES and s > 0.03)
         or (pattern == Pattern.CAMOUFLAGE and _blotch(0.8 * x, 0.8 * y, 0.8 * z, 40.0 * phase) > 0.12)
@@ -162,25 +160,19 @@ def _cloth_row(surface: int, part: int, x: float, y: float, z: float, s: float, 
     if part == Part.HAND:
         return Cloth.SKIN.value
     leg = part in (Part.LEG, Part.FOOT)
-    if leg and not (y < max(traits[Trait.TOP_HEM], traits[Trait.OUTER_HEM]) and y < 0.2):
-        return _lower(y, traits)
-    row = _upper(x, y, z, s, opened, traits)
-    if row >= 0:
-        return row
-    return _lower(y, traits) if leg or (part == Part.TORSO and y > traits[Trait.WAIST]) else Cloth.SKIN.value
+    below = leg and (y >= max(traits[Trait.TOP_HEM], traits[Trait.OUTER_HEM]) or y >= 0.2)
+    row = -1 if below else int(_upper(x, y, z, s, opened, traits))
+    if row < 0:
+        row = int(_lower(y, traits)) if leg or (part == Part.TORSO and y > traits[Trait.WAIST]) else Cloth.SKIN.value
+    return row
 
 
 @njit(cache=True, fastmath=True)
 def paint(surface: int, part: int, point: np.ndarray, cloths: np.ndarray, traits: np.ndarray, out: np.ndarray) -> None:
-    """Write the linear-light albedo (3,) of a point of a person to ``out``.
+    """Write the linear-light albedo of a point (4,), in surface coordinates, of a person to ``out`` (3,).
 
-    Args:
-        surface: a ``Surface``; from ``Surface.PROP`` on, the number of a prop.
-        part: a ``Part``; of the body surface only.
-        point: (4,) place on the mean body at rest and way along the arm.
-        cloths: (len(Cloth), 10) table of cloths.
-        traits: (len(Trait),) other numbers of the look.
-        out: (3,) takes the albedo.
+    ``surface`` is a ``Surface``, from ``PROP`` on the number of a prop; ``part`` a ``Part``, of the body surface only;
+    ``cloths`` the (len(Cloth), 10) table of cloths, ``traits`` (len(Trait),) the other numbers of the look.
     """
     x, y, z = point[0], point[1], point[2]
     body = surface == Surface.BODY
@@ -309,13 +301,7 @@ def render_person(
 ) -> tuple[Array, Array]:
     """Linear light (H, W, 3) of a person, weighted by its cover, and the cover (H, W) in [0, 1].
 
-    Args:
-        person: the person.
-        vertices: (V, 3) in a pose, in the axes of the camera, meters, the pelvis near the origin.
-        pixels: (V, 2) column and row of the vertices in the crop.
-        light: what falls on the person.
-        height: H.
-        width: W.
+    The vertices (V, 3) are in the axes of the camera, in meters, and lie at ``pixels`` (V, 2), column and row.
     """
     owner, shares = _visible(pixels * _SAMPLES, vertices[:, 2], person.faces, height * _SAMPLES, width * _SAMPLES)
     falling = np.stack([light.towards, light.sun, light.sky, light.ground, light.up]).astype(np.float32)
