@@ -90,12 +90,6 @@ def _garment_color(rng: np.random.Generator, dark: float) -> Array:
     return _dye(rng, _pick(rng, COLORS[:DARK] if rng.uniform() < dark else COLORS[DARK - 3 :]))
 
 
-def _contrast(rng: np.random.Generator, first: Array) -> Array:
-    """A second color that is told apart from the first: the farthest of four in perceived lightness and hue."""
-    others = [_dye(rng, _pick(rng, COLORS)) for _ in range(4)]
-    return max(others, key=lambda other: float(np.abs(np.cbrt(other) - np.cbrt(first)).sum()))
-
-
 # How a pattern is scaled and placed: low and high period, low and high phase, meters.
 _PLACING = {
     Pattern.STRIPES: (0.07, 0.16, 0, 0.2),
@@ -122,7 +116,10 @@ _BOTTOMS = {
 def _cloth(rng: np.random.Generator, color: Array, pattern: Pattern = Pattern.PLAIN) -> Array:
     low, high, start, end = _PLACING.get(pattern, (0.1, 0.1, 0, 1))
     placing = (pattern, rng.uniform(low, high), rng.uniform(start, end), rng.uniform(0.8, 1.0))
-    return np.concatenate([color, _contrast(rng, color), placing]).astype(np.float32)
+    others = [_dye(rng, _pick(rng, COLORS)) for _ in range(4)]
+    # The second color is the farthest of four in perceived lightness and hue.
+    second = max(others, key=lambda other: float(np.abs(np.cbrt(other) - np.cbrt(color)).sum()))
+    return np.concatenate([color, second, placing]).astype(np.float32)
 
 
 def _pattern(rng: np.random.Generator, share: float, patterns: Collection[Pattern]) -> Pattern:

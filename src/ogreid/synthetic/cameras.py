@@ -174,7 +174,6 @@ _FURNITURE = (  # least and greatest width, height, meters; colors
 
 
 def _place_furniture(rng: np.random.Generator, view: View, image: Array, distance: float) -> None:
-    """Draw one piece of furniture into the image, between the people and the wall."""
     wide, high, colors = _FURNITURE[rng.integers(len(_FURNITURE))]
     z = rng.uniform(0.75, 0.97) * distance
     across = 0.6 * view.size[0] / view.focal * z

@@ -122,7 +122,6 @@ def _light_at_spot(light: Light, rng: np.random.Generator) -> Light:
 
 
 def _on_ground(light: Light) -> Array:
-    """Light (3,) on level ground."""
     return np.asarray(light.sun * max(0.0, float(light.towards @ light.up)) + light.sky, dtype=np.float32)
 
 
@@ -142,7 +141,6 @@ def _ground_shadow(pixels: Array, light: Light) -> Array:
 
 
 def _occlude(image: Array, light: Array, rng: np.random.Generator) -> None:
-    """Put a post, a railing, a bin or a hedge in front of the person, in place."""
     kind = rng.choice(["post", "railing", "box", "hedge"])
     color = linear(str(rng.choice(_OCCLUDER_COLORS))) * light
     rows, columns = np.mgrid[0:HEIGHT, 0:WIDTH].astype(np.float32)
