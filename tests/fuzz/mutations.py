@@ -19,10 +19,7 @@ TEXT_NUMBER = re.compile(rb"-?\d+(\.\d+)?")
 def mutated(content: bytes, choose: Choose, words: Sequence[bytes] = ()) -> bytes:
     """One to four changes; an archive is changed inside as often as outside, so that its checksums stay right."""
     for _ in range(1 + choose(4)):
-        if content[:2] == b"PK" and choose(2):
-            content = _inside(content, choose, words)
-        else:
-            content = EDITS[choose(len(EDITS))](content, choose, words)
+        content = (_inside if content[:2] == b"PK" and choose(2) else _edited)(content, choose, words)
     return content
 
 
@@ -45,7 +42,7 @@ def _inside(content: bytes, choose: Choose, words: Sequence[bytes]) -> bytes:
     elif method == 3:
         members.append((f"again/{name}", inner))
     else:
-        members[number] = (name, EDITS[choose(len(EDITS))](inner, choose, words))
+        members[number] = (name, _edited(inner, choose, words))
     changed = io.BytesIO()
     with warnings.catch_warnings(), zipfile.ZipFile(changed, "w", (0, zipfile.ZIP_DEFLATED)[choose(2)]) as archive:
         warnings.simplefilter("ignore")  # two members of one name
@@ -54,61 +51,28 @@ def _inside(content: bytes, choose: Choose, words: Sequence[bytes]) -> bytes:
     return changed.getvalue()
 
 
-def _span(content: bytes, choose: Choose) -> tuple[int, int]:
+def _edited(content: bytes, choose: Choose, words: Sequence[bytes]) -> bytes:
     """Most spans are short, and many lie near the start, where headers are."""
-    size = len(content)
+    size, method = len(content), choose(8)
     start = choose(min(size, 256) + 1) if choose(2) else choose(size + 1)
-    return start, min(size, start + choose((4, 16, 64, size + 1)[choose(4)]))
-
-
-def flip(content: bytes, choose: Choose, _: Sequence[bytes]) -> bytes:
-    start, _ = _span(content, choose)
-    if start >= len(content):
-        return content + b"\0"
-    return content[:start] + bytes([content[start] ^ (1 << choose(8))]) + content[start + 1 :]
-
-
-def delete(content: bytes, choose: Choose, _: Sequence[bytes]) -> bytes:
-    start, stop = _span(content, choose)
-    return content[:start] + content[stop:]
-
-
-def repeat(content: bytes, choose: Choose, _: Sequence[bytes]) -> bytes:
-    start, stop = _span(content, choose)
-    return content[:start] + content[start:stop] * (1 + choose(9)) + content[stop:]
-
-
-def cut(content: bytes, choose: Choose, _: Sequence[bytes]) -> bytes:
-    return content[: choose(len(content) + 1)]
-
-
-def insert(content: bytes, choose: Choose, words: Sequence[bytes]) -> bytes:
-    start, _ = _span(content, choose)
+    stop = min(size, start + choose((4, 16, 64, size + 1)[choose(4)]))
+    before, span, after = content[:start], content[start:stop], content[stop:]
+    if method == 0 and start < size:  # a bit
+        return before + bytes([content[start] ^ (1 << choose(8))]) + content[start + 1 :]
+    if method == 1:  # a gap
+        return before + after
+    if method == 2:  # a repetition
+        return before + span * (1 + choose(9)) + after
+    if method == 3:  # an end
+        return before
+    if method == 4:  # a number in a header
+        form = ("<B", "<H", "<I", "<Q", ">I", ">Q")[choose(6)]
+        value = INTEGERS[choose(len(INTEGERS))] & (2 ** (8 * struct.calcsize(form)) - 1)
+        return before + struct.pack(form, value) + content[start + struct.calcsize(form) :]
+    if method == 5 and (places := list(TEXT_NUMBER.finditer(content[:20_000]))):  # a number in a text
+        place = places[choose(len(places))]
+        return content[: place.start()] + NUMBERS[choose(len(NUMBERS))] + content[place.end() :]
+    if method == 6 and (here := [word for word in words if word and word in content]):  # one known word for another
+        return content.replace(here[choose(len(here))], words[choose(len(words))], 1)
     known = [*WORDS, *NUMBERS, *words, *words]
-    return content[:start] + known[choose(len(known))] + content[start:]
-
-
-def overwrite(content: bytes, choose: Choose, _: Sequence[bytes]) -> bytes:
-    start, _ = _span(content, choose)
-    form = ("<B", "<H", "<I", "<Q", ">I", ">Q")[choose(6)]
-    value = INTEGERS[choose(len(INTEGERS))] & (2 ** (8 * struct.calcsize(form)) - 1)
-    return content[:start] + struct.pack(form, value) + content[start + struct.calcsize(form) :]
-
-
-def renumber(content: bytes, choose: Choose, _: Sequence[bytes]) -> bytes:
-    places = list(TEXT_NUMBER.finditer(content[:20_000]))
-    if not places:
-        return content
-    place = places[choose(len(places))]
-    return content[: place.start()] + NUMBERS[choose(len(NUMBERS))] + content[place.end() :]
-
-
-def swap_words(content: bytes, choose: Choose, words: Sequence[bytes]) -> bytes:
-    """One known word for another, so that a name exists but elsewhere."""
-    here = [word for word in words if word and word in content]
-    if not here:
-        return insert(content, choose, words)
-    return content.replace(here[choose(len(here))], words[choose(len(words))], 1)
-
-
-EDITS = [flip, delete, repeat, cut, insert, overwrite, renumber, swap_words]
+    return before + known[choose(len(known))] + content[start:]

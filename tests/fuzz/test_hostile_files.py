@@ -20,17 +20,10 @@ SOAK = 10_000
 GUIDED = Path(__file__).with_name("guided.py")
 
 
-@pytest.fixture(params=READERS)
-def reader(request):
-    return READERS[request.param]()
-
-
-def lay_out(reader, folder, changed=None):
-    """The reader's files in ``folder``, those of ``changed`` instead of its own."""
-    for name, content in {**reader.files, **(changed or {})}.items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
+def lay_out(reader, folder):
+    for name, content in reader.files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
 
 
 def attempt(reader, folder, choose):
@@ -47,10 +40,13 @@ def attempt(reader, folder, choose):
         (folder / name).write_bytes(reader.files[name])
 
 
-def hypothesised(reader, folder, examples):
+@pytest.mark.parametrize("examples", [30, pytest.param(300, marks=pytest.mark.thorough)])
+@pytest.mark.parametrize("name", READERS)
+def test_broken_files_are_accepted_or_refused_in_one_line(name, examples, tmp_path):
+    reader, folder = READERS[name](), tmp_path / "files"
     lay_out(reader, folder)
-    for name in reader.targets:
-        assert survives(reader.read, folder, name), f"the unchanged {name} must be accepted"
+    for target in reader.targets:
+        assert survives(reader.read, folder, target), f"the unchanged {target} must be accepted"
     quiet = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
 
     @settings(max_examples=examples, deadline=None, database=None, suppress_health_check=quiet)
@@ -59,15 +55,6 @@ def hypothesised(reader, folder, examples):
         attempt(reader, folder, lambda n: data.draw(st.integers(0, n - 1)))
 
     search()
-
-
-def test_dozens_of_broken_files_are_accepted_or_refused_in_one_line(reader, tmp_path):
-    hypothesised(reader, tmp_path / "files", 30)
-
-
-@pytest.mark.thorough
-def test_hundreds_of_broken_files_are_accepted_or_refused_in_one_line(reader, tmp_path):
-    hypothesised(reader, tmp_path / "files", 300)
 
 
 @pytest.mark.slow
@@ -86,28 +73,19 @@ def test_ten_thousand_broken_files_are_accepted_or_refused_in_one_line(name, tmp
     record(f"hostile files: {name}", tried=SOAK, accepted=accepted, lost=0)
 
 
-def guided(name, files, folder):
-    """How libFuzzer ended, in a process of its own, which it takes over."""
+@pytest.mark.skipif(importlib.util.find_spec("atheris") is None, reason="atheris is not installed")
+@pytest.mark.parametrize(
+    ("name", "files"),
+    [
+        *(pytest.param(name, 200, marks=pytest.mark.thorough) for name in ("experiments", "stores")),
+        *(pytest.param(name, SOAK, marks=pytest.mark.slow) for name in READERS),
+    ],
+)
+def test_a_search_guided_by_coverage_loses_no_file(name, files, tmp_path):
+    """In a process of its own, which libFuzzer takes over."""
     command = [sys.executable, str(GUIDED), name, f"-runs={files}"]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-    return done.returncode == 0 and f"Done {files} runs" in done.stderr, done.stderr[-3000:]
-
-
-with_atheris = pytest.mark.skipif(importlib.util.find_spec("atheris") is None, reason="atheris is not installed")
-
-
-@with_atheris
-@pytest.mark.thorough
-@pytest.mark.parametrize("name", ["experiments", "stores"])
-def test_a_search_guided_by_coverage_finds_no_file_that_is_lost(name, tmp_path):
-    survived, output = guided(name, 200, tmp_path)
-    assert survived, output
-
-
-@with_atheris
-@pytest.mark.slow
-@pytest.mark.parametrize("name", READERS)
-def test_a_long_search_guided_by_coverage_finds_no_file_that_is_lost(name, tmp_path):
-    survived, output = guided(name, SOAK, tmp_path)
-    record(f"guided by coverage: {name}", tried=SOAK, lost=int(not survived))
-    assert survived, output
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    survived = done.returncode == 0 and f"Done {files} runs" in done.stderr
+    if files == SOAK:
+        record(f"guided by coverage: {name}", tried=SOAK, lost=int(not survived))
+    assert survived, done.stderr[-3000:]

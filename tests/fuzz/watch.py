@@ -34,14 +34,14 @@ class Watch:
     def _look(self, event: str, details: tuple) -> None:
         if self.folder is None:
             return
-        if details and isinstance(details[0], str | bytes) and _is_our_cache(os.path.abspath(os.fsdecode(details[0]))):
+        path = os.path.abspath(os.fsdecode(details[0])) if details and isinstance(details[0], str | bytes) else ""
+        if path.startswith(OURS) and "__pycache__" in path:  # where Python and numba keep compiled code
             return
         if event in STARTED:
             self.seen.append(f"{event} {details}")
-        elif event == "open" and isinstance(details[0], str | bytes):
-            path, writes = os.path.abspath(os.fsdecode(details[0])), re.search("[wax+]", details[1] or "r")
-            allowed = (self.folder,) if writes else (self.folder, *OURS)
-            if not path.startswith(allowed) and not path.startswith(("/proc/", "/sys/", "/dev/urandom", "/dev/null")):
+        elif event == "open" and path:
+            allowed = (self.folder,) if re.search("[wax+]", details[1] or "r") else (self.folder, *OURS)
+            if not path.startswith((*allowed, "/proc/", "/sys/", "/dev/urandom", "/dev/null")):
                 self.seen.append(f"opened {path} {details[1]}")
 
     @contextmanager
@@ -49,7 +49,8 @@ class Watch:
         """Only ``folder`` may be read and written, nothing started; memory and time have an end."""
         self.folder, self.seen = str(folder.resolve()), []
         before = resource.getrlimit(resource.RLIMIT_AS)
-        resource.setrlimit(resource.RLIMIT_AS, (_address_space() + MEMORY, before[1]))
+        taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (taken + MEMORY, before[1]))
         signal.signal(signal.SIGALRM, _hangs)
         signal.setitimer(signal.ITIMER_REAL, SECONDS)
         try:
@@ -58,15 +59,6 @@ class Watch:
             signal.setitimer(signal.ITIMER_REAL, 0)
             resource.setrlimit(resource.RLIMIT_AS, before)
             self.folder = None
-
-
-def _is_our_cache(path: str) -> bool:
-    """Compiled code that Python and numba keep beside a source, the first time it is used."""
-    return path.startswith(OURS) and "__pycache__" in path
-
-
-def _address_space() -> int:
-    return int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
 
 
 def _hangs(*_: object) -> None:
