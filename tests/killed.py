@@ -12,6 +12,8 @@ import sys
 import traceback
 from pathlib import Path
 
+from tiny_runs import clean_environment
+
 SIGNALS = {
     "kill": [signal.SIGKILL],
     "term": [signal.SIGTERM],
@@ -27,12 +29,9 @@ class Runs:
 
     def __init__(self, place: Path):
         self.place = place
-        known = ("RANK", "LOCAL_RANK", "NODE_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "OGREID_STAMP")
-        kept = {name: value for name, value in os.environ.items() if name not in known}
-        kept |= {"OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "COLUMNS": "140"}
-        self.server = subprocess.Popen(
-            [sys.executable, __file__], env=kept, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
+        command, environment = [sys.executable, __file__], clean_environment(NUMBA_NUM_THREADS="1")
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+        self.server = subprocess.Popen(command, env=environment, **pipes)
 
     def fit(self, *arguments, faults=(), only_rank=None, processes=1, **environment):
         """Call the command; ``faults`` are (kind, when) as in `plant`. Returns (the exit status, what was output).
@@ -41,8 +40,8 @@ class Runs:
         """
         output = self.place / "output.txt"
         job = {"arguments": arguments, "faults": faults, "processes": processes, "environment": environment}
-        job |= {"only_rank": only_rank}
-        self.server.stdin.write(json.dumps(job | {"place": str(self.place), "output": str(output)}) + "\n")
+        job |= {"only_rank": only_rank, "place": str(self.place), "output": str(output)}
+        self.server.stdin.write(json.dumps(job) + "\n")
         self.server.stdin.flush()
         statuses = json.loads(self.server.stdout.readline())
         return statuses if processes > 1 else statuses[0], output.read_text()
@@ -62,16 +61,15 @@ def plant(kind, when):
     owner, name = (ReIDModule, "validation_step") if "validation" in kind else (ReIDModule, "training_step")
     if "writing" in kind:
         owner, name = os, "fsync"
-    original, count = getattr(owner, name), 0
+    original, calls = getattr(owner, name), iter(range(10**9))
 
     def planted(*arguments):
-        nonlocal count
-        count += 1
-        if kind.startswith("nan") and count - 1 == when:
+        due = next(calls) == when
+        if kind.startswith("nan") and due:
             arguments[1].xyz.fill_(float("nan"))
         # In the middle of a step: its forward is done, its gradient is not; of a writing: the file is not renamed.
         result = original(*arguments)
-        for number in SIGNALS.get(kind.split(" in ")[0], []) if count - 1 == when else ():
+        for number in SIGNALS.get(kind.split(" in ")[0], []) if due else ():
             os.kill(os.getpid(), number)
         return result
 
@@ -101,7 +99,7 @@ def _fork(job, rank, port):
 
         for kind, when in job["faults"] if job["only_rank"] in (None, rank) else ():
             plant(kind, when)
-        command_line.run(lambda _: fit.main(job["arguments"]))
+        command_line.run(fit.main, job["arguments"])
     except SystemExit as left:
         status = int(left.code or 0)
     except BaseException:
@@ -112,7 +110,6 @@ def _fork(job, rank, port):
 
 
 def _serve():
-    import ogreid.fit
     import ogreid.training.train  # noqa: F401 - what takes seconds
 
     for line in sys.stdin:

@@ -3,20 +3,17 @@
 import os
 import shutil
 import subprocess
-import sys
 
 import pytest
 
 from conftest import make_place
-from ogreid.runs import STAMP
-from tiny_runs import TINY, only_run
+from tiny_runs import call, only_run, without
 
 pytestmark = pytest.mark.thorough
 
 # The two processes start workers too: their messages would come several times.
-SETTINGS = [setting for setting in TINY if not setting.startswith(("wandb", "trainer.devices", "data.num_workers"))]
-SETTINGS += ["data.num_workers=1", "trainer.max_epochs=2", "trainer.check_val_every_n_epoch=1", "wandb.mode=offline"]
-KNOWN = ("WANDB_", "PYTHONWARNINGS", "RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_", STAMP)
+SETTINGS = [*without("wandb", "trainer.devices", "data.num_workers"), "data.num_workers=1", "wandb.mode=offline"]
+SETTINGS += ["trainer.max_epochs=2", "trainer.check_val_every_n_epoch=1"]
 
 
 @pytest.fixture(scope="module")
@@ -29,28 +26,24 @@ def place(tmp_path_factory):
 
 
 def errors_of(place, *command):
-    """Standard error of ``python -m ...``, every warning shown."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(KNOWN)}
-    kept |= {"HOME": str(place / "home"), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "COLUMNS": "140"}
-    kept |= {"GIT_CEILING_DIRECTORIES": str(place.parent), "PATH": f"{place / 'home'}:{os.environ['PATH']}"}
-    how = {"cwd": place, "env": kept, "capture_output": True, "text": True, "timeout": 600, "check": False}
-    done = subprocess.run([sys.executable, "-m", *command], **how)
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert "wandb:" not in done.stdout and "arning" not in done.stdout
-    return done.stderr
+    home = place / "home"
+    environment = {"HOME": str(home), "PATH": f"{home}:{os.environ['PATH']}"}
+    output, errors = call(place, *command, **environment, GIT_CEILING_DIRECTORIES=str(place.parent))
+    assert "wandb:" not in output and "arning" not in output
+    return errors
 
 
 def fitted(place, root, *settings):
     """Fit with W&B offline; standard error, and the run's folder."""
     command = ["ogreid.fit", "--experiment", "small", *SETTINGS, f"runs.root={root}", *settings]
-    printed, run = errors_of(place, *command), only_run(place / root)
+    errors, run = errors_of(place, *command), only_run(place / root)
     assert list(run.folder.glob("wandb/offline-run-*")), "W&B took part"
-    return printed, str(run.folder)
+    return errors, str(run.folder)
 
 
 def test_a_fit_its_resumption_and_an_evaluation_say_nothing(place):
-    printed, folder = fitted(place, "alone", "trainer.devices=1", "trainer.max_steps=3", "optimizer.swa_fraction=0.5")
-    assert printed == ""
+    errors, folder = fitted(place, "alone", "trainer.devices=1", "trainer.max_steps=3", "optimizer.swa_fraction=0.5")
+    assert errors == ""
     assert errors_of(place, "ogreid.fit", "--resume", folder, "trainer.max_steps=-1") == ""
     assert errors_of(place, "ogreid.evaluate", "--checkpoint", folder, "--on", "tiny") == ""
 

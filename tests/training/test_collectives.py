@@ -19,51 +19,32 @@ from ogreid.ops import collectives
 from ogreid.training import distributed
 
 CLOUDS, POINTS, CENTERS = 4, 12, 6
+INPUTS = {
+    "edges": lambda batch: (batch["features"], batch["graph"]),
+    "groups": lambda batch: (
+        torch.cat([batch["xyz"], batch["features"]], 2),
+        batch["xyz"][:, :CENTERS],
+        batch["groups"],
+    ),
+    "rows": lambda batch: (batch["features"].mean(1),),
+    "images": lambda batch: (batch["features"].view(-1, 5, 3, 4),),
+}
+"""What a part takes from a batch, by the first word of its name."""
 
 
-class OnePart(nn.Module):
-    """One trainable thing, fed with what it needs from a common batch; gives (B, ...)."""
-
-    def __init__(self, part, feed):
-        super().__init__()
-        self.part, self.feed = part, feed
-
-    def forward(self, batch):
-        return self.part(*self.feed(batch))
-
-
-def edges(batch):
-    return batch["features"], batch["graph"]
-
-
-def groups(batch):
-    return torch.cat([batch["xyz"], batch["features"]], 2), batch["xyz"][:, :CENTERS], batch["groups"]
-
-
-def pooled(batch):
-    return (batch["features"].mean(1),)
-
-
-def images(batch):
-    return (batch["features"].view(-1, 5, 3, 4),)
-
-
-def parts():
+def parts() -> dict[str, nn.Module]:
     """Everything that normalizes over a batch, seeded; negative scales are among them."""
     torch.manual_seed(0)
-    all_parts = {f"edges, {form}": OnePart(EdgeConv(5, 7, backend=form), edges) for form in ("plain", "fused")}
-    all_parts |= {
-        f"groups, {form}{' without gate' * (not gate)}": OnePart(GroupBranch(5, 6, 8, gate=gate, backend=form), groups)
-        for form in ("plain", "fused")
-        for gate in (True, False)
-    }
-    all_parts |= {"rows": OnePart(nn.BatchNorm1d(5), pooled), "images": OnePart(nn.BatchNorm2d(5), images)}
-    for part in all_parts.values():
-        for norm in part.modules():
-            if isinstance(norm, nn.BatchNorm1d | nn.BatchNorm2d):
-                nn.init.normal_(norm.weight)
-                nn.init.normal_(norm.bias)
-    return {name: part.double() for name, part in all_parts.items()}
+    named = {"rows": nn.BatchNorm1d(5), "images": nn.BatchNorm2d(5)}
+    for form in ("plain", "fused"):
+        named[f"edges {form}"] = EdgeConv(5, 7, backend=form)
+        for gate in (True, False):
+            named[f"groups {form} gate={gate}"] = GroupBranch(5, 6, 8, gate=gate, backend=form)
+    for norm in (one for part in named.values() for one in part.modules()):
+        if isinstance(norm, nn.BatchNorm1d | nn.BatchNorm2d):
+            nn.init.normal_(norm.weight)
+            nn.init.normal_(norm.bias)
+    return {name: part.double() for name, part in named.items()}
 
 
 def whole_batch():
@@ -78,18 +59,15 @@ def whole_batch():
     }
 
 
-def cut(batch, rank, world):
-    return {name: value.chunk(world)[rank] for name, value in batch.items()}
-
-
-def learned(part, batch, rank=0, world=1):
+def learned(name, shared=True, rank=0, world=1):
     """The output for the own clouds, and after a step's backward: averaged gradients and running statistics."""
-    mine = cut(batch, rank, world)
-    mine["features"].requires_grad_()
-    out = part(mine)
-    aim = torch.randn(CLOUDS, *out.shape[1:], generator=torch.Generator().manual_seed(2), dtype=out.dtype)
-    (out * aim.chunk(world)[rank]).sum(tuple(range(1, out.dim()))).mean().backward()
-    results = {"out": out.detach(), "features": mine["features"].grad / world}
+    part = share_batch_norms(parts()[name]) if shared else parts()[name]
+    own = {key: value.chunk(world)[rank] for key, value in whole_batch().items()}
+    own["features"].requires_grad_()
+    out = part(*INPUTS[name.split()[0]](own))
+    target = torch.randn(CLOUDS, *out.shape[1:], generator=torch.Generator().manual_seed(2), dtype=out.dtype)
+    (out * target.chunk(world)[rank]).sum(tuple(range(1, out.dim()))).mean().backward()
+    results = {"out": out.detach(), "features": own["features"].grad / world}
     results |= {f"gradient of {n}": collectives.all_reduce(p.grad) / world for n, p in part.named_parameters()}
     return results | {n: buffer.clone() for n, buffer in part.named_buffers()}
 
@@ -98,32 +76,28 @@ def pair_losses(rank=0, world=1):
     """Value and averaged gradient of the pair losses over a batch of 8 rows, gathered."""
     seeded = torch.Generator().manual_seed(3)
     rows, identity = torch.randn(8, 6, generator=seeded), torch.tensor([0, 1, 2, 0, 1, 2, 0, 1])
+    losses = {"circle": CircleLoss(gather=True), "anchors": CircleLoss(gather=True, pairs="anchor")}
     results = {}
-    for name, loss in (
-        ("circle", CircleLoss(gather=True)),
-        ("anchors", CircleLoss(gather=True, pairs="anchor")),
-        ("triplet", TripletLoss(gather=True)),
-    ):
-        mine = rows.chunk(world)[rank].clone().requires_grad_()
-        value = loss(mine, identity.chunk(world)[rank])
+    for name, loss in (losses | {"triplet": TripletLoss(gather=True)}).items():
+        own = rows.chunk(world)[rank].clone().requires_grad_()
+        value = loss(own, identity.chunk(world)[rank])
         value.backward()
-        results[name] = {"value": value.detach(), "gradient": mine.grad / world}
+        results[name] = {"value": value.detach(), "gradient": own.grad / world}
     return results
 
 
 def _serve(rank, port, folder):
     torch.set_num_threads(1)
     os.environ |= {"RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    agreed = distributed.agree(lambda: f"from {rank}")
+    results = {"agreed": distributed.agree(lambda: f"from {rank}")}
     dist.init_process_group("gloo")  # at the same place, afterwards
-    results = {name: learned(share_batch_norms(part), whole_batch(), rank, 2) for name, part in parts().items()}
-    results["agreed"] = agreed
-    results["apart"] = learned(parts()["edges, fused"], whole_batch(), rank, 2)
+    results |= {name: learned(name, True, rank, 2) for name in parts()} | pair_losses(rank, 2)
+    results["apart"] = learned("edges fused", False, rank, 2)
     own = nn.BatchNorm1d(3)
     own.running_mean.fill_(float(rank + 1))
     collectives.broadcast_buffers(own)
     results["buffers"] = own.running_mean
-    Path(folder, f"{rank}.pkl").write_bytes(pickle.dumps(results | pair_losses(rank, 2)))
+    Path(folder, f"{rank}.pkl").write_bytes(pickle.dumps(results))
     dist.destroy_process_group()
 
 
@@ -138,27 +112,17 @@ def served(tmp_path_factory):
     return [pickle.loads((folder / f"{rank}.pkl").read_bytes()) for rank in (0, 1)]
 
 
-def merged(halves, name):
-    """Rows of the two processes after each other; what both must know is compared and taken once."""
-    together = {}
-    for key, first in halves[0][name].items():
-        if key in ("out", "features"):
-            together[key] = torch.cat([half[name][key] for half in halves])
-        else:
-            torch.testing.assert_close(first, halves[1][name][key], rtol=0, atol=0)
-            together[key] = first
-    return together
-
-
 @pytest.mark.parametrize("name", sorted(parts()))
 def test_shared_statistics_are_those_of_the_whole_batch(served, name):
-    torch.testing.assert_close(merged(served, name), learned(parts()[name], whole_batch()), rtol=1e-9, atol=1e-11)
+    one, two = (half[name] for half in served)
+    rows = {key: torch.cat([one.pop(key), two.pop(key)]) for key in ("out", "features")}
+    torch.testing.assert_close(one, two, rtol=0, atol=0)  # what both must know
+    torch.testing.assert_close(rows | one, learned(name, shared=False), rtol=1e-9, atol=1e-11)
 
 
 def test_statistics_that_are_not_shared_differ(served):
-    alone = learned(parts()["edges, fused"], whole_batch())
     apart = torch.cat([half["apart"]["out"] for half in served])
-    assert (apart - alone["out"]).abs().max() > 0.1
+    assert (apart - learned("edges fused")["out"]).abs().max() > 0.1
 
 
 @pytest.mark.parametrize("name", ["circle", "anchors", "triplet"])
@@ -175,12 +139,10 @@ def test_buffers_are_those_of_the_first_process(served):
 
 def test_sharing_keeps_parameters_buffers_and_names():
     network = nn.Sequential(nn.Linear(3, 4), nn.Sequential(nn.BatchNorm1d(4)), nn.BatchNorm2d(2).eval())
-    before = {**dict(network.named_parameters()), **dict(network.named_buffers())}
-    keys = list(network.state_dict())
+    before, keys = {**dict(network.named_parameters()), **dict(network.named_buffers())}, list(network.state_dict())
     shared = share_batch_norms(network)
-    assert list(shared.state_dict()) == keys
     after = {**dict(shared.named_parameters()), **dict(shared.named_buffers())}
-    assert all(after[name] is before[name] for name in before)
+    assert list(shared.state_dict()) == keys and all(after[name] is before[name] for name in before)
     assert [type(part) for part in (shared[1][0], shared[2])] == [SharedBatchNorm] * 2
     assert shared[1][0].training and not shared[2].training
 
@@ -211,10 +173,7 @@ def test_a_process_knows_its_number_before_the_trainer_exists(monkeypatch, envir
     assert distributed.rank() == expected
 
 
-def test_processes_agree_on_the_text_of_the_first_one_before_there_is_a_group(served):
+def test_processes_agree_on_the_text_of_the_first_one_before_there_is_a_group(served, monkeypatch):
     assert [half["agreed"] for half in served] == ["from 0"] * 2
-
-
-def test_a_process_that_is_alone_makes_its_own(monkeypatch):
     monkeypatch.delenv("WORLD_SIZE", raising=False)
     assert distributed.agree(lambda: "mine") == "mine"

@@ -1,9 +1,6 @@
 """Runs of several real processes (gloo, on the CPU), started by the commands, by torchrun and by Lightning."""
 
 import json
-import os
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -12,10 +9,10 @@ import torch
 from conftest import make_place
 from ogreid import evaluate, fit
 from ogreid.runs import STAMP, Run
-from tiny_runs import TINY, logged, only_run, weights
+from tiny_runs import call, logged, only_run, weights, without
 
 SMALL = [
-    *(setting for setting in TINY if not setting.startswith(("data.batch_size", "trainer.devices", "wandb"))),
+    *without("data.batch_size", "trainer.devices", "wandb"),
     "ops.backend=plain",
     "loss.gather=true",
     "trainer.sync_batchnorm=true",
@@ -25,6 +22,7 @@ SMALL = [
 ONE = ["data.batch_size=8", "trainer.devices=1", "wandb.mode=disabled"]
 TWO = ["data.batch_size=4", "trainer.devices=2", "trainer.strategy=ddp"]
 TWENTY = ["trainer.max_steps=20", "trainer.max_epochs=7", "trainer.check_val_every_n_epoch=1"]
+TORCHRUN = ["torch.distributed.run", "--standalone", "--nproc_per_node=2", "-m"]
 
 
 @pytest.fixture(scope="module")
@@ -35,31 +33,19 @@ def place(tmp_path_factory):
     return make_place(tmp_path_factory.mktemp("distributed"), tiny={"per_camera": 3}, odd=odd, few=few)
 
 
-def call(place, *command, torchrun=0, status=0):
-    """Standard output of ``python -m ...``, without what other tests or a launcher left in the environment."""
-    known = ("RANK", "LOCAL_RANK", "NODE_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", STAMP, "WANDB_MODE")
-    environment = {name: value for name, value in os.environ.items() if name not in known}
-    environment |= {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "COLUMNS": "140"}
-    launcher = ["torch.distributed.run", "--standalone", f"--nproc_per_node={torchrun}", "-m"] if torchrun else []
-    how = {"cwd": place, "env": environment, "capture_output": True, "text": True, "timeout": 600, "check": False}
-    done = subprocess.run([sys.executable, "-m", *launcher, *command], **how)
-    assert (done.returncode == 0) == (status == 0), done.stderr[-3000:]
-    return done.stderr if status else done.stdout
-
-
-def fit_alone(place, *settings) -> Run:
+def fit_alone(place, root, *settings) -> Run:
     """In this process."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(place)
         patch.delenv(STAMP, raising=False)
-        assert fit.main(["--experiment", "small", *SMALL, *ONE, *settings, "runs.root=alone"]) == 0
-    return Run.open(max((place / "alone" / "small").iterdir(), key=lambda path: path.stat().st_mtime))
+        assert fit.main(["--experiment", "small", *SMALL, *ONE, *settings, f"runs.root={root}"]) == 0
+    return only_run(place / root)
 
 
 @pytest.fixture(scope="module")
 def alone(place):
     """20 steps of one process with batches of 8."""
-    return fit_alone(place, *TWENTY)
+    return fit_alone(place, "alone", *TWENTY)
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +53,7 @@ def together(place):
     """The same 20 steps of two processes with batches of 4; what was printed beside it."""
     more = ["data.transfer=[odd,few]", "evaluation.save_embeddings=true", "trainer.num_sanity_val_steps=1"]
     settings = [*SMALL, *TWO, *TWENTY, *more, "wandb.mode=offline", "runs.root=together"]
-    output = call(place, "ogreid.fit", "--experiment", "small", *settings)
+    output, _ = call(place, "ogreid.fit", "--experiment", "small", *settings)
     return only_run(place / "together"), output
 
 
@@ -113,11 +99,11 @@ def test_a_checkpoint_has_the_same_numbers_on_one_two_and_three_processes(place,
     command = ["--checkpoint", str(together[0].folder), "--on", "odd", "few", "--also", "expanded", "--json"]
     assert evaluate.main([*command, "1.json"]) == 0
     for devices in ("2", "3"):
-        output = call(place, "ogreid.evaluate", *command, f"{devices}.json", "--devices", devices)
+        output, _ = call(place, "ogreid.evaluate", *command, f"{devices}.json", "--devices", devices)
         assert output.count("rank-1") == 2  # and rank-10
         assert (place / f"{devices}.json").read_text() == (place / "1.json").read_text()
-    results = json.loads((place / "1.json").read_text())["retrieval"]
-    assert results["odd"]["queries"] == 6 and results["odd"]["mAP"] > 0
+    odd = json.loads((place / "1.json").read_text())["retrieval"]["odd"]
+    assert odd["queries"] == 6 and odd["mAP"] > 0
 
 
 def test_torchrun_says_how_many_processes_make_one_run(place):
@@ -125,7 +111,7 @@ def test_torchrun_says_how_many_processes_make_one_run(place):
     settings = ["data.batch_size=4", "trainer.max_epochs=1", "trainer.check_val_every_n_epoch=1", "data.test=[few]"]
     settings += ["data.eval_batch_size=3", "trainer.limit_val_batches=1", "wandb.mode=disabled", "runs.root=torchrun"]
     command = ["ogreid.fit", "--experiment", "small", *SMALL, *settings, "evaluation.baselines=[histogram]"]
-    output = call(place, *command, torchrun=2)
+    output, _ = call(place, *TORCHRUN, *command)
     run = only_run(place / "torchrun")
     assert output.count("partial: 2 samples missing") == 1 and output.count("small, seed 0") == 1
     assert run.summary()["retrieval"]["few"]["missing"] == 2 and set(run.summary()["baselines"]) == {"histogram"}
@@ -136,18 +122,18 @@ def test_torchrun_says_how_many_processes_make_one_run(place):
 @pytest.mark.thorough
 def test_torchrun_with_another_number_of_devices_writes_nothing(place):
     command = ["ogreid.fit", "--experiment", "small", *SMALL, *ONE, "runs.root=refused"]
-    output = call(place, *command, torchrun=2, status=1)
-    assert "error: trainer.devices" in output and "expected 2" in output and not (place / "refused").exists()
+    _, errors = call(place, *TORCHRUN, *command, fails=True)
+    assert "error: trainer.devices" in errors and "expected 2" in errors and not (place / "refused").exists()
 
 
 @pytest.mark.thorough
 def test_averaged_weights_and_their_statistics_are_those_of_one_process(place):
     """Two epochs, of which the last counts; then the statistics of every BatchNorm are estimated again."""
     settings = ["trainer.max_epochs=2", "optimizer.swa_fraction=0.5", "optimizer.lr=0.01"]
-    one = fit_alone(place, *settings)
-    halves = [*TWO, *settings, "wandb.mode=disabled", "runs.root=averaged"]
-    output = call(place, "ogreid.fit", "--experiment", "small", *SMALL, *halves)
-    two = only_run(place / "averaged")
+    one = fit_alone(place, "averaged-1", *settings)
+    halves = [*TWO, *settings, "wandb.mode=disabled", "runs.root=averaged-2"]
+    output, _ = call(place, "ogreid.fit", "--experiment", "small", *SMALL, *halves)
+    two = only_run(place / "averaged-2")
     assert output.count("small, seed 0") == 1 and two.result == two.average
     averaged, trained = [weights(run.average) for run in (one, two)], weights(two.last)
     variances = [name for name in trained if name.endswith("running_var")]  # means move with the biases, see above
