@@ -20,7 +20,7 @@ help: ## list the targets
 
 setup: $(VENV)/.ready ## make .venv with ogreid in it (the other targets do this by themselves)
 
-demo: $(VENV)/.ready ## watch OG-Net learn to find synthetic people (about 5 minutes on 2 cores)
+demo: $(VENV)/.ready ## train a narrow OG-Net on synthetic data and evaluate it (about 5 minutes on 2 cores)
 	@$(PY) -m ogreid.fit --experiment demo
 
 test: $(VENV)/.test $(VENV)/.cluster lint ## ruff, types and the test suite
@@ -29,10 +29,10 @@ test: $(VENV)/.test $(VENV)/.cluster lint ## ruff, types and the test suite
 thorough: $(VENV)/.test $(VENV)/.cluster ## what CI runs beside the test suite (10 minutes)
 	@$(PY) -m pytest -n $(JOBS) -m "thorough and not slow and not gpu"
 
-minimum: $(OLDEST)/.ready ## the built wheel in an environment of its own, with the oldest versions it allows
+minimum: $(OLDEST)/.ready ## the built wheel in a separate environment, with the oldest versions it allows
 	@$(OLDEST)/bin/python -m pytest -n $(JOBS) -m "not slow and not gpu" $(MINIMAL_TESTS)
 
-audit: $(VENV)/.test ## licenses and known faults of what is installed, as far as the package index tells
+audit: $(VENV)/.test ## licenses and known vulnerabilities of what is installed, as far as the package index knows
 	@$(PY) scripts/audit.py
 
 lint: $(VENV)/.test
@@ -46,7 +46,7 @@ docs: $(VENV)/.docs ## the documentation with an API reference as a site, in sit
 bench: $(VENV)/.bench $(VENV)/.cluster ## repeat every speed claim; results in benchmarks/results (13 minutes)
 	@$(PY) -m benchmarks
 
-soak: $(VENV)/.test $(VENV)/.cluster ## the slow proofs
+soak: $(VENV)/.test $(VENV)/.cluster ## the slow tests
 	@$(PY) -m pytest -n $(JOBS) -m "slow and not gpu"
 
 clean: ## remove the environment (data and runs stay)
@@ -64,8 +64,8 @@ $(VENV)/.ready: $(VENV)/.torch pyproject.toml
 	@$(PIP) -c constraints.txt --editable .
 	@touch $@
 
-# What is compared with, without what it asks for: open-metric-learning (torchvision, numpy < 2) judges retrieval, sweeps
-# (numpy < 2) is W&B's own sweep engine.
+# References of the tests, without their dependencies: open-metric-learning (torchvision, numpy < 2) evaluates retrieval,
+# sweeps (numpy < 2) is W&B's own sweep engine.
 $(VENV)/.test: $(VENV)/.ready
 	@echo "set-up: test tools (once)"
 	@$(PIP) -c constraints.txt --editable ".[dev]"
