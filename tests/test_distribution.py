@@ -95,5 +95,5 @@ def test_the_wheel_holds_the_package_and_its_experiments_only(built):
     names = zipfile.ZipFile(io.BytesIO(wheel)).namelist()
     assert {name.partition("/")[0] for name in names} == {"ogreid", f"ogreid-{__version__}.dist-info"}
     assert {".pyc", ".nbc", ".nbi"}.isdisjoint(Path(name).suffix for name in names)
-    experiments = (REPOSITORY / "experiments").rglob("*.yaml")
-    assert {f"ogreid/{file.relative_to(REPOSITORY)}" for file in experiments} <= set(names)
+    files = [*(REPOSITORY / "experiments").rglob("*.yaml"), *(REPOSITORY / "src/ogreid").rglob("*.html")]
+    assert {f"ogreid/{file.relative_to(REPOSITORY)}".replace("ogreid/src/", "") for file in files} <= set(names)

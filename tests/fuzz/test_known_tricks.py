@@ -182,14 +182,12 @@ def test_numbers_that_are_no_camera_are_refused_before_anything_is_lifted(scale,
         WeakCamera(scale, (shift, 0.0))
 
 
-def test_pipes_and_devices_are_not_waited_for(tmp_path):
-    os.mkfifo(tmp_path / "a")
-    (tmp_path / "b").symlink_to("/dev/zero")
-    for name in "ab":
-        for read in (read_obj, read_crop, load, read_archive, read_faces):
-            path = (tmp_path / name).rename(tmp_path / f"{name}.yaml") if read is load else tmp_path / name
-            assert "not a regular file" in refusal(path, read) or "no experiment file" in refusal(path, read)
-            path.rename(tmp_path / name)
+@pytest.mark.parametrize("read", [read_obj, read_crop, read_archive, read_faces, load])
+def test_pipes_and_devices_are_not_waited_for(tmp_path, read):
+    os.mkfifo(tmp_path / "a.yaml")
+    (tmp_path / "b.yaml").symlink_to("/dev/zero")
+    for name in ("a.yaml", "b.yaml"):
+        assert "not a regular file" in refusal(tmp_path / name, read).replace("no experiment", "not a regular")
 
 
 def test_a_cloud_of_any_size_is_not_read_into_memory(tmp_path):
