@@ -12,10 +12,7 @@ IDENTITY, BLOCK, HEAD = 7, 32768, 7
 
 
 def records(path: Path) -> list[Record]:
-    """Every record of a ``.wandb`` file.
-
-    Each is one chunk of LevelDB's log, or the joined ones of several: a chunk never crosses a boundary of 32 KiB.
-    """
+    """Every record of a ``.wandb`` file: chunks of LevelDB's log, which never cross a boundary of 32 KiB, joined."""
     data = path.read_bytes()
     assert data.startswith(b":W&B")
     return [Record.FromString(payload) for payload in _payloads(data)]

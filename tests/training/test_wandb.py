@@ -13,18 +13,12 @@ import wandb
 from conftest import make_place
 from ogreid import ReIDModule, fit
 from ogreid.runs import STAMP
-from tiny_runs import TINY, only_run
+from tiny_runs import only_run, without
 from wandb_log import ended, items, of_kind
 
 pytestmark = pytest.mark.thorough
 
-SETTINGS = [
-    *(setting for setting in TINY if not setting.startswith("wandb")),
-    "wandb.mode=offline",
-    "wandb.tags=[mine]",
-    "trainer.max_epochs=4",
-    "data.transfer=[other]",
-]
+SETTINGS = [*without("wandb"), "wandb.mode=offline", "wandb.tags=[mine]", "data.transfer=[other]"]
 DRAWINGS = {"map_by_identity", "map_by_camera", "transfer"}
 """Images in which nobody is shown."""
 
@@ -42,22 +36,24 @@ def folder(tmp_path_factory):
         yield place
 
 
+def offline(root, *settings):
+    """A run with W&B offline."""
+    fit.main(["--experiment", "small", *SETTINGS, f"runs.root={root}", *settings])
+    return only_run(root)
+
+
+def log_of(root):
+    (log,) = (only_run(root).folder / "wandb").glob("offline-run-*/*.wandb")
+    return log
+
+
 @pytest.fixture(scope="module")
 def resumed(folder):
     """A run that stopped half-way and was resumed: its two offline files, in the order of time."""
-    assert fit.main(["--experiment", "small", *SETTINGS, "trainer.max_steps=4", "runs.root=shown"]) == 0
-    run = only_run("shown")
+    run = offline("shown", "trainer.max_epochs=4", "trainer.max_steps=4")
     assert fit.main(["--resume", str(run.folder), "trainer.max_steps=-1"]) == 0
     logs = sorted((run.folder / "wandb").glob("offline-run-*/*.wandb"), key=lambda path: path.stat().st_mtime)
     return SimpleNamespace(run=run, logs=logs)
-
-
-@pytest.fixture(scope="module")
-def unseen(folder):
-    """A run that may show nobody."""
-    settings = ["runs.root=unseen", "runs.pictures=false", "trainer.max_epochs=2"]
-    assert fit.main(["--experiment", "small", *SETTINGS, *settings]) == 0
-    return only_run("unseen")
 
 
 def test_a_resumed_run_is_the_same_run_with_the_whole_experiment(resumed):
@@ -77,17 +73,14 @@ def test_evaluations_are_drawn_over_epochs_and_the_best_mean_is_the_summary(resu
     assert (others.glob_name, others.step_metric) == ("*", "trainer/global_step")
 
 
-def test_every_step_and_every_evaluation_is_logged_once(resumed):
+def test_every_step_and_every_evaluation_is_logged_once_and_the_machine_too(resumed):
     rows = [items(row.item) for log in resumed.logs for row in of_kind(log, "history")]
     assert [row["trainer/global_step"] for row in rows if "train/loss" in row] == list(range(8))
     assert [row["epoch"] for row in rows if "val/tiny/mAP" in row] == [1, 3]
     assert all("transfer/tiny->other/rank1" in row for row in rows if "val/mAP" in row)
     assert sum("lr" in row for row in rows) == 4
-
-
-def test_the_machine_is_logged_too(resumed):
-    logged = {item.key for log in resumed.logs for stats in of_kind(log, "stats") for item in stats.item}
-    assert {"memory_percent", "proc.memory.rssMB"} <= logged
+    machine = {item.key for log in resumed.logs for stats in of_kind(log, "stats") for item in stats.item}
+    assert {"memory_percent", "proc.memory.rssMB"} <= machine
 
 
 def test_galleries_clouds_curves_and_tables_are_handed_over(resumed):
@@ -119,9 +112,8 @@ def test_a_run_ends_when_it_ends(resumed):
 def test_a_run_that_dies_has_failed(folder, monkeypatch):
     monkeypatch.setattr("ogreid.training.train.write_report", lambda *_: (_ for _ in ()).throw(RuntimeError("died")))
     with pytest.raises(RuntimeError, match="died"):
-        fit.main(["--experiment", "small", *SETTINGS, "trainer.max_epochs=1", "runs.root=died"])
-    (log,) = (only_run("died").folder / "wandb").glob("offline-run-*/*.wandb")
-    assert [end.exit_code for end in ended(log)] == [1]
+        offline("died", "trainer.max_epochs=1")
+    assert [end.exit_code for end in ended(log_of("died"))] == [1]
 
 
 @pytest.mark.parametrize(("number", "expected"), [(signal.SIGTERM, (1, 1, 0)), (signal.SIGINT, (0, 255, 130))])
@@ -131,32 +123,23 @@ def test_a_run_that_is_asked_to_stop_has_not_failed(folder, monkeypatch, number,
     step, root = ReIDModule.training_step, f"stopped-{number.name}"
     monkeypatch.setattr(ReIDModule, "training_step", lambda *a: (os.kill(os.getpid(), number), step(*a))[1])
     with pytest.raises(SystemExit) as left:
-        fit.main(["--experiment", "small", *SETTINGS, f"runs.root={root}"])
-    (log,) = (only_run(root).folder / "wandb").glob("offline-run-*/*.wandb")
-    (end,) = ended(log)
-    assert (len(of_kind(log, "preempting")), end.exit_code, left.value.code) == expected
+        offline(root)
+    (end,) = ended(log_of(root))
+    assert (len(of_kind(log_of(root), "preempting")), end.exit_code, left.value.code) == expected
 
 
-def test_where_people_may_not_be_shown_no_file_of_the_run_shows_them(unseen, resumed):
-    assert pictures_of_people(unseen.folder) == []
-    shown = pictures_of_people(resumed.run.folder)
-    assert {Path(name).name.split("_")[0] for name in shown} == {  # the search finds them where they are
-        "report.html",
-        "galleries",
-        "cloud",
-        "tiny-galleries.npz",
-        "tiny-cloud.npz",
-        "other-galleries.npz",
-        "other-cloud.npz",
-    }
+def test_where_people_may_not_be_shown_no_file_of_the_run_shows_them(resumed):
+    unseen = offline("unseen", "runs.pictures=false", "trainer.max_epochs=2")
+    assert [path for path in unseen.folder.rglob("*") if shows_people(path)] == []
+    shown = {path.name.split("_")[0] for path in resumed.run.folder.rglob("*") if shows_people(path)}
+    kinds = {f"{on}-{kind}.npz" for on in ("tiny", "other") for kind in ("galleries", "cloud")}
+    assert shown == {"report.html", "galleries", "cloud"} | kinds  # the search finds them where they are
 
 
-def pictures_of_people(folder):
-    """Files in which there is an image or a colored cloud, but for drawings that show nobody."""
-    return [str(path) for path in sorted(folder.rglob("*")) if path.is_file() and _shows_people(path)]
-
-
-def _shows_people(path):
+def shows_people(path):
+    """Whether there is an image or a colored cloud in a file, but for drawings that show nobody."""
+    if not path.is_file():
+        return False
     if path.suffix == ".npz":
         with np.load(path) as arrays:
             return any(arrays[name].dtype == np.uint8 for name in arrays.files)

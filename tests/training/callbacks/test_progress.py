@@ -1,4 +1,6 @@
-"""The bar counts as people count."""
+"""The bar counts as people count, and says what is wrong."""
+
+from types import SimpleNamespace
 
 import lightning as L
 import pytest
@@ -46,3 +48,12 @@ def test_the_first_of_three_epochs_is_one_of_three(limit, shown, tmp_path):
     )
     trainer.fit(learner, torch.utils.data.DataLoader(torch.ones(1, 1)))
     assert learner.shown == shown
+
+
+def test_the_bar_says_that_the_embedding_collapsed():
+    trainer = SimpleNamespace(callback_metrics={"val/mAP": 1.5})
+    assert TrainingProgress().get_metrics(trainer, None) == {"mAP": "1.5"}
+    trainer.callback_metrics["val/tiny/collapsed"] = 1
+    assert TrainingProgress().get_metrics(trainer, None) == {"mAP": "1.5", "embedding": "collapsed"}
+    trainer.callback_metrics["val/tiny/collapsed"] = 0  # Lightning remembers what was logged before
+    assert TrainingProgress().get_metrics(trainer, None) == {"mAP": "1.5"}
