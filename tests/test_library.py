@@ -165,7 +165,8 @@ def test_a_plain_trainer_on_several_processes_evaluates_like_one(place, devices)
 
 
 def test_the_lightning_command_line_takes_module_and_data_module(place, monkeypatch):
-    config = ["fit", "--seed_everything=0", "--data.root=data", "--data.train=tiny", "--data.test=tiny", "--data.num_points=64"]
+    config = ["fit", "--seed_everything=0", "--data.root=data", "--data.train=tiny", "--data.test=tiny"]
+    config += ["--data.num_points=64"]
     config += ["--data.batch_size=8", "--data.num_workers=0", "--data.sampler=pk", "--data.num_instances=2"]
     config += ["--model.model=ognet", f"--model.model_options={TINY}", "--model.loss=triplet", "--model.lr=0.002"]
     config += ["--trainer.fast_dev_run=true", "--trainer.accelerator=cpu", "--trainer.logger=false"]

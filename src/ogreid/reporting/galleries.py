@@ -17,7 +17,7 @@ from ogreid.errors import InputError
 from ogreid.reporting.charts import Chart, scatter_chart
 
 if TYPE_CHECKING:
-    from ogreid.data.module import EvaluationSet
+    from ogreid.data.dataset import EvaluationSet
     from ogreid.data.store.mapped import Store
     from ogreid.retrieval.metric import Samples
 
