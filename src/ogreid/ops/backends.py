@@ -10,8 +10,6 @@ from torch import Tensor
 from ogreid.errors import InputError, nearest_names, refuse
 from ogreid.registry import BACKENDS
 
-__all__ = ["check_count", "check_finite", "choose_backend", "detached", "outside_graphs"]
-
 P = ParamSpec("P")
 R = TypeVar("R")
 

@@ -9,9 +9,6 @@ import torch
 from torch import Tensor, distributed
 from torch.autograd.function import once_differentiable
 
-__all__ = ["all_gather", "all_gather_object", "all_reduce", "all_reduce_max", "broadcast_buffers"]
-__all__ += ["connected", "world_size"]
-
 
 def world_size() -> int:
     """The number of processes that run together with this one, itself included."""

@@ -12,8 +12,6 @@ from ogreid.ops.kernels import EdgeExtremes, kernels_of
 from ogreid.ops.norms import Moments, Norm, Normalized
 from ogreid.ops.sampling import gather_points
 
-__all__ = ["edge_blend"]
-
 
 def edge_blend(
     source: Float[Tensor, "B N C"],
@@ -76,16 +74,8 @@ class _EdgeBlend(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(
-        ctx: Any,  # noqa: ANN401
-        source: Tensor,
-        center: Tensor,
-        scale: Tensor,
-        shift: Tensor,
-        weight: Tensor,
-        graph: Tensor,
-        norm: Norm,
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(ctx: Any, *inputs: Any) -> tuple[Tensor, Tensor, Tensor]:  # noqa: ANN401
+        source, center, scale, shift, weight, graph, norm = inputs
         kernels, kind = kernels_of("edges", source), source.dtype
         extremes, sums = kernels.gather(source, center, graph, _sign(scale).to(kind))
         moments = norm.detached_moments() or norm.moments_of(sums, graph.numel(), kind)

@@ -13,8 +13,6 @@ from ogreid.ops.kernels import Members, kernels_of
 from ogreid.ops.norms import Moments, Norm, Normalized
 from ogreid.ops.sampling import gather_points
 
-__all__ = ["GateWeights", "PerceptronOutput", "group_max", "group_members", "group_perceptron"]
-
 
 class GateWeights(NamedTuple):
     """A point-wise gate ``x * sigmoid(expand(swish(reduce(x))))``: (H, C), (H,), (C, H), (C,)."""
@@ -113,18 +111,8 @@ class _GroupPerceptron(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(
-        ctx: Any,  # noqa: ANN401
-        index: Tensor,
-        inner_norm: Norm,
-        outer_norm: Norm,
-        points: Tensor,
-        centers: Tensor,
-        scale: Tensor,
-        shift: Tensor,
-        *rest: Tensor,
-    ) -> tuple[Tensor, ...]:
-        *gate, weight, outer_scale, outer_shift = rest
+    def forward(ctx: Any, *inputs: Any) -> tuple[Tensor, ...]:  # noqa: ANN401
+        index, inner_norm, outer_norm, points, centers, scale, shift, *gate, weight, outer_scale, outer_shift = inputs
         kernels, kind, rows = kernels_of("groups", points), points.dtype, index.numel()
         inner, outer = inner_norm.detached_moments(), outer_norm.detached_moments()
         inner = inner or inner_norm.moments_of(kernels.sum_of_members(points, centers, index), rows, kind)

@@ -12,8 +12,6 @@ from ogreid.ops.backends import check_count, check_finite, choose_backend, detac
 from ogreid.ops.kernels import kernels_of
 from ogreid.ops.sampling import squared_distance
 
-__all__ = ["ball", "balls", "nearest", "nearest_of"]
-
 
 def nearest(points: Float[Tensor, "B N C"], k: int, *, backend: str = "auto") -> Int[Tensor, "B N k"]:
     """The k nearest points of each point by Euclidean distance, nearest first, the point itself among them.

@@ -7,8 +7,6 @@ from torch import Tensor
 
 from ogreid.ops.collectives import all_reduce
 
-__all__ = ["Moments", "Norm", "Normalized"]
-
 
 class Moments(NamedTuple):
     """Mean and biased variance of each channel: ``mean`` (C,), ``variance`` (C,)."""
@@ -79,12 +77,8 @@ class Norm(NamedTuple):
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Gradient of the scale, and what each row ``y`` gets through the moments: ``constant + slope y``.
 
-        Args:
-            scale: of the norm, (C,).
-            moments: by which the rows were normalized.
-            alone: the gradient ``d`` of the normalized rows summed, (C,) in double precision.
-            spread: ``sum d (y - mean)``, likewise.
-            rows: of this process.
+        From ``alone``, the gradient ``d`` of the normalized rows summed, and ``spread``, ``sum d (y - mean)``: both
+        (C,) in double precision over the ``rows`` of this process.
         """
         inverse = torch.rsqrt(moments.variance.double() + self.eps)
         to_scale = inverse * spread

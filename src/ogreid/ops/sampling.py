@@ -7,8 +7,6 @@ from torch import Tensor
 from ogreid.ops.backends import check_count, check_finite, choose_backend, detached, outside_graphs
 from ogreid.ops.kernels import kernels_of
 
-__all__ = ["ORIGIN_SQUARED", "farthest_points", "gather_points", "squared_distance"]
-
 ORIGIN_SQUARED = 1e-3
 """Squared distance up to which the released sampler takes a point for the origin, and never selects it."""
 

@@ -8,8 +8,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-__all__ = ["EdgeExtremes", "MemberGradients", "Members", "degrees", "empty_slots", "kernels_of"]
-
 
 class EdgeExtremes(NamedTuple):
     """Of each point's k edges, what normalization and the backward need; (B, N, C) unless said."""
@@ -55,5 +53,5 @@ def degrees(index: Tensor, points: int) -> Tensor:
 
 
 def empty_slots(like: Tensor, members: int) -> Tensor:
-    """Room for the position of one of ``members`` at each value of ``like``."""
+    """For each value of ``like``, which of so many members."""
     return torch.empty_like(like, dtype=torch.uint8 if members <= 256 else torch.int32)

@@ -11,8 +11,6 @@ from torch import Tensor
 from ogreid.ops.kernels import EdgeExtremes, degrees, empty_slots
 from ogreid.ops.kernels.threads import share, share_rows
 
-__all__ = ["blend", "gather", "scatter", "sum_gradients"]
-
 # Rows are sliced out before each loop over channels: an index that starts at 0 is known to be no negative one, and only
 # then is the loop vectorized.
 _jit = njit(nogil=True, cache=True, fastmath={"nnan", "nsz", "contract"}, error_model="numpy")

@@ -14,8 +14,6 @@ from torch import Tensor
 
 from ogreid.ops.kernels import EdgeExtremes, degrees, empty_slots
 
-__all__ = ["blend", "gather", "incoming", "scatter", "sum_gradients"]
-
 ROWS = 8
 """Points handled by one program."""
 

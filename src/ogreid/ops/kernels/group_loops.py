@@ -13,8 +13,6 @@ from numba import njit
 
 from ogreid.ops.kernels.products import FAST, add_moments, add_product, dots, jit_inner, sigmoid
 
-__all__ = ["group_backward", "group_forward", "spread_moments", "sum_members"]
-
 ROWS = 64
 """Rows of a tile: members of one or of several groups, few enough to stay in the cache."""
 

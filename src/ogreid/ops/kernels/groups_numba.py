@@ -11,8 +11,6 @@ from ogreid.ops.kernels import MemberGradients, Members, degrees, empty_slots
 from ogreid.ops.kernels.group_loops import group_backward, group_forward, spread_moments, sum_members
 from ogreid.ops.kernels.threads import share_clouds, share_rows
 
-__all__ = ["backward", "forward", "spread", "sum_of_members"]
-
 
 def sum_of_members(points: Tensor, centers: Tensor, index: Tensor) -> Tensor:
     """Sum and sum of squares of all raw members, (2, C) in double precision."""

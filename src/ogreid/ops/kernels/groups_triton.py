@@ -17,8 +17,6 @@ from torch import Tensor
 from ogreid.ops.kernels import MemberGradients, Members, degrees, empty_slots
 from ogreid.ops.kernels.edges_triton import incoming
 
-__all__ = ["backward", "forward", "spread", "sum_of_members"]
-
 ROWS = 32
 """Members handled by one program."""
 

@@ -14,8 +14,6 @@ from torch.nn import functional
 
 from ogreid.ops.kernels.threads import share_clouds, share_rows
 
-__all__ = ["balls", "farthest", "nearest"]
-
 BLOCK = 32
 """Points looked at together: a block whose best cannot matter is passed over without a branch for each point."""
 
@@ -33,10 +31,8 @@ FAR = 1e18
 # no negative one, and only then is the loop vectorized.
 EXACT = {"nnan", "nsz"}
 _jit = njit(nogil=True, cache=True, fastmath=EXACT, error_model="numpy", no_cfunc_wrapper=True)
-# For what only compiled code calls: no entry from Python is compiled, which takes a tenth off the first compilation.
-_inner = njit(
-    nogil=True, cache=True, fastmath=EXACT, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True
-)
+# Inlined before any optimization, or slices that are handed over cost more than the loops.
+_inner = njit(inline="always", fastmath=EXACT, error_model="numpy")
 
 
 def farthest(xyz: Tensor, distance: Tensor, count: int) -> Tensor:

@@ -13,8 +13,6 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-__all__ = ["balls", "farthest", "nearest"]
-
 EXACT = {"enable_fp_fusion": False}
 """Distances are rounded as the plain form rounds them, so that both agree on which side of a radius a point lies."""
 

@@ -10,8 +10,6 @@ import numpy as np
 from numba import njit, types
 from numba.extending import overload
 
-__all__ = ["FAST", "add_moments", "add_product", "dots", "jit_inner", "sigmoid"]
-
 # `reassoc` lets sums over channels be vectorized; their order is fixed when the loop is compiled, so results repeat.
 FAST = {"nnan", "nsz", "contract", "reassoc"}
 # For what only compiled code calls: no entry from Python is compiled, which takes a tenth off the first compilation.

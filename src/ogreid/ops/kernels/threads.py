@@ -14,8 +14,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["share", "share_clouds", "share_rows"]
-
 
 def share(work: Callable[[int], object], pieces: int) -> None:
     """Call ``work(piece)`` for 0 to ``pieces``, in as many equal runs as torch has threads.
@@ -55,16 +53,8 @@ def share_rows(
 ) -> Tensor:
     """Call ``kernel(*constants, start, stop, *arrays)`` for runs of at most ``length`` rows of each cloud.
 
-    Args:
-        kernel: gets a last array of the shape ``sums`` where that is not empty, to add to.
-        shape: clouds and rows.
-        tensors: of which the kernel gets one cloud at a time, (B, ...).
-        constants: the same for every cloud.
-        sums: shape of what is added up over all rows.
-        length: short enough for one cloud, too, to keep every thread busy.
-
-    Returns:
-        The total of what the kernel added up, in double precision.
+    ``shape`` is (clouds, rows, ...); the arrays are one cloud of the ``tensors`` (B, ...) and, unless ``sums`` is
+    empty, zeros of that shape in double precision, which the kernel adds to: their total over all runs is returned.
     """
     runs = [(cloud, start) for cloud in range(shape[0]) for start in range(0, shape[1], length)]
     parts = torch.zeros(len(runs), *sums, dtype=torch.float64)
