@@ -9,31 +9,28 @@ from ogreid.runs import STAMP, Run
 from ogreid.training.callbacks.seeding import seed_step
 from ogreid.training.checkpoint import load_checkpoint
 from ogreid.training.resume import starting_checkpoint
-from tiny_runs import fit_tiny
+from tiny_runs import content, fit_tiny
+
+DATA = "datamodule_hyper_parameters"
 
 
-@pytest.fixture
-def content(place):
-    """Of the checkpoint of a tiny run."""
-    return torch.load(fit_tiny("trainer.max_epochs=1").last, weights_only=True)
-
-
-def test_a_checkpoint_that_is_spoiled_is_named_with_what_is_wrong(content):
-    options = content["hyper_parameters"]["model_options"]
+def test_a_checkpoint_that_is_spoiled_is_named_with_what_is_wrong(place):
+    checkpoint = content(fit_tiny("trainer.max_epochs=1").last)
+    state, module, data = (checkpoint[part] for part in ("state_dict", "hyper_parameters", DATA))
     parts = {
-        "network.x": {"state_dict": content["state_dict"] | {"network.x": torch.zeros(1)}},
-        "project.weight": {"state_dict": content["state_dict"] | {"network.project.weight": torch.zeros(3, 3)}},
-        "is missing": {"state_dict": {k: v for k, v in content["state_dict"].items() if "project" not in k}},
-        "not a tensor": {"state_dict": content["state_dict"] | {"network.project.weight": 1}},
-        "hyperparameters": {"hyper_parameters": content["hyper_parameters"] | {"color": 1}},
-        "kk": {"hyper_parameters": content["hyper_parameters"] | {"model_options": options | {"kk": 3}}},
-        "of your own": {"hyper_parameters": content["hyper_parameters"] | {"model": None}},
-        "data settings": {"datamodule_hyper_parameters": content["datamodule_hyper_parameters"] | {"num_points": -1}},
+        "network.x": {"state_dict": state | {"network.x": torch.zeros(1)}},
+        "project.weight": {"state_dict": state | {"network.project.weight": torch.zeros(3, 3)}},
+        "is missing": {"state_dict": {name: value for name, value in state.items() if "project" not in name}},
+        "not a tensor": {"state_dict": state | {"network.project.weight": 1}},
+        "hyperparameters": {"hyper_parameters": module | {"color": 1}},
+        "kk": {"hyper_parameters": module | {"model_options": module["model_options"] | {"kk": 3}}},
+        "of your own": {"hyper_parameters": module | {"model": None}},
+        "data settings": {DATA: data | {"num_points": -1}},
         "names no experiment": {"ogreid": {"experiment": 3}},
         "not a checkpoint": {"hyper_parameters": None},
     }
     for words, part in parts.items():
-        torch.save(content | part, "wrong.ckpt")
+        torch.save(checkpoint | part, "wrong.ckpt")
         with pytest.raises(InputError, match=words) as refused:
             load_checkpoint("wrong.ckpt")
         assert "\n" not in str(refused.value), words
@@ -100,11 +97,10 @@ def test_settings_that_change_the_numbers_are_warned_of_and_others_are_not(stopp
 
 def test_what_is_no_step_of_the_training_is_not_resumed_from(stopped):
     run, experiment = stopped
-    content = torch.load(run.last, weights_only=True)
-    torch.save(content, run.average)
-    torch.save(content | {"failing_step": {}}, run.checkpoints / "bad-step-3.ckpt")
-    torch.save({name: part for name, part in content.items() if name != "ogreid"}, run.checkpoints / "plain.ckpt")
-    for name in (run.average.name, "bad-step-3.ckpt", "plain.ckpt"):
+    checkpoint = content(run.last)
+    others = {"average.ckpt": {}, "bad-step-3.ckpt": {"failing_step": {}}, "plain.ckpt": {"ogreid": None}}
+    for name, part in others.items():
+        torch.save(checkpoint | part, run.checkpoints / name)
         with pytest.raises(InputError, match=rf"{name}.*not a step"):
             starting_checkpoint(run, str(run.checkpoints / name), experiment)
 
@@ -115,7 +111,7 @@ def test_a_spoiled_checkpoint_is_refused_before_the_training_starts(stopped, spo
     if spoiled is None:
         run.last.write_bytes(run.last.read_bytes()[:100])
     else:
-        torch.save(torch.load(run.last, weights_only=True) | spoiled, run.last)
+        torch.save(content(run.last) | spoiled, run.last)
     with pytest.raises(InputError, match=r"last\.ckpt"):
         starting_checkpoint(run, str(run.folder), experiment)
 

@@ -11,7 +11,7 @@ import torch
 from ogreid import ReIDDataModule, ReIDModule
 from ogreid.errors import InputError
 from ogreid.training.checkpoint import load_checkpoint
-from tiny_runs import fit_tiny, logged, logged_rows, same, weights
+from tiny_runs import content, fit_tiny, logged, logged_rows, same, weights
 
 
 def test_a_run_learns_and_leaves_all_its_files(place):
@@ -31,16 +31,16 @@ def test_a_run_learns_and_leaves_all_its_files(place):
 
 def test_a_checkpoint_is_plain_and_describes_itself(place):
     run = fit_tiny("trainer.max_epochs=2")
-    content = torch.load(run.last, weights_only=True)
-    assert content["hyper_parameters"]["model_options"]["channels"] == [8, 16]
-    assert content["hyper_parameters"]["num_identities"] == 4
-    assert content["datamodule_hyper_parameters"]["num_points"] == 64
-    assert content["ogreid"]["provenance"]["torch"]
+    checkpoint = content(run.last)
+    assert checkpoint["hyper_parameters"]["model_options"]["channels"] == [8, 16]
+    assert checkpoint["hyper_parameters"]["num_identities"] == 4
+    assert checkpoint["datamodule_hyper_parameters"]["num_points"] == 64
+    assert checkpoint["ogreid"]["provenance"]["torch"]
     restored = load_checkpoint(run.folder)
     assert restored.experiment == run.experiment() and not restored.module.training
     assert ReIDDataModule(**restored.data).config.num_points == 64
     for module in (restored.module, ReIDModule.load_from_checkpoint(run.last)):
-        assert same(dict(module.state_dict()), content["state_dict"])
+        assert same(dict(module.state_dict()), checkpoint["state_dict"])
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ def test_a_resumed_run_goes_on_in_its_folder_to_the_same_end(whole, steps):
 
 def test_the_result_is_the_last_network_and_the_best_one_is_saved_where_asked_for(place):
     run = fit_tiny("trainer.max_epochs=12", "runs.save_best=true")  # the mAP is 100 long before the end
-    best, last = (torch.load(run.checkpoints / name, weights_only=True)["epoch"] for name in ("best.ckpt", "last.ckpt"))
+    best, last = (content(run.checkpoints / name)["epoch"] for name in ("best.ckpt", "last.ckpt"))
     assert best < last == 11 and run.result == run.last
 
 
@@ -108,22 +108,22 @@ def test_a_deterministic_training_needs_nothing_else_on_a_cpu(place, forgiving):
     assert torch.are_deterministic_algorithms_enabled()
 
 
-def test_an_operation_that_cannot_be_deterministic_is_named(place, forgiving, monkeypatch):
-    def step(*_):
-        torch.zeros(2).put_(torch.tensor([0]), torch.ones(1))  # which torch refuses on every device
+def put_into(*_):
+    torch.zeros(2).put_(torch.tensor([0]), torch.ones(1))  # which torch refuses on every device
 
+
+def fill_disk(*_):
+    raise OSError(errno.ENOSPC, "No space left on device", "metrics.csv")
+
+
+@pytest.mark.parametrize(
+    ("step", "words"),
+    [(put_into, r"trainer\.deterministic=true: put_"), (fill_disk, r"metrics\.csv.*No space left")],
+)
+def test_what_the_device_or_the_disk_refuses_is_one_line(place, forgiving, monkeypatch, step, words):
     monkeypatch.setattr(ReIDModule, "training_step", step)
-    with pytest.raises(InputError, match=r"trainer\.deterministic=true: put_"):
+    with pytest.raises(InputError, match=words):
         fit_tiny("trainer.max_epochs=1", "trainer.deterministic=true")
-
-
-def test_a_disk_that_is_full_of_other_things_is_one_line_too(place, monkeypatch):
-    def step(*_):
-        raise OSError(errno.ENOSPC, "No space left on device", "metrics.csv")
-
-    monkeypatch.setattr(ReIDModule, "training_step", step)
-    with pytest.raises(InputError, match=r"metrics\.csv.*No space left"):
-        fit_tiny("trainer.max_epochs=1")
 
 
 def test_a_fast_dev_run_goes_through_everything_and_says_that_it_is_partial(place):
