@@ -7,7 +7,7 @@ from typing import get_args
 import lightning as L
 import pytest
 
-from ogreid import ReIDDataModule, ReIDModule, config
+from ogreid import ReIDDataModule, ReIDModule
 from ogreid.config import Augmentation, Data, Evaluation, Experiment, Loss, Model, Optimizer, check, options
 from ogreid.config.schema import Resume
 from ogreid.errors import InputError
@@ -81,8 +81,3 @@ def test_the_modules_take_what_the_groups_hold_with_the_same_defaults():
     assert list(module["scales"]) == Evaluation().scales
     pair = {name for loss in LOSSES for name in parameters(resolve("loss", LOSSES, loss))}
     assert pair == {one.name for one in fields(Loss)} - {"name", "dropout", "label_smoothing", "options"}
-
-
-def test_the_data_root_comes_from_the_environment(monkeypatch):
-    monkeypatch.setenv("OGREID_DATA", "elsewhere")
-    assert str(config.data_root()) == "elsewhere" and str(config.data_root("here")) == "here"

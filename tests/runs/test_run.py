@@ -29,6 +29,7 @@ def test_a_run_folder_holds_the_resolved_experiment(experiment):
     assert Run.open(started.folder).experiment() == experiment
     assert Run.open(started.last).folder == started.folder
     assert started.experiment(("trainer.max_epochs=3",)).trainer["max_epochs"] == 3
+    assert started.tracking_id == Run.open(started.folder).tracking_id != Run.start(experiment, "y").tracking_id
 
 
 def test_the_result_is_the_averaged_network_where_there_is_one(experiment):
@@ -48,18 +49,16 @@ def test_every_process_of_a_run_gets_the_same_stamp_and_the_next_run_another(exp
     assert len(set(stamps)) == 3
 
 
-def test_a_slurm_job_has_one_stamp_on_all_its_tasks_and_after_a_requeue(experiment, monkeypatch):
-    monkeypatch.setenv("SLURM_JOB_ID", "77")
+def test_a_slurm_job_has_one_stamp_and_a_further_machine_that_cannot_know_it_is_refused(experiment, monkeypatch):
+    monkeypatch.setenv("NODE_RANK", "1")
+    with pytest.raises(InputError, match=STAMP):
+        run_stamp(experiment)
+    monkeypatch.delenv("NODE_RANK")
+    monkeypatch.setenv("SLURM_JOB_ID", "77")  # the same for all tasks, and after a re-queue
     for task in ("0", "1"):
         monkeypatch.delenv(STAMP, raising=False)
         monkeypatch.setenv("SLURM_PROCID", task)
         assert run_stamp(experiment) == "job77"
-
-
-def test_a_further_machine_that_cannot_know_the_folder_is_refused(experiment, monkeypatch):
-    monkeypatch.setenv("NODE_RANK", "1")
-    with pytest.raises(InputError, match=STAMP):
-        run_stamp(experiment)
 
 
 def test_what_is_no_run_or_cannot_be_written_is_named(tmp_path):
@@ -81,11 +80,6 @@ def test_a_summary_is_replaced_in_one_step_and_what_could_not_be_measured_is_nul
         (started.folder / "summary.json").write_text(text)
         with pytest.raises(InputError, match=r"summary\.json"):
             started.summary()
-
-
-def test_the_tracking_id_belongs_to_the_folder(experiment):
-    one, other = Run.start(experiment, "x"), Run.start(experiment, "y")
-    assert one.tracking_id == Run.open(one.folder).tracking_id != other.tracking_id
 
 
 def test_provenance_names_versions():
