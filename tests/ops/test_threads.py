@@ -1,13 +1,13 @@
 """Work shared over threads: nothing twice, nothing left out, the same on any number of them, and after a fork."""
 
 import multiprocessing
-import threading
 
 import pytest
 import torch
 
-from ogreid.ops import Norm, edge_blend, farthest_points, nearest
+from ogreid.ops import farthest_points
 from ogreid.ops.kernels.threads import share, share_rows
+from operation_cases import blend, edge_case, outcome
 
 
 @pytest.fixture
@@ -22,13 +22,8 @@ def threads():
 @pytest.mark.parametrize("pieces", [0, 1, 7])
 def test_every_piece_is_done_once(threads, count, pieces):
     threads(count)
-    done, lock = [], threading.Lock()
-
-    def work(piece):
-        with lock:
-            done.append(piece)
-
-    share(work, pieces)
+    done = []  # appending is atomic
+    share(done.append, pieces)
     assert sorted(done) == list(range(pieces))
 
 
@@ -37,7 +32,7 @@ def test_every_row_of_every_cloud_is_in_one_run(threads, count):
     threads(count)
 
     def kernel(factor, start, stop, values, out, sums):
-        out[start:stop] = factor * values[start:stop]
+        out[start:stop] += factor * values[start:stop]
         sums += values[start:stop].sum(0)
 
     values, out = torch.arange(40.0).view(2, 10, 2), torch.zeros(2, 10, 2)
@@ -47,45 +42,32 @@ def test_every_row_of_every_cloud_is_in_one_run(threads, count):
 
 def test_an_error_in_a_thread_is_raised(threads):
     threads(2)
-
-    def work(piece):
-        if piece == 3:
-            raise ValueError("piece three")
-
-    with pytest.raises(ValueError, match="piece three"):
-        share(work, 4)
-
-
-def blended(seed=0):
-    generator = torch.Generator().manual_seed(seed)
-    xyz = torch.randn(3, 700, 3, generator=generator)
-    source = torch.randn(3, 700, 8, generator=generator).requires_grad_()
-    norm = Norm(torch.ones(8), torch.zeros(8))
-    value = edge_blend(source, source, nearest(xyz, 9), norm, torch.tensor(0.4), backend="fused").value
-    return value, torch.autograd.grad(value.square().sum(), source)[0]
+    with pytest.raises(ZeroDivisionError):
+        share(lambda piece: 1 // (3 - piece), 4)
 
 
 def test_values_and_gradients_are_the_same_on_any_number_of_threads_and_run_to_run(threads):
-    results = []
+    inputs, results = edge_case(2, 700, 9, 40, dtype=torch.float32), []
     for count in (1, 2, 2, 5):
         threads(count)
-        results.append(blended())
-    for value, gradient in results[1:]:
-        assert torch.equal(value, results[0][0])
-        assert torch.equal(gradient, results[0][1])
+        results.append(outcome(blend, "fused", *inputs))
+    for result in results[1:]:
+        assert all(torch.equal(*pair) for pair in zip(result, results[0], strict=True))
+
+
+def sampled():
+    torch.set_num_threads(2)
+    return farthest_points(torch.linspace(0, 1, 60).view(2, 10, 3), 4, backend="fused").tolist()
 
 
 def _in_a_child(queue):
-    torch.set_num_threads(2)
-    queue.put(farthest_points(torch.linspace(0, 1, 60).view(2, 10, 3), 4, backend="fused").tolist())
+    queue.put(sampled())
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")  # what is tested here
 def test_kernels_run_in_a_child_process(threads, method):
-    threads(2)
-    expected = farthest_points(torch.linspace(0, 1, 60).view(2, 10, 3), 4, backend="fused").tolist()
-    context = multiprocessing.get_context(method)
+    expected, context = sampled(), multiprocessing.get_context(method)
     queue = context.Queue()
     child = context.Process(target=_in_a_child, args=(queue,))
     child.start()

@@ -9,25 +9,20 @@ import pytest
 import torch
 
 pytest.importorskip("triton", reason="comes with CUDA builds of torch; `pip install triton` for the interpreter")
-from ogreid.ops import GateWeights, Moments, Norm, farthest_points, gather_points, group_perceptron, nearest
+from ogreid.ops import Moments, Norm, balls, farthest_points, gather_points, nearest
 from ogreid.ops.edges import _EdgeBlend
 from ogreid.ops.groups import _GroupPerceptron
-from ogreid.ops.kernels import edges_numba as edges
-from ogreid.ops.kernels import edges_triton, groups_triton, points_triton
-from ogreid.ops.neighbors import balls
+from ogreid.ops.kernels import edges_numba, edges_triton, groups_triton, points_triton
+from operation_cases import assert_forms_agree, group_case, outcome, perceive, random
 
 pytestmark = pytest.mark.thorough
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def random(*shape, seed=0, dtype=torch.float32):
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
-
-
 @pytest.mark.parametrize("skip_origin", [False, True])
 @pytest.mark.parametrize(("points", "count"), [(9, 9), (70, 20), (128, 1)])
 def test_farthest_points(points, count, skip_origin):
-    xyz = 0.3 * random(2, points, 3)
+    xyz = 0.3 * random(2, points, 3, dtype=torch.float32)
     distance = torch.full((2, points), torch.inf)
     if skip_origin:
         distance[xyz.square().sum(2) <= 1e-3] = -1
@@ -37,7 +32,7 @@ def test_farthest_points(points, count, skip_origin):
 
 @pytest.mark.parametrize(("points", "k"), [(9, 9), (70, 20), (128, 1)])
 def test_nearest(points, k):
-    xyz = random(2, points, 3, seed=6)
+    xyz = random(2, points, 3, seed=6, dtype=torch.float32)
     result = points_triton.nearest(xyz.to(DEVICE), k)
     assert torch.equal(result.cpu(), nearest(xyz, k, backend="plain"))
 
@@ -49,7 +44,7 @@ def test_nearest_of_points_in_one_place_are_different_points():
 
 @pytest.mark.parametrize("counts", [(3, 8), (1, 40)])
 def test_balls(counts):
-    xyz = 0.5 * random(2, 150, 3, seed=1)
+    xyz = 0.5 * random(2, 150, 3, seed=1, dtype=torch.float32)
     centers = torch.cat([gather_points(xyz, farthest_points(xyz, 7)), torch.full((2, 1, 3), 9.0)], 1)
     radii = (0.3, 0.6)
     squares = torch.tensor(radii).square().tolist()
@@ -61,26 +56,20 @@ def test_balls(counts):
 @pytest.mark.parametrize("channels", [3, 16, 130])
 def test_edges_forward_and_backward(channels):
     batch, points, k = 2, 21, 5
-    source, center, gradient = (random(batch, points, channels, seed=seed).to(DEVICE) for seed in range(3))
-    graph = nearest(random(batch, points, 3, seed=3), k).to(DEVICE)
-    sign = torch.where(random(channels, seed=4) < 0, -1.0, 1.0).to(DEVICE)
-    terms = random(5, channels, seed=5).to(DEVICE)
-    mine, mine_sums = edges_triton.gather(source, center, graph, sign)
-    theirs, their_sums = edges.gather(source.cpu(), center.cpu(), graph.cpu(), sign.cpu())
-    assert torch.equal(mine.slot.cpu(), theirs.slot) and torch.equal(mine.degree.cpu(), theirs.degree)
-    pairs = [(mine.most, theirs.most), (mine.total, theirs.total), (mine_sums, their_sums)]
-    pairs.append((edges_triton.blend(mine, center, terms[:4]), edges.blend(theirs, center.cpu(), terms[:4].cpu())))
-    pairs.append(
-        (edges_triton.sum_gradients(gradient, mine, center), edges.sum_gradients(gradient.cpu(), theirs, center.cpu()))
-    )
-    inputs = (gradient, source, center, graph)
-    pairs += zip(
-        edges_triton.scatter(*inputs, mine, terms),
-        edges.scatter(*(tensor.cpu() for tensor in inputs), theirs, terms.cpu()),
-        strict=True,
-    )
-    for one, other in pairs:
-        torch.testing.assert_close(one.cpu(), other, rtol=1e-5, atol=1e-4)
+    inputs = [random(batch, points, channels, seed=seed, dtype=torch.float32) for seed in range(3)]  # gradient last
+    graph = nearest(random(batch, points, 3, seed=3, dtype=torch.float32), k)
+    sign = torch.where(random(channels, seed=4, dtype=torch.float32) < 0, -1.0, 1.0)
+    terms = random(5, channels, seed=5, dtype=torch.float32)
+
+    def outcome(kernels, device):
+        source, center, gradient, near, signs, factors = (t.to(device) for t in (*inputs, graph, sign, terms))
+        extremes, sums = kernels.gather(source, center, near, signs)
+        results = [*extremes, sums, kernels.blend(extremes, center, factors[:4])]
+        results.append(kernels.sum_gradients(gradient, extremes, center))
+        return [*results, *kernels.scatter(gradient, source, center, near, extremes, factors)]
+
+    for one, other in zip(outcome(edges_triton, DEVICE), outcome(edges_numba, "cpu"), strict=True):
+        torch.testing.assert_close(one.cpu(), other, rtol=1e-5, atol=1e-4)  # of integers: equal
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -88,39 +77,13 @@ def test_edges_forward_and_backward(channels):
 @pytest.mark.parametrize("gated", [True, False])
 def test_groups_forward_and_backward(monkeypatch, gated, running, dtype):
     """The whole operation with Triton's passes in the place of numba's, against the plain form."""
-    batch, points, groups, members, channels, results, hidden = 2, 11, 35, 5, 19, 37, 2
-    index = torch.randint(points, (batch, groups, members), generator=torch.Generator().manual_seed(7)).to(DEVICE)
-    shapes = [(batch, points, channels), (batch, groups, channels), (channels,), (channels,)]
-    shapes += [(hidden, channels), (hidden,), (channels, hidden), (channels,)] * gated
-    shapes += [(results, channels), (results,), (results,)]
-    leaves = [random(*shape, seed=seed, dtype=torch.float64).to(DEVICE, dtype) for seed, shape in enumerate(shapes)]
-    moments = [Moments(random(c, seed=20).to(dtype), random(c).abs().to(dtype) + 0.1) for c in (channels, results)]
-
-    def outcome(backend):
-        given = [leaf.clone().requires_grad_() for leaf in leaves]
-        p, q, scale, shift, *gate, weight, outer_scale, outer_shift = given
-        inner, outer = (Norm(scale, shift), Norm(outer_scale, outer_shift))
-        if running:
-            inner, outer = (
-                norm._replace(moments=Moments(*(m.to(DEVICE) for m in known)))
-                for norm, known in zip((inner, outer), moments, strict=True)
-            )
-        gate = GateWeights(*gate) if gated else None
-        result = group_perceptron(p, q, index, inner, gate, weight, outer, backend=backend)
-        probe = torch.linspace(-1, 2, result.value.numel(), dtype=dtype, device=DEVICE).sin().view_as(result.value)
-        return [
-            result.value.detach(),
-            *result.inner,
-            *result.outer,
-            *torch.autograd.grad((result.value * probe).sum(), given),
-        ]
-
-    expected = outcome("plain")
+    leaves, index, moments = group_case((2, 11, 35, 5, 19, 37, 2), 7, gated=gated, running=running)
+    leaves = [leaf.to(DEVICE, dtype) for leaf in leaves]
+    moments = [known and Moments(*(part.to(DEVICE, dtype) for part in known)) for known in moments]
     monkeypatch.setattr("ogreid.ops.groups.kernels_of", lambda family, tensor: groups_triton)
+    largest = max(float(one.abs().max()) for one in outcome(perceive, "plain", leaves, index.to(DEVICE), moments))
     bound = 1e-10 if dtype == torch.float64 else 1e-5
-    largest = max(float(one.abs().max()) for one in expected)
-    for mine, other in zip(outcome("fused"), expected, strict=True):
-        torch.testing.assert_close(mine, other, rtol=bound, atol=bound * (float(other.abs().max()) + largest / 10))
+    assert_forms_agree(perceive, (leaves, index.to(DEVICE), moments), bound, largest / 10)
 
 
 class NotLaunched:
@@ -161,20 +124,19 @@ def test_the_host_never_waits_for_a_value(unlaunched):
     _EdgeBlend.apply(wide, wide, narrow, narrow, one, graph, Norm(narrow, narrow))[0].sum().backward()
     gate = blank(2, 12), blank(2), blank(12, 2), narrow
     norms = Norm(narrow, narrow), Norm(blank(20), blank(20))
-    given = (wide, blank(2, 9, 12), narrow, narrow, *gate, blank(20, 12), *norms[1][:2])
-    _GroupPerceptron.apply(members, *norms, *given)[0].sum().backward()
-    assert given[-3].grad.shape == (20, 12)
+    leaves = (wide, blank(2, 9, 12), narrow, narrow, *gate, blank(20, 12), *norms[1][:2])
+    _GroupPerceptron.apply(members, *norms, *leaves)[0].sum().backward()
+    assert leaves[-3].grad.shape == (20, 12)
 
 
 @pytest.mark.parametrize("generation", ["80", "90"])
 def test_every_kernel_becomes_a_program_of_the_gpu(generation, tmp_path):
     """Down to machine code, in another process, because here the interpreter has taken the compiler's place."""
     script = Path(__file__).parent / "triton_programs.py"
-    kept = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
-    ours = {"TRITON_CACHE_DIR": str(tmp_path), "TRITON_DEFAULT_FP_FUSION": "1"}
-    done = subprocess.run(
-        [sys.executable, script, generation], env=kept | ours, capture_output=True, text=True, timeout=300
-    )
-    assert done.returncode == 0, done.stderr
-    programs = [line.split() for line in done.stdout.splitlines()]
+    compiler = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
+    compiler |= {"TRITON_CACHE_DIR": str(tmp_path), "TRITON_DEFAULT_FP_FUSION": "1"}
+    command = [sys.executable, script, generation]
+    process = subprocess.run(command, env=compiler, capture_output=True, text=True, timeout=300)
+    assert process.returncode == 0, process.stderr
+    programs = [line.split() for line in process.stdout.splitlines()]
     assert len({name for name, _, _ in programs}) == 12 and all(int(size) > 0 for _, _, size in programs)
