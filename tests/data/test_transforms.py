@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from ogreid.data.batch import CloudBatch
 from ogreid.config import Augmentation
+from ogreid.data.batch import CloudBatch
 from ogreid.data.transforms import Draws, augment, draws_for, select_evenly, select_randomly, to_network
 
 GOLDEN = Path(__file__).parents[1] / "golden"
