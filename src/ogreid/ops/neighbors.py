@@ -75,11 +75,9 @@ def balls(
             raise InputError(f"ball query: expected a positive radius and count, got {radius} and {count}")
     points, centers = (detached(check_finite("ball query", tensor)) for tensor in (points, centers))
     form = choose_backend("ball query", backend, points)
-    # In the precision of the points, as the released operator has it.
-    squares = [float(torch.tensor(radius, dtype=points.dtype).square()) for radius in radii]
     if form == "fused":
-        return _balls_fused(points, centers, squares, counts)
-    return tuple(_ball_plain(points, centers, square, count) for square, count in zip(squares, counts, strict=True))
+        return _balls_fused(points, centers, radii, counts)
+    return tuple(_ball_plain(points, centers, radius, count) for radius, count in zip(radii, counts, strict=True))
 
 
 def _nearest_plain(points: Tensor, centers: Tensor, k: int) -> Tensor:
@@ -109,8 +107,9 @@ def _nearest_cluster(points: Tensor, k: int) -> Tensor:
     return index.view(batch, count, k) - first
 
 
-def _ball_plain(points: Tensor, centers: Tensor, square: float, count: int) -> Tensor:
+def _ball_plain(points: Tensor, centers: Tensor, radius: float, count: int) -> Tensor:
     total = points.shape[1]
+    square = torch.tensor(radius, dtype=points.dtype, device=points.device).square()  # in the precision of the points
     inside = squared_distance(centers.unsqueeze(2), points.unsqueeze(1)) < square
     keys = torch.where(inside, torch.arange(total, device=points.device), total)
     hits = keys.topk(min(count, total), largest=False, sorted=True).values
@@ -120,8 +119,8 @@ def _ball_plain(points: Tensor, centers: Tensor, square: float, count: int) -> T
 
 
 @outside_graphs
-def _balls_fused(
-    points: Tensor, centers: Tensor, squares: Sequence[float], counts: Sequence[int]
-) -> tuple[Tensor, ...]:
+def _balls_fused(points: Tensor, centers: Tensor, radii: Sequence[float], counts: Sequence[int]) -> tuple[Tensor, ...]:
+    # In the precision of the points, as the released operator has it; here, where no graph is compiled.
+    squares = [float(torch.tensor(radius, dtype=points.dtype).square()) for radius in radii]
     hits: tuple[Tensor, ...] = kernels_of("points", points).balls(points, centers, squares, counts)
     return hits
