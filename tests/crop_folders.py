@@ -2,11 +2,10 @@
 
 from pathlib import Path
 
-import lightning as L
 import numpy as np
 from PIL import Image
 
-from ogreid import ReIDDataModule, ReIDModule, pack
+from ogreid import pack
 
 STORE = "people-folder"
 NETWORKS = {
@@ -35,6 +34,11 @@ def pack_crops(images: Path, root: Path) -> None:
 
 def predict_and_save(root: Path, checkpoint: Path, inputs: str = "scene") -> dict[str, np.ndarray]:
     """A plain Trainer's embedding of each crop of the store, by source; its network is saved to ``checkpoint``."""
+    # Here, because conftest imports this file before the type checks of the networks are installed.
+    import lightning as L
+
+    from ogreid import ReIDDataModule, ReIDModule
+
     name = "shufflenetv2" if inputs == "crop" else "ognet"
     L.seed_everything(0, verbose=False)
     module = ReIDModule(name, model_options=NETWORKS[name], loss="ce")
