@@ -19,7 +19,6 @@ examples:
 
 
 def parser() -> command_line.Parser:
-    """The command line."""
     command = command_line.Parser(
         prog="python -m ogreid.report",
         description="Write one HTML file that needs nothing else, or a table: of a run, of several, or of a sweep.",
@@ -39,13 +38,11 @@ def parser() -> command_line.Parser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Parse, read, write."""
     arguments = parser().parse_args(argv)
-    target: Path | None = arguments.to
-    kind = ".md" if arguments.markdown or arguments.models else ".csv" if arguments.csv else ".html"
-    kind = kind if target is None else target.suffix
+    printed = ".md" if arguments.markdown or arguments.models else ".csv" if arguments.csv else ".html"
+    kind = arguments.to.suffix if arguments.to else printed
     if kind not in (".html", ".md", ".csv"):
-        raise InputError(f"--to {target}: expected a name that ends in .html, .md or .csv")
+        raise InputError(f"--to {arguments.to}: expected a name that ends in .html, .md or .csv")
     if arguments.open and kind != ".html":
         raise InputError("--open shows pages; leave it out, or choose a --to that ends in .html")
     if arguments.models:
@@ -60,12 +57,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     from ogreid.reporting.pages import report_text, save, write_report
 
     if kind == ".html":
-        page = write_report(*arguments.runs, target=target, people=not arguments.no_pictures)
+        page = write_report(*arguments.runs, target=arguments.to, people=not arguments.no_pictures)
         command_line.show(page, browse=arguments.open)
-    elif target is None:
-        sys.stdout.write(report_text(*arguments.runs, kind=kind))
+    elif arguments.to:
+        command_line.show(save(arguments.to, report_text(*arguments.runs, kind=kind)), browse=False)
     else:
-        command_line.show(save(target, report_text(*arguments.runs, kind=kind)), browse=False)
+        sys.stdout.write(report_text(*arguments.runs, kind=kind))
     return 0
 
 

@@ -69,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from ogreid.data.datasets.crops import crop_dataset
     from ogreid.data.datasets.sources import read_crop
     from ogreid.lifting import Mode
-    from ogreid.reporting.rankings import write_rankings
+    from ogreid.reporting.pages import write_rankings
     from ogreid.retrieval.inspection import search
     from ogreid.training.inference import embed, load_network
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ogreid.errors import InputError
-from ogreid.reporting.rankings import write_rankings
+from ogreid.reporting.pages import write_rankings
 
 ROWS = np.array([(7, 1, "a/<b>.jpg"), (8, 2, "a/c.jpg")], [("identity", int), ("camera", int), ("source", "U20")])
 STORE = SimpleNamespace(name="plaza-8", rows=ROWS, crop=lambda row: np.zeros((8, 4, 3), np.uint8) if row else None)

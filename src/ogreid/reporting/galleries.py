@@ -7,7 +7,7 @@ import base64
 import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from ogreid.data.store.mapped import Store
     from ogreid.retrieval.metric import Samples
 
-
-T = TypeVar("T")
 KINDS = {"best": "highest AP", "median": "median AP", "worst": "lowest AP"}
 GREEN, RED, GRAY, WHITE = np.array([[38, 166, 91], [214, 69, 65], [128, 128, 128], [255, 255, 255]], dtype=np.uint8)
 
@@ -63,27 +61,39 @@ def write_pictures(
     embedding = samples.embedding.detach().float().cpu().numpy()
     identity, camera, index = (column.cpu().numpy() for column in (samples.identity, samples.camera, samples.index))
     sample = sample_identities(identity)
-    plane = principal_plane(embedding[sample]) if len(sample) > 1 else np.empty((0, 2))
-    sample = sample[: len(plane)]
+    sample = sample if len(sample) > 1 else sample[:0]
+    plane = principal_plane(embedding[sample]) if len(sample) else np.empty((0, 2))
     contents = {"map": {"xy": plane, "identity": identity[sample], "camera": camera[sample]}}
     if people:
         split, rows = int((index < evaluated.num_queries).sum()), evaluated.rows[index]
-        columns = (embedding, identity, camera)
         chosen = choose_queries(average_precision, identity[:split], each)
-        sides = [column[side] for side in (slice(split), slice(split, None)) for column in columns]
-        lists = rank_gallery([number for _, number in chosen], *sides, top=top)
+        kinds, numbers = map(list, zip(*chosen, strict=True))
+        sides = [
+            column[side] for side in (slice(split), slice(split, None)) for column in (embedding, identity, camera)
+        ]
+        lists = rank_gallery(numbers, *sides, top=top)
         ranked = [[rows[one.query], *rows[split + one.rows]] for one in lists]
         contents["galleries"] = {
-            "kind": np.array([kind for kind, _ in chosen]),
-            "average_precision": average_precision[[number for _, number in chosen]],
+            "kind": np.array(kinds),
+            "average_precision": average_precision[numbers],
             "scores": _rectangle([one.scores for one in lists], top, np.nan),
             "correct": _rectangle([one.correct for one in lists], top, False),
             **_images(evaluated.store, ranked, top),
         }
-        median = next((number for kind, number in chosen if kind == "median"), chosen[0][1])
-        contents["cloud"] = _cloud(evaluated.store, int(rows[median]))
-    stem = evaluated.name.replace("/", "-")
-    return {kind: _save(folder / f"{stem}-{kind}.npz", arrays) for kind, arrays in contents.items()}
+        shown = int(rows[numbers[kinds.index("median") if "median" in kinds else 0]])
+        (xyz,), (rgb,) = evaluated.store.clouds([shown])
+        name = np.array(str(evaluated.store.rows["source"][shown]))
+        colors = np.rint(rgb * 255).astype(np.uint8)
+        contents["cloud"] = {"xyz": xyz - xyz.mean(axis=0), "rgb": colors, "name": name}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{folder}: pictures cannot be written there: {error.strerror}") from error
+    paths = {kind: folder / f"{evaluated.name.replace('/', '-')}-{kind}.npz" for kind in contents}
+    for kind, path in paths.items():
+        with files.atomic_write(path) as file:
+            np.savez_compressed(file, **contents[kind])  # type: ignore[arg-type]  # numpy types **kwds with allow_pickle
+    return paths
 
 
 def gallery_sheet(arrays: Mapping[str, np.ndarray], frame: int = 4) -> np.ndarray:
@@ -165,27 +175,11 @@ def _image(store: "Store", row: int) -> np.ndarray:
     return portrait(*(part[0] for part in store.clouds([row]))) if crop is None else crop
 
 
-def _cloud(store: "Store", row: int) -> dict[str, np.ndarray]:
-    xyz, rgb = store.clouds([row])
-    colors = np.rint(rgb[0] * 255).astype(np.uint8)
-    return {"xyz": xyz[0] - xyz[0].mean(axis=0), "rgb": colors, "name": np.array(str(store.rows["source"][row]))}
-
-
 def _rectangle(lists: Iterable[Iterable[object]], width: int, filler: object) -> np.ndarray:
     return np.array([[*row, *[filler] * width][:width] for row in map(list, lists)])
 
 
-def _save(path: Path, arrays: Mapping[str, np.ndarray]) -> Path:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"{path.parent}: pictures cannot be written there: {error.strerror}") from error
-    with files.atomic_write(path) as file:
-        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]  # numpy types **kwds together with allow_pickle
-    return path
-
-
-def _read(paths: Sequence[Path], ending: str, build: Callable[[dict[str, np.ndarray]], T]) -> dict[str, T]:
+def _read(paths: Sequence[Path], ending: str, build: Callable[[dict[str, np.ndarray]], Any]) -> dict[str, Any]:
     """Name of the set -> what is built of its file."""
     built = {}
     for path in (path for path in paths if path.name.endswith(ending)):
@@ -200,18 +194,17 @@ def _read(paths: Sequence[Path], ending: str, build: Callable[[dict[str, np.ndar
 def _ranked_list(arrays: dict[str, np.ndarray], number: int) -> dict[str, Any]:
     kind, name = (str(arrays[key][number]) for key in ("kind", "query_name"))
     query = f"query {PurePosixPath(name).stem}"
-    text = f"AP {100 * float(arrays['average_precision'][number]):.1f}"
     columns = [arrays[key][number] for key in ("gallery", "names", "scores", "correct")]
-    images = [_ranked(*one) for one in enumerate(zip(*columns, strict=True), start=1) if str(one[1][1])]
-    head = {"kind": kind, "title": query, "url": image_url(arrays["query"][number]), "text": text}
+    images = []
+    for rank, (image, source, score, correct) in enumerate(zip(*columns, strict=True), start=1):
+        if str(source):
+            frame, mark = ("right", "✓") if correct else ("wrong", "✗")
+            title = f"rank {rank}, {frame}, score {float(score):.3f}, {PurePosixPath(str(source)).stem}"
+            text = f"{mark} {float(score):.2f}"
+            images.append({"kind": frame, "title": title, "url": image_url(image), "text": text})
+    head = {"kind": kind, "title": query, "url": image_url(arrays["query"][number])}
+    head["text"] = f"AP {100 * float(arrays['average_precision'][number]):.1f}"
     return {"label": f"{KINDS.get(kind, kind)}: {query}", "query": head, "images": images}
-
-
-def _ranked(rank: int, one: tuple[np.ndarray, str, float, bool]) -> dict[str, Any]:
-    image, name, score, correct = one
-    kind, mark = ("right", "✓") if correct else ("wrong", "✗")
-    title = f"rank {rank}, {kind}, score {float(score):.3f}, {PurePosixPath(str(name)).stem}"
-    return {"kind": kind, "title": title, "url": image_url(image), "text": f"{mark} {float(score):.2f}"}
 
 
 def _packed(arrays: dict[str, np.ndarray]) -> tuple[int, str]:

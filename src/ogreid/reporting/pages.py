@@ -1,26 +1,32 @@
-"""Pages that need nothing else: a run, several runs, a sweep; templates, style and script are in ``templates/``."""
+"""Pages that need nothing else: a run, several runs, a sweep, a search; templates and style are in ``templates/``."""
 
+import json
 import shlex
-from collections.abc import Mapping, Sequence
-from functools import cache
-from pathlib import Path
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from ogreid import config, files
 from ogreid.errors import InputError
 from ogreid.reporting import results
 from ogreid.reporting.charts import PALETTE, Chart, Line, line_chart, themed, thin_out
-from ogreid.reporting.galleries import read_clouds, read_galleries, read_maps
+from ogreid.reporting.galleries import image_url, read_clouds, read_galleries, read_maps
 from ogreid.reporting.results import RunResults
 from ogreid.reporting.sweeps import SweepRecord, read_sweep, sweep_figures, sweep_table
-from ogreid.reporting.tables import COLUMNS, Row, csv_table, results_table, signed
+from ogreid.reporting.tables import COLUMNS, Row, csv_table, csv_text, results_table, signed
 
 if TYPE_CHECKING:
-    from jinja2 import Environment
-
+    from ogreid.data.store.mapped import Store
 
 MOST_CURVES = 12  # lines of one chart that can be distinguished
 LOSS, SPEED = "train/loss", "train/clouds_per_second"
+_FOLDER, _STRICT = FileSystemLoader(Path(__file__).with_name("templates")), StrictUndefined
+TEMPLATES = Environment(loader=_FOLDER, autoescape=True, undefined=_STRICT, trim_blocks=True, lstrip_blocks=True)
+TEMPLATES.globals.update(palette=PALETTE, columns=COLUMNS)
+TEMPLATES.filters.update(themed=themed, signed=signed, quote=lambda path: shlex.quote(str(path)))
 
 
 def write_report(*folders: Path, target: Path | None = None, people: bool = True) -> Path:
@@ -37,14 +43,19 @@ def write_report(*folders: Path, target: Path | None = None, people: bool = True
     Raises:
         InputError: a file that cannot be read; a sweep among several folders; the page cannot be written.
     """
-    alone = len(folders) == 1
-    if _is_sweep(folders):
-        page = _sweep_page(read_sweep(folders[0]))
+    alone, sweep = len(folders) == 1, _sweep(folders)
+    if sweep is not None:
+        title, description = f"Sweep: {sweep.name}", sweep.content.get("description", "")
+        page = {"table": sweep_table(sweep), "failed": sweep.failed, "figures": sweep_figures(sweep).values()}
+        page |= _compared(results.named_runs(sweep.run_folders()))
+        text = _render("sweep.html", title, description, **page)
+    elif alone:
+        text = _run_page(results.read_run(folders[0], people=people))
     else:
-        page = (
-            _run_page(results.read_run(folders[0], people=people)) if alone else _runs_page(results.named_runs(folders))
-        )
-    return save(target or (folders[0] / "report.html" if alone else Path("comparison.html")), page)
+        runs = results.named_runs(folders)
+        names = ", ".join(dict.fromkeys(run.experiment.name for run in runs.values()))
+        text = _render("runs.html", f"{len(runs)} runs", names, **_compared(runs))
+    return save(target or (folders[0] / "report.html" if alone else Path("comparison.html")), text)
 
 
 def report_text(*folders: Path, kind: str) -> str:
@@ -54,18 +65,66 @@ def report_text(*folders: Path, kind: str) -> str:
         *folders: see :func:`write_report`.
         kind: ``.md``, or ``.csv``: the numbers of each run unrounded, with its seed and the settings that differ.
     """
-    if _is_sweep(folders):
-        record = read_sweep(folders[0])
-        if kind == ".md":
-            return sweep_table(record).markdown()
-        folders = tuple(record.run_folders())
-    rows = results.comparison_rows(results.named_runs(folders))
+    sweep = _sweep(folders)
+    if sweep is not None and kind == ".md":
+        return sweep_table(sweep).markdown()
+    rows = results.comparison_rows(results.named_runs(folders if sweep is None else sweep.run_folders()))
     return csv_table(rows) if kind == ".csv" else results_table(rows).markdown()
 
 
-def render(template: str, **context: object) -> str:
-    """A page of ``templates/``; whatever is not a template itself is escaped."""
-    return _environment().get_template(template).render(context)
+def write_rankings(
+    target: Path,
+    network: str,
+    store: "Store",
+    queries: Sequence[tuple[str, np.ndarray]],
+    rows: np.ndarray,
+    scores: np.ndarray,
+    *,
+    ranked: int,
+    people: bool = True,
+    hint: str = "",
+) -> Path:
+    """Write the answer to a search, the most similar images of a store, in the format of the target's suffix.
+
+    Args:
+        target: .html, .json or .csv.
+        network: that embedded the images.
+        store: whose rows were ranked.
+        queries: name and image (H, W, 3) uint8 of each of the Q queries.
+        rows: (Q, T) rows of the store, most similar first.
+        scores: (Q, T) their cosine similarities.
+        ranked: how many rows of the store were ranked.
+        people: whether a page shows images, or names alone.
+        hint: what to know about the scores, in one line.
+
+    Returns:
+        The file.
+
+    Raises:
+        InputError: another suffix, or the file cannot be written.
+    """
+    known = [{key: store.rows[key][row].item() for key in ("identity", "camera", "source")} for row in rows.flat]
+    places = [(name, rank) for name, _ in queries for rank in range(1, rows.shape[1] + 1)]
+    records = [
+        {"query": name, "rank": rank, "score": score, **own}
+        for (name, rank), score, own in zip(places, scores.ravel().tolist(), known, strict=True)
+    ]
+    if target.suffix == ".csv":
+        return save(target, csv_text(records))
+    if target.suffix == ".json":
+        content = {"network": network, "store": store.name, "ranked": ranked, "hint": hint, "results": records}
+        return save(target, json.dumps(content, indent=2) + "\n")
+    if target.suffix != ".html":
+        raise InputError(f"{target}: expected a name that ends in .html, .json or .csv")
+    crops = (store.crop(int(row)) if people else None for row in rows.flat)
+    images = [_ranked_image(*one) for one in zip(crops, records, strict=True)]
+    lists = []
+    for number, (name, image) in enumerate(queries):
+        query = {"kind": "query", "title": name, "url": image_url(image) if people else None, "text": name}
+        own = images[number * rows.shape[1] :][: rows.shape[1]]
+        lists.append({"label": f"similar to {name}", "query": query, "images": own})
+    words = f"Ranked by {network} among {ranked} images of {store.name}; the score is the cosine similarity. {hint}"
+    return save(target, _render("rankings.html", "Search results", words.strip(), lists=lists))
 
 
 def save(path: Path, text: str) -> Path:
@@ -81,30 +140,24 @@ def save(path: Path, text: str) -> Path:
     return path
 
 
-@cache
-def _environment() -> "Environment":
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    loader, strict = PackageLoader("ogreid.reporting"), StrictUndefined
-    environment = Environment(loader=loader, autoescape=True, undefined=strict, trim_blocks=True, lstrip_blocks=True)
-    environment.globals.update(palette=PALETTE, columns=COLUMNS)
-    environment.filters.update(themed=themed, signed=signed, quote=lambda path: shlex.quote(str(path)))
-    return environment
+def _render(template: str, title: str, description: str, **context: object) -> str:
+    """A page of ``templates/``; whatever is not a template itself is escaped."""
+    return TEMPLATES.get_template(template).render(context, title=title, description=description)
 
 
-def _is_sweep(folders: Sequence[Path]) -> bool:
+def _sweep(folders: Sequence[Path]) -> SweepRecord | None:
     sweeps = [folder for folder in folders if (folder / "sweep.json").is_file()]
     if sweeps and len(folders) > 1:
         raise InputError(f"{sweeps[0]}: a sweep has a page of its own; give it alone")
-    return bool(sweeps)
+    return read_sweep(sweeps[0]) if sweeps else None
 
 
 def _run_page(run: RunResults) -> str:
     rows = results.rows_of(run)
-    return render(
+    return _render(
         "run.html",
-        title=run.experiment.name,
-        description=run.experiment.description,
+        run.experiment.name,
+        run.experiment.description,
         run=run,
         rows=_grouped(rows),
         matrix=results.transfer_matrix([run]),
@@ -114,23 +167,6 @@ def _run_page(run: RunResults) -> str:
         galleries=read_galleries(run.pictures),
         maps=read_maps(run.pictures),
         settings=config.to_yaml(run.experiment),
-    )
-
-
-def _runs_page(runs: Mapping[str, RunResults]) -> str:
-    names = ", ".join(dict.fromkeys(run.experiment.name for run in runs.values()))
-    return render("runs.html", title=f"{len(runs)} runs", description=names, **_compared(runs))
-
-
-def _sweep_page(record: SweepRecord) -> str:
-    return render(
-        "sweep.html",
-        title=f"Sweep: {record.name}",
-        description=record.content.get("description", ""),
-        table=sweep_table(record),
-        failed=record.failed,
-        figures=sweep_figures(record).values(),
-        **_compared(results.named_runs(record.run_folders())),
     )
 
 
@@ -146,7 +182,7 @@ def _compared(runs: Mapping[str, RunResults]) -> dict[str, Any]:
     }
 
 
-def _grouped(rows: Sequence[Row]) -> dict[tuple[str, bool], list[Row]]:
+def _grouped(rows: Iterable[Row]) -> dict[tuple[str, bool], list[Row]]:
     """By data set, in the order of the rows."""
     groups: dict[tuple[str, bool], list[Row]] = {}
     for row in rows:
@@ -155,14 +191,12 @@ def _grouped(rows: Sequence[Row]) -> dict[tuple[str, bool], list[Row]]:
 
 
 def _result_charts(run: RunResults) -> list[Chart]:
-    cmc = [Line(test, list(enumerate(values, start=1))) for test, values in run.summary.get("cmc", {}).items()]
-    precision = [
-        Line(test, [(100 * i / (len(values) - 1), value) for i, value in enumerate(values)])
-        for test, values in run.summary.get("precision", {}).items()
-    ]
+    cmc, precision = (run.summary.get(key, {}).items() for key in ("cmc", "precision"))
+    ranks = [Line(test, list(enumerate(values, start=1))) for test, values in cmc]
+    recall = [Line(test, [(100 * i / (len(own) - 1), one) for i, one in enumerate(own)]) for test, own in precision]
     return _charts(
-        ("Cumulative matches (CMC)", "rank", "queries, %", cmc),
-        ("Precision over recall", "recall, %", "precision, %", precision),
+        ("Cumulative matches (CMC)", "rank", "queries, %", ranks),
+        ("Precision over recall", "recall, %", "precision, %", recall),
     )
 
 
@@ -172,11 +206,9 @@ def _curve_charts(run: RunResults, rows: Sequence[Row]) -> list[Chart]:
         baselines = [row for row in rows if row.kind == "baseline" and row.test == rows[0].test and key in row.numbers]
         levels = [Line(row.network, [(0.0, float(row.numbers[key]))], level=True) for row in baselines]
         parts.append((COLUMNS[key], "epoch", f"{COLUMNS[key]}, %", [*_evaluated(run, key), *levels]))
-    names = [name for name in run.curves if name.startswith("train/") and name not in (LOSS, SPEED)]
-    losses = [
-        Line(name.removeprefix("train/").replace("_", " "), thin_out(run.curves.get(name, [])))
-        for name in (LOSS, *sorted(names))
-    ]
+    names = sorted({LOSS, *(name for name in run.curves if name.startswith("train/") and name != SPEED)})
+    curves = {name: thin_out(run.curves.get(name, [])) for name in sorted(names, key=LOSS.__ne__)}
+    losses = [Line(name.removeprefix("train/").replace("_", " "), curve) for name, curve in curves.items()]
     speed = [Line("clouds/s", thin_out(run.curves.get(SPEED, [])))]
     return _charts(*parts, ("Loss", "epoch", "loss", losses), ("Speed", "epoch", "clouds per second", speed))
 
@@ -206,3 +238,11 @@ def _evaluated(run: RunResults, key: str) -> list[Line]:
             test = "/".join(middle).split("->")[-1]
             lines.append(Line(f"{test} (transfer)" if kind == "transfer" else test, curve))
     return lines
+
+
+def _ranked_image(image: np.ndarray | None, record: dict[str, Any]) -> dict[str, Any]:
+    name = PurePosixPath(record["source"]).name
+    title = "rank {rank}, score {score:.3f}, identity {identity}, camera {camera}, ".format(**record) + name
+    text = "{score:.2f} \N{MIDDLE DOT} {identity} c{camera}".format(**record)
+    url, text = (None, f"{name} {text}") if image is None else (image_url(image), text)
+    return {"kind": "unknown", "title": title, "url": url, "text": text}

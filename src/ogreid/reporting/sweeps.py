@@ -37,11 +37,6 @@ class Setting:
     numbers: dict[str, dict[str, Spread]]
     published: dict[str, dict[str, float]]
 
-    @property
-    def name(self) -> str:
-        """In short: values of names, key and value of the others."""
-        return _short(self.parameters)
-
     def mean_average_precision(self, test: str) -> tuple[float, float] | None:
         """Mean and spread on a data set; None where it was not evaluated."""
         mean, spread = self.numbers.get(test, {}).get("mAP", (None, None))
@@ -50,13 +45,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class SweepRecord:
-    """``sweep.json``.
-
-    Attributes:
-        folder: of the sweep.
-        content: the file.
-        settings: the finished runs merged over their seeds, in the sweep's order.
-    """
+    """The ``content`` of ``sweep.json`` in ``folder``, and its finished runs merged over their seeds, in its order."""
 
     folder: Path
     content: Mapping[str, Any]
@@ -74,11 +63,10 @@ class SweepRecord:
     @property
     def sets(self) -> dict[str, str]:
         """Data set -> its name in tables, which says where no run was trained on it."""
-        transfer: dict[str, bool] = {}
-        for run in self.content["runs"]:
-            for test in (*run.get("retrieval", {}), *run.get("transfer", {})):
-                transfer[test] = transfer.get(test, True) and test in run["transfer"]
-        return {test: f"{test} (transfer)" if everywhere else test for test, everywhere in transfer.items()}
+        runs = self.content["runs"]
+        tests = dict.fromkeys(test for run in runs for key in ("retrieval", "transfer") for test in run.get(key, {}))
+        trained = {test for run in runs for test in run.get("retrieval", {})}
+        return {test: test if test in trained else f"{test} (transfer)" for test in tests}
 
     @property
     def failed(self) -> list[Mapping[str, Any]]:
@@ -110,17 +98,16 @@ def read_sweep(folder: Path) -> SweepRecord:
 
 def _merged(runs: Sequence[Mapping[str, Any]], parameters: Sequence[str]) -> list[Setting]:
     """Finished runs (entries of ``sweep.json``) by the parameters that vary, without the seed."""
-    keys = [key for key in parameters if key != "seed"]
     alike: dict[str, list[Mapping[str, Any]]] = {}
     for run in runs:
         if run["status"] == "finished":
-            alike.setdefault(json.dumps([run["parameters"].get(key) for key in keys]), []).append(run)
+            own = {key: run["parameters"].get(key) for key in parameters if key != "seed"}
+            alike.setdefault(json.dumps(own), []).append(run)
     settings = []
-    for group in alike.values():
+    for own, group in alike.items():
         sets = [{**run["retrieval"], **run["transfer"]} for run in group]
         numbers = {test: mean_numbers([one[test] for one in sets if test in one]) for test in sets[0]}
-        own = {key: group[0]["parameters"].get(key) for key in keys}
-        settings.append(Setting(own, len(group), numbers, dict(group[0].get("published", {}))))
+        settings.append(Setting(json.loads(own), len(group), numbers, dict(group[0].get("published", {}))))
     return settings
 
 
@@ -147,9 +134,14 @@ def sweep_figures(record: SweepRecord) -> dict[str, Chart]:
     """
     if not record.settings:
         return {}
-    axis, sets = _axis(record), list(record.sets)
-    if axis is None:
+    counts = {}
+    for key in record.keys:
+        values = [setting.parameters[key] for setting in record.settings]
+        if all(isinstance(one, int | float) and not isinstance(one, bool) for one in values) and len(set(values)) > 1:
+            counts[key] = len(set(values))
+    if not counts:
         return {"plot": _bars(record)}
+    axis, sets = max(counts, key=counts.__getitem__), list(record.sets)
     if record.keys == [axis] or len(sets) == 1:
         return {"plot": _over(record, axis, sets)}
     return {f"plot-{test.replace('/', '-')}": _over(record, axis, [test]) for test in sets}
@@ -162,22 +154,11 @@ def density_figure(rows: Sequence[Mapping[str, Any]], trained: float | None) -> 
         rows: ``density`` in (0, 1] and ``retrieval``, the numbers on each data set.
         trained: the density of training, where it is known: an upright line marks it.
     """
-    sets = rows[0]["retrieval"]
+    sets, upright = rows[0]["retrieval"], None if trained is None else 100 * trained
     lines = [Line(test, [(100 * row["density"], row["retrieval"][test]["mAP"]) for row in rows]) for test in sets]
-    title = "mAP at tested densities" + ("" if trained is None else f", trained at {100 * trained:.3g} %")
-    upright = None if trained is None else 100 * trained
+    title = "mAP at tested densities" + ("" if upright is None else f", trained at {upright:.3g} %")
     chart = line_chart(lines, title=title, x_label=AXES[DENSITY], y_label="mAP, %", last=False, upright=upright)
     return chart.file()
-
-
-def _axis(record: SweepRecord) -> str | None:
-    """The parameter with the most values, of those that are numbers."""
-    counts = {}
-    for key in record.keys:
-        values = [setting.parameters[key] for setting in record.settings]
-        if all(isinstance(one, int | float) and not isinstance(one, bool) for one in values) and len(set(values)) > 1:
-            counts[key] = len(set(values))
-    return max(counts, key=counts.__getitem__, default=None)
 
 
 def _over(record: SweepRecord, axis: str, tests: Sequence[str]) -> Chart:
@@ -203,12 +184,13 @@ def _over(record: SweepRecord, axis: str, tests: Sequence[str]) -> Chart:
 
 def _bars(record: SweepRecord) -> Chart:
     """The mAP of each setting on each set, and the paper's on sets on which it has any."""
-    names, settings = [setting.name or record.name for setting in record.settings], record.settings
+    settings = record.settings
     series = {name: [one.mean_average_precision(test) for one in settings] for test, name in record.sets.items()}
     for test in record.sets:
         paper = [setting.published.get(test, {}).get("mAP") for setting in settings]
         if any(paper):
             series[f"paper, {test}"] = [None if value is None else (value, 0.0) for value in paper]
+    names = [_short(setting.parameters) or record.name for setting in settings]
     return bar_chart(names, series, title=f"{record.name}: mAP", x_label="mAP, %")
 
 
@@ -220,5 +202,5 @@ def _scale(axis: str, values: Sequence[float]) -> Callable[[float], float]:
 
 
 def _short(parameters: Mapping[str, Any]) -> str:
-    texts = [v if isinstance(v, str) else f"{key.rpartition('.')[2]} {v}" for key, v in parameters.items()]
-    return ", ".join(texts)
+    """Values of names, key and value of the others."""
+    return ", ".join(v if isinstance(v, str) else f"{key.rpartition('.')[2]} {v}" for key, v in parameters.items())

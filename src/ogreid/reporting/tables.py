@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import rich.table
 
-
 COLUMNS = {"rank1": "rank-1", "rank5": "rank-5", "rank10": "rank-10", "mAP": "mAP", "mAP_step": "step", "mINP": "mINP"}
 """Number of ``summary.json`` -> head of its column; the number of queries follows them."""
 
@@ -21,20 +20,13 @@ Spread = tuple[float, float | None]
 
 @dataclass(frozen=True)
 class Table:
-    """Cells of text.
-
-    Attributes:
-        heads: of the columns.
-        rows: cells.
-        align: ``l`` (text) or ``r`` (numbers) for each column.
-    """
+    """Cells of text; ``align`` is ``l`` (text) or ``r`` (numbers) for each column."""
 
     heads: Sequence[str]
     rows: Sequence[Sequence[str]]
     align: str
 
     def markdown(self) -> str:
-        """In columns that line up."""
         cells = [[cell.replace("|", "/") for cell in row] for row in (self.heads, *self.rows)]
         columns = [(max(map(len, column)), side) for *column, side in zip(*cells, self.align, strict=True)]
         line = " | ".join(f"{{:{'<' if side == 'l' else '>'}{width}}}" for width, side in columns)
@@ -78,14 +70,10 @@ class Row:
 
     def cells(self) -> list[str]:
         """One for each of ``COLUMNS``, and the number of queries with what keeps the numbers from being a result."""
-        show = signed if self.kind == "difference" else spread_text
-        cells = [show(self.numbers.get(key), self.numbers.get(f"{key}_spread")) for key in COLUMNS]
-        notes = [str(self.numbers.get("queries", ""))]
-        if self.numbers.get("unanswerable"):
-            notes.append(f"{self.numbers['unanswerable']} invalid")
-        if self.numbers.get("missing"):
-            notes.append(f"partial: {self.numbers['missing']} samples missing")
-        return [*cells, ", ".join(notes)]
+        show, numbers = signed if self.kind == "difference" else spread_text, self.numbers
+        counts = {"{} invalid": numbers.get("unanswerable"), "partial: {} samples missing": numbers.get("missing")}
+        notes = [str(numbers.get("queries", "")), *(text.format(count) for text, count in counts.items() if count)]
+        return [*(show(numbers.get(key), numbers.get(f"{key}_spread")) for key in COLUMNS), ", ".join(notes)]
 
 
 def results_table(rows: Sequence[Row]) -> Table:
