@@ -19,6 +19,7 @@ examples:
 
 
 def parser() -> command_line.Parser:
+    """The command line."""
     command = command_line.Parser(
         prog="python -m ogreid.report",
         description="Write one HTML file that needs nothing else, or a table: of a run, of several, or of a sweep.",
@@ -28,9 +29,8 @@ def parser() -> command_line.Parser:
     command.add_argument("--open", action="store_true", help="show the page in the browser")
     command.add_argument("--no-pictures", action="store_true", help="leave out pictures and clouds of people")
     kind = command.add_mutually_exclusive_group()
-    kind.add_argument(
-        "--to", type=Path, metavar="FILE", help=".html, .md or .csv (RUN/report.html; several runs: comparison.html)"
-    )
+    to = ".html, .md or .csv (RUN/report.html; several runs: comparison.html)"
+    kind.add_argument("--to", type=Path, metavar="FILE", help=to)
     kind.add_argument("--markdown", action="store_true", help="print the results table as Markdown instead")
     kind.add_argument("--csv", action="store_true", help="print the results, unrounded, as CSV instead")
     kind.add_argument("--models", action="store_true", help="print every network with its parameters and operations")
@@ -38,6 +38,7 @@ def parser() -> command_line.Parser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
+    """Parse, read, write."""
     arguments = parser().parse_args(argv)
     printed = ".md" if arguments.markdown or arguments.models else ".csv" if arguments.csv else ".html"
     kind = arguments.to.suffix if arguments.to else printed

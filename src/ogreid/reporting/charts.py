@@ -1,7 +1,6 @@
-"""Charts by matplotlib: inline SVG that follows the light and the dark page, SVG files, and pixels.
+"""Charts by matplotlib, imported when one is drawn: inline SVG that follows the light and the dark page, files, pixels.
 
-matplotlib is imported when a chart is drawn. Its global state stays as it is, and the user's own settings of it do not
-matter.
+Its global state stays as it is, and the user's own settings of it do not matter.
 """
 
 import colorsys
@@ -13,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from html import escape
+from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -21,7 +21,6 @@ import numpy as np
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
 
 NAMES = ["paper", "ink", "quiet", "line", "c0", "c1", "c2", "c3", "c4", "c5"]
 LIGHT = ["#fcfbf9", "#1d2226", "#5c666e", "#e2dfd9", "#0b6e75", "#c45a11", "#5b4bb5", "#a02a6b", "#5f7a12", "#2d5f9e"]
@@ -109,11 +108,10 @@ class Chart:
             self.draw(figure.add_axes((left / width, (foot + bottom) / full, *inner)))
             if framed:
                 figure.text(14 / width, 1 - 8 / full, self.title, size=14, weight="bold", va="top")
-            for row, entry in enumerate(self.legend if framed else ()):
-                y, dashes = (foot - 12 - ROW * row) / full, (3, 2) if entry.dashed else (None, None)
-                figure.add_artist(Line2D([14 / width, 34 / width], [y, y], color=entry.color, dashes=dashes))
-                label = f"{entry.name}: {entry.value}" if entry.value else entry.name
-                figure.text(42 / width, y, label, va="center_baseline")
+            for row, (color, name, value, dashed) in enumerate(self.legend if framed else ()):
+                y, dashes = (foot - 12 - ROW * row) / full, (3, 2) if dashed else (None, None)
+                figure.add_artist(Line2D([14 / width, 34 / width], [y, y], color=color, dashes=dashes))
+                figure.text(42 / width, y, f"{name}: {value}" if value else name, va="center_baseline")
             yield figure
 
     def _svg(self, background: str) -> str:
@@ -140,13 +138,10 @@ def themed(text: str) -> str:
 
 @dataclass(frozen=True)
 class Line:
-    """One line of a chart.
+    """One line of a chart through ``points`` (x, y), ascending in x.
 
-    Attributes:
-        name: in the legend.
-        points: (x, y), ascending in x.
-        level: a horizontal reference instead of data: dashed, across the chart, without markers.
-        spread: of each point, drawn as a whisker to both sides; none where it is 0.
+    With ``level`` it is a horizontal reference instead of data: dashed, across the chart, without markers. The
+    ``spread`` of each point is drawn as a whisker to both sides, none where it is 0.
     """
 
     name: str
@@ -171,8 +166,7 @@ def line_chart(
     legend gives the last value of each line, as of a curve over time.
     """
     lines = [line for line in lines if line.points]
-    data = [line for line in lines if not line.level]
-    colors = {line.name: COLORS[number % len(COLORS)] for number, line in enumerate(data)}
+    colors = dict(zip((line.name for line in lines if not line.level), cycle(COLORS), strict=False))
     dashed: dict[str, Any] = {"color": QUIET, "linestyle": "--", "linewidth": 1.5}
 
     def draw(axes: "Axes") -> None:
@@ -217,13 +211,13 @@ def bar_chart(
     There is a group of bars for each name, from above; ``series`` is, for each entry of the legend, (mean, spread) of
     every name, or None where there is no number.
     """
-    step = BAR * len(series) + GAP
+    step, legend = BAR * len(series) + GAP, [Entry(*one) for one in zip(cycle(COLORS), series, strict=False)]
     short = [name if len(name) <= LONGEST else name[: LONGEST - 1] + "\N{HORIZONTAL ELLIPSIS}" for name in names]
     texts, bars = [], []
     for place, name in enumerate(names):
-        values = [(row, key, *value) for row, (key, own) in enumerate(series.items()) if (value := own[place])]
-        bars += [(step * place + BAR * row, mean, spread, COLORS[row % len(COLORS)]) for row, _, mean, spread in values]
-        texts.append(f"{name}: {', '.join(f'{key} {mean:.1f}' for _, key, mean, _ in values)}")
+        values = [(row, *value) for row, own in enumerate(series.values()) if (value := own[place])]
+        bars += [(step * place + BAR * row, mean, spread, legend[row].color) for row, mean, spread in values]
+        texts.append(f"{name}: {', '.join(f'{legend[row].name} {mean:.1f}' for row, mean, _ in values)}")
 
     def draw(axes: "Axes") -> None:
         offset: dict[str, Any] = {"xytext": (4, 0), "textcoords": "offset points"}
@@ -238,7 +232,6 @@ def bar_chart(
         axes.set_yticks([step * place + (step - GAP) / 2 for place in range(len(names))], short)
         axes.grid(visible=False)
 
-    legend = [Entry(COLORS[row % len(COLORS)], name) for row, name in enumerate(series)]
     margins = (14 + round(6.6 * max(map(len, short))), 92, 6, 22)
     return Chart(title, "; ".join(texts), draw, legend, size=(560, step * len(names) + 28), margins=margins)
 
@@ -251,6 +244,7 @@ def scatter_chart(points: np.ndarray, groups: np.ndarray, *, title: str, descrip
     names = np.unique(groups).tolist()
     shades = [colorsys.hsv_to_rgb(number / len(names), 0.6, 0.82) for number in range(len(names))]
     colors = ["#" + bytes(round(255 * part) for part in shade).hex() for shade in shades]
+    legend = [Entry(color, f"{group} {name}") for name, color in zip(names, colors, strict=True)]
 
     def draw(axes: "Axes") -> None:
         for name, color in zip(names, colors, strict=True):
@@ -258,7 +252,6 @@ def scatter_chart(points: np.ndarray, groups: np.ndarray, *, title: str, descrip
         axes.set_aspect("equal")
         axes.set_axis_off()
 
-    legend = [Entry(color, f"{group} {name}") for name, color in zip(names, colors, strict=True)]
     notes = [f"{group} {name}" for name in np.sort(groups).tolist()]
     return Chart(title, description, draw, legend, notes, margins=(10, 10, 10, 10))
 

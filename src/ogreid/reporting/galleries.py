@@ -1,6 +1,6 @@
 """Ranked galleries, a cloud and a map of the embeddings of an evaluated set: files of a run's ``pictures/``.
 
-A run writes them; a page that holds its own data reads them, without torch.
+A run writes them, and logs them to W&B; a page that holds its own data reads them, without torch.
 """
 
 import base64
@@ -68,9 +68,8 @@ def write_pictures(
         split, rows = int((index < evaluated.num_queries).sum()), evaluated.rows[index]
         chosen = choose_queries(average_precision, identity[:split], each)
         kinds, numbers = map(list, zip(*chosen, strict=True))
-        sides = [
-            column[side] for side in (slice(split), slice(split, None)) for column in (embedding, identity, camera)
-        ]
+        columns = embedding, identity, camera
+        sides = [*(column[:split] for column in columns), *(column[split:] for column in columns)]
         lists = rank_gallery(numbers, *sides, top=top)
         ranked = [[rows[one.query], *rows[split + one.rows]] for one in lists]
         contents["galleries"] = {
@@ -144,8 +143,8 @@ def read_maps(paths: Sequence[Path]) -> list[Chart]:
     """The embeddings of every ``<set>-map.npz`` on a plane, colored by identity and by camera."""
     charts = []
     for name, (xy, *columns) in _read(paths, "-map.npz", _map).items():
-        for groups, group in zip(columns if len(xy) else (), ("identity", "camera"), strict=False):
-            text = f"images of one {group} should {'' if group == 'identity' else 'not '}lie together"
+        for groups, group, word in zip(columns if len(xy) else (), ("identity", "camera"), ("", "not "), strict=False):
+            text = f"images of one {group} should {word}lie together"
             charts.append(scatter_chart(xy, groups, title=f"{name} by {group}", description=text, group=group))
     return charts
 

@@ -16,21 +16,13 @@ VISIBLE = "-visible"  # ending of a store of the visible parts alone
 
 @dataclass(frozen=True)
 class Published:
-    """One entry of the paper.
-
-    Attributes:
-        source: table, and which record where there are several.
-        numbers: ``rank1`` and ``mAP`` (trapezoid) in percent, as far as the paper gives them.
-    """
+    """One entry of a table of the paper: ``rank1`` and ``mAP`` (trapezoid) in percent, as far as they are given."""
 
     source: str
     numbers: dict[str, float]
 
     def minus(self, numbers: Mapping[str, float], average_precision: str) -> dict[str, float]:
-        """``numbers`` of ``summary.json`` minus the paper's, in percentage points.
-
-        There is none of mAP unless ``average_precision``, its definition, is the paper's ``trapezoid``.
-        """
+        """``numbers`` of ``summary.json`` minus the paper's in points; of mAP only where both are by the trapezoid."""
         alike = [name for name in self.numbers if name != "mAP" or average_precision == "trapezoid"]
         return {name: float(numbers[name]) - self.numbers[name] for name in alike if name in numbers}
 
@@ -79,10 +71,9 @@ def _ablation(network: tuple[str, str], own: dict[str, Any]) -> Published | None
     """Tables IV and V."""
     for entry in published_tables()["ablations"]:
         if (entry["model"], entry["loss"], entry["settings"]) == (*network, own):
-            source = f"Table {entry['table']}, without {entry['part']}"
-            if "difference" in entry:
-                return Published(f"{source}: mAP {entry['difference']:.2f} lower than with it", {})
-            return Published(source, {"mAP": entry["without"]})
+            lower = f": mAP {entry['difference']:.2f} lower than with it" if "difference" in entry else ""
+            numbers = {} if lower else {"mAP": entry["without"]}
+            return Published(f"Table {entry['table']}, without {entry['part']}{lower}", numbers)
     return None
 
 

@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +26,6 @@ FREE = ("name", "description", "seed", "model.", "runs.", "wandb.")
 PARTS = {"gate", "last_graph", "residual"}
 """Settings that a network has none of before the paper takes a part away."""
 
-Curve = list[tuple[float, float]]
-"""(epoch, value), ascending; epochs are fractional numbers from 0."""
-
 
 @dataclass(frozen=True)
 class RunResults:
@@ -37,14 +35,14 @@ class RunResults:
         folder: of the run.
         experiment: its settings.
         summary: ``summary.json``, null being NaN; empty while the run is in progress.
-        curves: the columns of ``metrics.csv``.
+        curves: the columns of ``metrics.csv`` as (epoch, value), ascending; epochs are fractional numbers from 0.
         pictures: the files of ``pictures/`` that may be shown, in alphabetical order.
     """
 
     folder: Path
     experiment: Experiment
     summary: dict[str, Any] = field(default_factory=dict)
-    curves: dict[str, Curve] = field(default_factory=dict)
+    curves: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
     pictures: list[Path] = field(default_factory=list)
 
     @cached_property
@@ -62,11 +60,9 @@ class RunResults:
 
 
 def read_run(folder: Path, *, people: bool = True) -> RunResults:
-    """Read a run folder.
+    """Read the folder of a run, finished or not.
 
-    Args:
-        folder: of the run, finished or not.
-        people: whether its pictures of people may be shown; with ``runs.pictures=false`` they never are.
+    Its pictures of people may be shown where ``people`` and the run's own ``runs.pictures`` say so.
 
     Raises:
         InputError: there is no run, or a file of it cannot be read.
@@ -97,11 +93,11 @@ def rows_of(run: RunResults, name: str | None = None, settings: Collection[str] 
     """
     own = {"seed": run.experiment.seed} | {key: run.settings.get(key) for key in settings}
     rows = []
+    baselines = run.summary.get("baselines", {}).items()
     for test, transfer, numbers in run.evaluations():
         ours = Row(test, transfer, name or run.experiment.model.name, "run", numbers, own)
-        baselines = run.summary.get("baselines", {}).items()
-        rows += [ours, *(Row(test, transfer, who, "baseline", sets[test]) for who, sets in baselines if test in sets)]
-        rows += _beside_paper(run, ours)
+        others = [Row(test, transfer, who, "baseline", sets[test]) for who, sets in baselines if test in sets]
+        rows += [ours, *others, *_beside_paper(run, ours)]
     return rows
 
 
@@ -111,13 +107,14 @@ def comparison_rows(runs: Mapping[str, RunResults]) -> list[Row]:
     Runs that differ in nothing but the seed have a mean, and it is the mean that is compared with the paper.
     """
     groups, settings = repetitions(runs), differing_settings(runs.values())
+    firsts = [runs[names[0]] for names in groups]
     rows: list[Row] = []
-    for group, label in zip(groups, _labels([runs[names[0]] for names in groups]), strict=True):
+    for group, first in zip(groups, firsts, strict=True):
         own = [row for name in group for row in rows_of(runs[name], name, settings)]
         if len(group) > 1:
-            means = _means([row for row in own if row.kind in ("run", "baseline")], label)
+            means = _means([row for row in own if row.kind in ("run", "baseline")], _label(first, firsts))
             own = [row for row in own if row.kind in ("run", "paper")] + means
-            own += [other for row in means if row.kind == "mean" for other in _beside_paper(runs[group[0]], row)]
+            own += [other for row in means if row.kind == "mean" for other in _beside_paper(first, row)]
         for row in own:
             rows += [row] if row not in rows else []
     tests = list(dict.fromkeys(row.test for row in rows))
@@ -161,14 +158,8 @@ def ablation_table(groups: Sequence[Sequence[RunResults]]) -> Table | None:
         For each part and data set our mean mAP without the part and with it, the difference, the numbers of runs, and
         the paper's difference on Market-1501; None where no runs fit.
     """
-    rows = [
-        row
-        for entry in published_tables()["ablations"]
-        for full in groups
-        for cut in groups
-        if _is_cut(entry, full[0], cut[0])
-        for row in _compare(entry, full, cut)
-    ]
+    triples = [one for one in product(published_tables()["ablations"], groups, groups) if _is_cut(*one)]
+    rows = [row for one in triples for row in _compare(*one)]
     heads = ["part, data set", "without", "with", "difference", "runs", "paper's"]
     return Table(heads, rows, "lrrrrr") if rows else None
 
@@ -187,7 +178,7 @@ def _with_nan(value: Any) -> Any:  # noqa: ANN401 - a part of the summary
     return math.nan if value is None else value
 
 
-def _curves(path: Path) -> dict[str, Curve]:
+def _curves(path: Path) -> dict[str, list[tuple[float, float]]]:
     """Lightning's CSV file over epochs; its column ``step`` counts from 0 over the whole run."""
     if not path.is_file():
         return {}
@@ -201,11 +192,10 @@ def _curves(path: Path) -> dict[str, Curve]:
     evaluated = [row for row in rows if "epoch" in row and any(name.startswith(("val/", "transfer/")) for name in row)]
     last = (evaluated or rows or [{"step": 0.0}])[-1]  # of an epoch, where it was evaluated
     steps_per_epoch = max((last["step"] + 1) / (max(last.get("epoch", 0.0), 0.0) + 1), 1.0)
-    curves: dict[str, Curve] = defaultdict(list)
-    for row in rows:
-        for name, value in row.items():
-            curves[name].append(((row["step"] + 1) / steps_per_epoch, value))
-    return {name: sorted(curve) for name, curve in curves.items() if name not in ("step", "epoch")}
+    names = [name for name in dict.fromkeys(name for row in rows for name in row) if name not in ("step", "epoch")]
+    epochs = [(row["step"] + 1) / steps_per_epoch for row in rows]
+    pairs = list(zip(epochs, rows, strict=True))
+    return {name: sorted((epoch, row[name]) for epoch, row in pairs if name in row) for name in names}
 
 
 def _number(text: str | None) -> float:
@@ -226,15 +216,11 @@ def _beside_paper(run: RunResults, ours: Row) -> list[Row]:
     return [theirs, difference] if minus else [theirs]
 
 
-def _labels(runs: Sequence[RunResults]) -> list[str]:
-    """The name of each run's experiment, with the settings in which those of one name and training set differ."""
-    labels, kinds = [], [(run.experiment.name, run.experiment.data.train) for run in runs]
-    for run, kind in zip(runs, kinds, strict=True):
-        alike = [other for other, its in zip(runs, kinds, strict=True) if its == kind]
-        differing = [key for key in differing_settings(alike) if not key.startswith(("description", "runs."))]
-        own = [f"{key.rpartition('.')[2]}={run.settings.get(key)}" for key in differing]
-        labels.append(", ".join([run.experiment.name, *own]))
-    return labels
+def _label(run: RunResults, others: Sequence[RunResults]) -> str:
+    """The name of the experiment, with the settings in which those of its name and training set differ."""
+    alike = [one for one in others if all(one.settings[key] == run.settings[key] for key in ("name", "data.train"))]
+    keys = [key for key in differing_settings(alike) if not key.startswith(("description", "runs."))]
+    return ", ".join([run.experiment.name, *(f"{key.rpartition('.')[2]}={run.settings.get(key)}" for key in keys)])
 
 
 def _means(rows: Sequence[Row], label: str) -> list[Row]:
@@ -244,21 +230,22 @@ def _means(rows: Sequence[Row], label: str) -> list[Row]:
         alike[row.test, row.transfer, row.network if row.kind == "baseline" else ""].append(row)
     means = []
     for (test, transfer, baseline), own in alike.items():
-        spreads = {key: one for key, one in mean_numbers([row.numbers for row in own]).items() if key in COLUMNS}
-        numbers = {key: value for key, (value, _) in spreads.items()}
-        numbers |= {f"{key}_spread": spread for key, (_, spread) in spreads.items() if spread is not None}
+        numbers = {}
+        for key, (value, spread) in mean_numbers([row.numbers for row in own]).items():
+            numbers |= {key: value, f"{key}_spread": spread} if key in COLUMNS else {}
         settings = {} if baseline else {key: value for key, value in own[0].settings.items() if key != "seed"}
         who, kind = f"{baseline or label}, mean of {len(own)}", "baseline" if baseline else "mean"
         means.append(Row(test, transfer, who, kind, numbers, settings))
     return means
 
 
-def _is_cut(entry: Mapping[str, Any], full: RunResults, cut: RunResults) -> bool:
+def _is_cut(entry: Mapping[str, Any], full: Sequence[RunResults], cut: Sequence[RunResults]) -> bool:
     """Whether ``cut`` is ``full`` without the entry's part, and nothing else."""
-    own, less = own_settings(full.experiment), own_settings(cut.experiment)
+    whole, rest = full[0].experiment, cut[0].experiment
+    own, less = own_settings(whole), own_settings(rest)
     starts = entry["from"].items() <= own.items() and not (own.keys() & PARTS) - entry["from"].keys()
-    alike = all(key.startswith(FREE) for key in differing_settings([full, cut]))
-    named = full.experiment.model.name == cut.experiment.model.name == entry["model"]
+    alike = all(key.startswith(FREE) for key in differing_settings([full[0], cut[0]]))
+    named = whole.model.name == rest.model.name == entry["model"]
     return named and starts and alike and less != own and less == own | entry["settings"]
 
 
