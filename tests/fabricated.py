@@ -31,20 +31,12 @@ def numbers(level: float, queries: int = 60) -> dict[str, float]:
 
 
 def make_run(
-    folder: Path,
-    *,
-    name="demo",
-    train="plaza-8",
-    transfer="winter-8",
-    level=40.0,
-    k=8,
-    seed=3,
-    pictures=True,
-    summary=True,
+    folder: Path, *, train="plaza-8", transfer="winter-8", level=40.0, pictures=True, summary=True, **settings
 ) -> Path:
-    """Write a run folder as training leaves it and return it."""
+    """Write a run folder as training leaves it and return it; ``settings`` are those of EXPERIMENT."""
     folder.mkdir(parents=True)
-    (folder / "experiment.yaml").write_text(EXPERIMENT.format(name=name, train=train, k=k, seed=seed))
+    own = {"name": "demo", "k": 8, "seed": 3, "train": train} | settings
+    (folder / "experiment.yaml").write_text(EXPERIMENT.format(**own))
     if summary:
         (folder / "summary.json").write_text(json.dumps(_summary(train, transfer, level)))
     _write_metrics(folder / "metrics.csv", train, transfer, level)
@@ -76,19 +68,12 @@ def _write_metrics(path, train, transfer, level):
         writer.writeheader()
         for step in range(STEPS * EPOCHS):
             epoch = step // STEPS
-            writer.writerow(
-                {
-                    "epoch": epoch,
-                    "step": step,
-                    "train/loss": 5 / (1 + step),
-                    "train/clouds_per_second": 70,
-                    "lr-Adam": 1e-3,
-                }
-            )
+            now = {"epoch": epoch, "step": step}
+            writer.writerow(now | {"train/loss": 5 / (1 + step), "train/clouds_per_second": 70, "lr-Adam": 1e-3})
             if step % STEPS == STEPS - 1:
-                now = level * (epoch + 1) / EPOCHS
-                evaluated = {"val/mAP": now, f"val/{train}/mAP": now, f"val/{train}/rank1": 1.5 * now}
-                writer.writerow({"epoch": epoch, "step": step, **evaluated, f"transfer/{transfer}/mAP": now / 2})
+                mean = level * (epoch + 1) / EPOCHS
+                evaluated = {"val/mAP": mean, f"val/{train}/mAP": mean, f"val/{train}/rank1": 1.5 * mean}
+                writer.writerow(now | evaluated | {f"transfer/{transfer}/mAP": mean / 2})
 
 
 def _write_pictures(folder, name):
@@ -110,16 +95,8 @@ def _write_pictures(folder, name):
     ball = rng.standard_normal((3000, 3))
     ball *= 0.5 / np.linalg.norm(ball, axis=1, keepdims=True)
     plane = np.stack([*rng.uniform(-1, 1, (2, 2000)), np.full(2000, 0.6)], axis=1)
-    red, blue = np.full((3000, 3), (220, 30, 30)), np.full((2000, 3), (30, 30, 220))
-    np.savez_compressed(
-        folder / f"{name}-cloud.npz",
-        xyz=np.concatenate([ball, plane]).astype(np.float32),
-        rgb=np.concatenate([red, blue]).astype(np.uint8),
-        name=np.array("query/0000_c1.jpg"),
-    )
-    np.savez_compressed(
-        folder / f"{name}-map.npz",
-        xy=rng.standard_normal((30, 2)),
-        identity=np.arange(30) % 5 + 1,
-        camera=np.arange(30) % 3 + 1,
-    )
+    xyz = np.concatenate([ball, plane]).astype(np.float32)
+    rgb = np.repeat(np.array([(220, 30, 30), (30, 30, 220)], np.uint8), (3000, 2000), axis=0)
+    np.savez_compressed(folder / f"{name}-cloud.npz", xyz=xyz, rgb=rgb, name=np.array("query/0000_c1.jpg"))
+    columns = {"identity": np.arange(30) % 5 + 1, "camera": np.arange(30) % 3 + 1}
+    np.savez_compressed(folder / f"{name}-map.npz", xy=rng.standard_normal((30, 2)), **columns)

@@ -41,13 +41,6 @@ def single(tmp_path_factory):
     return write_report(make_run(tmp_path_factory.mktemp("runs") / "market_circle" / "s0", train="market"))
 
 
-@pytest.fixture(scope="module")
-def several(tmp_path_factory):
-    place = tmp_path_factory.mktemp("runs")
-    runs = [make_run(place / f"demo/k{k}", k=k, level=30 + k, pictures=False) for k in (4, 8, 16)]
-    return write_report(*runs, target=place / "comparison.html")
-
-
 @contextmanager
 def opened(browser, path, scheme="light", size=WIDE):
     """A page in a window of that size, which it fills without a message on the console or a request of its own."""
@@ -87,6 +80,8 @@ def test_a_run_is_shown_on_every_screen(browser, single, scheme, size):
         assert (min(background(page)) > 200) if scheme == "light" else (max(background(page)) < 60)
         table = page.locator("#results table.results")
         assert table.is_visible() and "paper, Table II" in table.inner_text()
+        page.locator("#theme").click()
+        assert (max(background(page)) < 60) if scheme == "light" else (min(background(page)) > 200)
 
 
 def test_a_cloud_turns_by_mouse_and_by_key_and_comes_nearer(browser, single):
@@ -106,12 +101,6 @@ def test_a_cloud_turns_by_mouse_and_by_key_and_comes_nearer(browser, single):
         assert cloud(page)[0].sum() > 1.2 * ball.sum()
 
 
-def test_the_button_changes_between_light_and_dark(browser, single):
-    with opened(browser, single) as page:
-        page.locator("#theme").click()
-        assert max(background(page)) < 60
-
-
 def test_without_webgl_the_cloud_is_painted(playing, single):
     options = ["--no-sandbox", "--disable-3d-apis"]
     with playing.chromium.launch(executable_path=BROWSER, args=options) as plain, opened(plain, single) as page:
@@ -120,7 +109,9 @@ def test_without_webgl_the_cloud_is_painted(playing, single):
 
 
 @on_every_screen
-def test_several_runs_are_shown_on_every_screen(browser, several, size):
+def test_several_runs_are_shown_on_every_screen(browser, tmp_path, size):
+    runs = [make_run(tmp_path / f"demo/k{k}", k=k, level=30 + k, pictures=False) for k in (4, 8, 16)]
+    several = write_report(*runs, target=tmp_path / "comparison.html")
     with opened(browser, several, "dark", size) as page:
         assert page.locator("table.results").first.is_visible()
         lines = page.locator("#curves svg").first.locator("path[style*='fill: none'][style*='var(--c']")

@@ -36,7 +36,7 @@ class PaintedStore:
         return np.repeat(xyz, len(indices), 0), np.stack([np.full((8192, 3), i / 255, np.float32) for i in indices])
 
 
-def columns():
+def sample_columns():
     rng = np.random.default_rng(0)
     identity = np.concatenate([np.arange(QUERIES), rng.integers(-1, QUERIES, len(ROWS) - QUERIES)])
     embedding = rng.standard_normal((QUERIES, 6))[identity] + 0.8 * rng.standard_normal((len(ROWS), 6))
@@ -50,12 +50,10 @@ def result_of(embedding, identity, camera):
 
 
 def pictures_of(folder, sample=None, *, store=None, index=None, **options):
-    sample = columns() if sample is None else sample
+    sample = sample_columns() if sample is None else sample
     index = np.arange(len(sample[0])) if index is None else index
-    samples = SimpleNamespace(
-        **dict(zip(("embedding", "identity", "camera"), map(torch.from_numpy, sample), strict=True))
-    )
-    samples.index = torch.from_numpy(index)
+    columns = map(torch.from_numpy, (*sample, index))
+    samples = SimpleNamespace(**dict(zip(("embedding", "identity", "camera", "index"), columns, strict=True)))
     evaluated = SimpleNamespace(name="painted/8", store=store or PaintedStore(), rows=ROWS, num_queries=QUERIES)
     return write_pictures(folder, evaluated, samples, result_of(*sample).average_precision, **options)
 
@@ -75,7 +73,7 @@ def test_galleries_show_the_rows_they_name(tmp_path, in_pixel_order):
 
 def test_the_best_query_has_the_best_precision(tmp_path):
     arrays = np.load(pictures_of(tmp_path, each=1)["galleries"])
-    precision = result_of(*columns()).average_precision
+    precision = result_of(*sample_columns()).average_precision
     assert arrays["kind"].tolist() == ["best", "median", "worst"]
     assert arrays["average_precision"][[0, 2]].tolist() == [np.nanmax(precision), np.nanmin(precision)]
     hits = arrays["correct"] & (arrays["names"] != "")
@@ -83,19 +81,19 @@ def test_the_best_query_has_the_best_precision(tmp_path):
 
 
 def test_a_short_gallery_ends_in_empty_places(tmp_path):
-    embedding, identity, camera = (column[:12] for column in columns())
+    embedding, identity, camera = (column[:12] for column in sample_columns())
     identity[8:], camera[8:] = [0, 1, 2, 3], 2
     arrays = np.load(pictures_of(tmp_path, (embedding, identity, camera))["galleries"])
-    assert (arrays["names"][:, 4:] == "").all() and not arrays["correct"][:, 4:].any()
-    assert np.isnan(arrays["scores"][:, 4:]).all() and (arrays["gallery"][:, 4:] == 255).all()
+    empty = {key: arrays[key][:, 4:] for key in ("names", "correct", "scores", "gallery")}
+    assert (empty["names"] == "").all() and not empty["correct"].any()
+    assert np.isnan(empty["scores"]).all() and (empty["gallery"] == 255).all()
 
 
-def test_samples_that_are_missing_shift_nothing(tmp_path):
-    """As of an evaluation that was cut short: the index of a sample says which row it is."""
+def test_the_index_says_which_rows_the_samples_of_an_evaluation_cut_short_are(tmp_path):
     index = np.concatenate([np.arange(QUERIES), np.arange(20, 40)])
-    arrays = np.load(pictures_of(tmp_path, tuple(column[index] for column in columns()), index=index)["galleries"])
-    shown = arrays["names"][arrays["names"] != ""]
-    assert {int(name[6:10]) for name in shown} <= set(ROWS[20:].tolist())
+    sample = tuple(column[index] for column in sample_columns())
+    names = np.load(pictures_of(tmp_path, sample, index=index)["galleries"])["names"]
+    assert {int(name[6:10]) for name in names[names != ""]} <= set(ROWS[20:].tolist())
 
 
 def test_the_sheet_frames_the_right_green_and_the_wrong_red(tmp_path):
@@ -109,13 +107,12 @@ def test_the_sheet_frames_the_right_green_and_the_wrong_red(tmp_path):
 
 
 def test_a_portrait_shows_the_nearest_point():
-    xyz = np.array([[0, 0, 1.0], [0, 0, 0.5], [1, 2, 1.0]], dtype=np.float32)
-    image = portrait(xyz, np.array([[1, 0, 0], [0, 1, 0], [0, 0, 1]], dtype=np.float32))
+    image = portrait(np.array([[0, 0, 1.0], [0, 0, 0.5], [1, 2, 1.0]]), np.eye(3))
     assert image[0, 0].tolist() == [0, 255, 0] and image[-1, -1].tolist() == [0, 0, 255]
 
 
 def test_an_unwritable_folder_is_refused(tmp_path):
-    (tmp_path / "taken").write_text("a file")
+    (tmp_path / "taken").touch()
     with pytest.raises(InputError, match="taken"):
         pictures_of(tmp_path / "taken")
 
@@ -123,16 +120,16 @@ def test_an_unwritable_folder_is_refused(tmp_path):
 def test_without_people_there_is_a_map_alone(tmp_path):
     files = pictures_of(tmp_path, people=False)
     assert list(files) == ["map"] and [path.name for path in tmp_path.iterdir()] == ["painted-8-map.npz"]
-    arrays, (_, identity, camera) = np.load(files["map"]), columns()
+    arrays, (_, identity, camera) = np.load(files["map"]), sample_columns()
     assert set(arrays.files) == {"xy", "identity", "camera"} and arrays["xy"].shape == ((identity > 0).sum(), 2)
     np.testing.assert_array_equal(arrays["identity"], identity[identity > 0])
     np.testing.assert_array_equal(arrays["camera"], camera[identity > 0])
-    kinds = {name.rpartition("/")[2] for name in set_media("painted", result_of(*columns()), files)}
+    kinds = {name.rpartition("/")[2] for name in set_media("painted", result_of(*sample_columns()), files)}
     assert kinds == {"map_by_identity", "map_by_camera", "cmc", "precision_recall"}
 
 
 def test_an_offline_run_holds_every_picture_and_curve(tmp_path):
-    files, result = pictures_of(tmp_path / "pictures", each=1), result_of(*columns())
+    files, result = pictures_of(tmp_path / "pictures", each=1), result_of(*sample_columns())
     run = wandb.init(dir=tmp_path, mode="offline", settings=wandb.Settings(silent=True, console="off"))
     run.log(set_media("p", result, files) | transfer_media("a + b", {"p": result}))
     media = Path(run.dir) / "media"

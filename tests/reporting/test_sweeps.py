@@ -45,11 +45,8 @@ def test_a_set_on_which_one_run_was_trained_is_no_transfer_set_of_the_sweep(tmp_
 
 
 def test_a_single_run_has_no_spread_and_the_paper_stands_beside(tmp_path):
-    paper = {"market": {"rank1": 86.82, "mAP": 69.02}}
-    rows = [
-        {"experiment": "market_ce", "level": 60.0, "published": paper},
-        {"experiment": "market_no_graph", "level": 50.0, "published": {"market": {"mAP": 65.5}}},
-    ]
+    numbers = {"market_ce": (60.0, {"rank1": 86.82, "mAP": 69.02}), "market_no_graph": (50.0, {"mAP": 65.5})}
+    rows = [{"experiment": key, "level": own, "published": {"market": one}} for key, (own, one) in numbers.items()]
     record = read_sweep(make_sweep(tmp_path / "ablation", rows, on="market"))
     table = sweep_table(record)
     assert table.heads[2:] == ["market rank-1", "market mAP", "paper, market rank-1", "paper, market mAP"]
@@ -57,10 +54,8 @@ def test_a_single_run_has_no_spread_and_the_paper_stands_beside(tmp_path):
     assert table.rows[1] == ("market_no_graph", "1", "75.00", "50.00", "\N{EN DASH}", "65.50")
     (chart,) = sweep_figures(record).values()
     assert [entry.name for entry in chart.legend] == ["market", "paper, market"]
-    assert (
-        chart.description
-        == "market_ce: market 60.0, paper, market 69.0; market_no_graph: market 50.0, paper, market 65.5"
-    )
+    bars = ["market_ce: market 60.0, paper, market 69.0", "market_no_graph: market 50.0, paper, market 65.5"]
+    assert chart.description == "; ".join(bars)
 
 
 def test_k_is_drawn_by_doublings_with_a_line_for_each_data_set_and_whiskers(tmp_path):
@@ -69,9 +64,8 @@ def test_k_is_drawn_by_doublings_with_a_line_for_each_data_set_and_whiskers(tmp_
     assert list(charts) == ["plot"]
     svg = charts["plot"].svg()
     places = markers(svg)
-    assert [places[f"plaza-8: 20.5 at {k}"] for k in (1, 4, 64)] == pytest.approx(
-        [LEFT, (2 * LEFT + RIGHT) / 3, RIGHT], abs=0.1
-    )
+    thirds = [LEFT, (2 * LEFT + RIGHT) / 3, RIGHT]
+    assert [places[f"plaza-8: 20.5 at {k}"] for k in (1, 4, 64)] == pytest.approx(thirds, abs=0.1)
     assert len(places) == 6 and "winter-8 (transfer): 10.2 at 64" in places
     assert svg.count("stroke: var(--ink); stroke-width: 1.3") == 6
 
