@@ -91,7 +91,7 @@ def write_pictures(
     paths = {kind: folder / f"{evaluated.name.replace('/', '-')}-{kind}.npz" for kind in contents}
     for kind, path in paths.items():
         with files.atomic_write(path) as file:
-            np.savez_compressed(file, **contents[kind])  # type: ignore[arg-type]  # numpy types **kwds with allow_pickle
+            np.savez_compressed(file, **contents[kind])
     return paths
 
 

@@ -230,7 +230,7 @@ def _means(rows: Sequence[Row], label: str) -> list[Row]:
         alike[row.test, row.transfer, row.network if row.kind == "baseline" else ""].append(row)
     means = []
     for (test, transfer, baseline), own in alike.items():
-        numbers = {}
+        numbers: dict[str, float | None] = {}
         for key, (value, spread) in mean_numbers([row.numbers for row in own]).items():
             numbers |= {key: value, f"{key}_spread": spread} if key in COLUMNS else {}
         settings = {} if baseline else {key: value for key, value in own[0].settings.items() if key != "seed"}

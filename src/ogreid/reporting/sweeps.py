@@ -104,10 +104,10 @@ def _merged(runs: Sequence[Mapping[str, Any]], parameters: Sequence[str]) -> lis
             own = {key: run["parameters"].get(key) for key in parameters if key != "seed"}
             alike.setdefault(json.dumps(own), []).append(run)
     settings = []
-    for own, group in alike.items():
+    for values, group in alike.items():
         sets = [{**run["retrieval"], **run["transfer"]} for run in group]
         numbers = {test: mean_numbers([one[test] for one in sets if test in one]) for test in sets[0]}
-        settings.append(Setting(json.loads(own), len(group), numbers, dict(group[0].get("published", {}))))
+        settings.append(Setting(json.loads(values), len(group), numbers, dict(group[0].get("published", {}))))
     return settings
 
 
