@@ -1,17 +1,13 @@
 """Evaluate a network: ``python -m ogreid.evaluate --checkpoint RUN --on market duke``."""
 
 import argparse
-import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
-from ogreid import config, files
+from ogreid import config
 from ogreid.config import command_line
 from ogreid.errors import InputError
-
-if TYPE_CHECKING:
-    from ogreid.training.inference import Network
 
 EPILOG = """\
 examples:
@@ -40,11 +36,7 @@ def parser() -> command_line.Parser:
         "--also", nargs="+", action="extend", default=[], metavar="VARIANT", help="re-ranked, expanded, multi-query"
     )
     command.add_argument(
-        "--density",
-        nargs="*",
-        type=float,
-        metavar="SHARE",
-        help="test with these shares of the points instead (none named: 0.05, 0.1, 0.2 ... 1)",
+        "--density", nargs="*", type=float, metavar="SHARE", help="shares of the points (none named: 0.05, 0.1 ... 1)"
     )
     command.add_argument("--json", type=Path, metavar="FILE", help="write the numbers there, too")
     return command
@@ -58,12 +50,27 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     check_stores(config.Data(root=arguments.data, train=[], test=arguments.on))
     command_line.quiet()
-    from ogreid.training.inference import load_network
+    from ogreid.reporting import terminal
+    from ogreid.runs import Run
+    from ogreid.training.distributed import rank
+    from ogreid.training.inference import evaluate, evaluate_densities, load_network, trained_density
 
-    network = load_network(
-        arguments.checkpoint, published=arguments.published, model=arguments.model, weights=arguments.weights
-    )
-    (_evaluate if arguments.density is None else _evaluate_densities)(arguments, network)
+    network = load_network(**command_line.network(arguments))
+    stores, target, devices = (arguments.on, arguments.data), arguments.json, arguments.devices
+    folder = arguments.checkpoint
+    run = Run.open(folder) if folder and (Path(folder) / "experiment.yaml").is_file() else None
+    if arguments.density is None:
+        points: dict[str, Any] = {"num_points": arguments.points, "density": None} if arguments.points else {}
+        results = evaluate(network, *stores, also=arguments.also, devices=devices, **points)
+        if rank() == 0:
+            terminal.show_results(network.name, results, run=run, target=target)
+    else:
+        rows = evaluate_densities(network, *stores, arguments.density, devices)
+        if rank() == 0:
+            trained = None if arguments.model else trained_density(network, arguments.on[0], arguments.data)
+            if target is None and run is not None:
+                target = run.folder / "density.json"
+            terminal.show_densities(network.name, rows, trained=trained, target=target)
     return 0
 
 
@@ -80,63 +87,6 @@ def _check(arguments: argparse.Namespace) -> None:
         raise InputError(f"{path}: expected a name that ends in .json")
     if path is not None and not path.parent.is_dir():
         raise InputError(f"{path}: its folder does not exist; make it or choose another --json")
-
-
-def _evaluate(arguments: argparse.Namespace, network: "Network") -> None:
-    from rich.console import Console
-
-    from ogreid.reporting.terminal import results_table
-    from ogreid.training.distributed import rank
-    from ogreid.training.inference import evaluate
-
-    changes = {} if arguments.points is None else {"num_points": arguments.points, "density": None}
-    results = evaluate(network, arguments.on, arguments.data, also=arguments.also, devices=arguments.devices, **changes)
-    if rank() != 0:
-        return
-    paper = _published(arguments.checkpoint, results)
-    Console().print(results_table(network.name, {(network.name, on): one for on, one in results.items()} | paper))
-    if arguments.json is not None:
-        published = [{"source": source, "on": on, **numbers} for (source, on), numbers in paper.items()]
-        content = {"network": network.name, "retrieval": results, "published": published}
-        files.write_text(arguments.json, json.dumps(content, indent=2) + "\n")
-
-
-def _evaluate_densities(arguments: argparse.Namespace, network: "Network") -> None:
-    """The same network at several densities: a table, the numbers and a plot in the run's folder, or at --json."""
-    from rich.console import Console
-
-    from ogreid.reporting import density_figure
-    from ogreid.reporting.terminal import results_table
-    from ogreid.runs import Run
-    from ogreid.training.distributed import rank
-    from ogreid.training.inference import evaluate_densities, trained_density
-
-    rows = evaluate_densities(network, arguments.on, arguments.data, arguments.density, arguments.devices)
-    if rank() != 0:
-        return
-    table = {(f"{100 * row['density']:g} %", on): one for row in rows for on, one in row["retrieval"].items()}
-    console = Console()
-    console.print(results_table(f"{network.name}, share of the points", table))
-    in_run = Path(arguments.checkpoint or "").is_dir() and arguments.checkpoint
-    path = arguments.json or (Run.open(arguments.checkpoint).folder / "density.json" if in_run else None)
-    if path is not None:
-        trained = None if arguments.model else trained_density(network, arguments.on[0], arguments.data)
-        content = {"network": network.name, "trained": trained, "densities": rows}
-        files.write_text(path, json.dumps(content, indent=2) + "\n")
-        files.write_text(path.with_suffix(".svg"), density_figure(rows, trained))
-        console.print(f"numbers  {path}\nplot     {path.with_suffix('.svg')}", soft_wrap=True)
-
-
-def _published(checkpoint: str | None, stores: Iterable[str]) -> dict[tuple[str, str], dict[str, float]]:
-    """Rows of the paper that fit a run of ours."""
-    from ogreid.reporting.paper import published_for
-    from ogreid.runs import Run
-
-    if checkpoint is None or not (Path(checkpoint) / "experiment.yaml").is_file():
-        return {}
-    experiment = Run.open(checkpoint).experiment()
-    entries = {on: published_for(experiment, on) for on in stores}
-    return {(f"paper, {entry.source}", on): entry.numbers for on, entry in entries.items() if entry is not None}
 
 
 if __name__ == "__main__":

@@ -49,8 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments.to:
         conversion.published_to_run(Path(arguments.published), target, arguments.weights)
     else:
-        network = load_network(arguments.checkpoint, published=arguments.published, weights=arguments.weights)
-        conversion.write_program(network, target, arguments.batch)
+        conversion.write_program(load_network(**command_line.network(arguments)), target, arguments.batch)
     return 0
 
 

@@ -7,7 +7,7 @@ import sys
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from ogreid.errors import InputError
 
@@ -32,6 +32,11 @@ def network_arguments(parser: Parser, *, untrained: bool = True) -> None:
     if untrained:
         which.add_argument("--model", metavar="NAME", help="a network without training, for example histogram")
     parser.add_argument("--weights", default="model_last.pth", help="file in the released folder (%(default)s)")
+
+
+def network(options: argparse.Namespace) -> dict[str, Any]:
+    """The arguments of ``load_network`` that a command line with :func:`network_arguments` gives."""
+    return {name: getattr(options, name, None) for name in ("checkpoint", "published", "model", "weights")}
 
 
 def show(page: Path, *, browse: bool) -> None:

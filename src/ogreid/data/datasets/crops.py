@@ -5,19 +5,17 @@ from collections import Counter
 from collections.abc import Sequence
 from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ogreid.data.datasets.bodies import estimates_in
 from ogreid.data.datasets.sources import CropClouds, MeshSource, upright
 from ogreid.data.datasets.synthetic_stores import EstimatedBodies
 from ogreid.errors import InputError, MissingFileError
-from ogreid.lifting import Mode
 from ogreid.synthetic import estimates
 
 if TYPE_CHECKING:
     from ogreid.data.dataset import CropDataset
-
-__all__ = ["crop_dataset", "find_images", "is_image"]
+    from ogreid.data.store.mapped import Store
 
 log = logging.getLogger(__name__)
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
@@ -61,8 +59,7 @@ def crop_dataset(
     *,
     meshes: Path | None = None,
     faces: Path | None = None,
-    mode: Mode = "raster",
-    background: bool = True,
+    like: "Store | None" = None,
 ) -> "CropDataset":
     """A data set that lifts crops when they are read.
 
@@ -72,8 +69,7 @@ def crop_dataset(
         meshes: their bodies, as for ``ogreid.pack``, or the folder of a synthetic domain that holds the crops; without
             it they are lifted with the upright body.
         faces: the body model's, where the bodies come without.
-        mode: see :func:`ogreid.lifting.lift`.
-        background: whether background pixels are points.
+        like: a store, whose clouds were lifted in the same way; raster mode with background where it is None.
 
     Raises:
         InputError: bodies that are not there, or not of these crops.
@@ -81,6 +77,9 @@ def crop_dataset(
     from ogreid.data.dataset import CropDataset
 
     bodies = cache(partial(_bodies, meshes, faces))
+    lifting: dict[str, Any] = {}
+    if like is not None:
+        lifting = {"mode": like.manifest.mode, "background": like.manifest.background}
     crops = []
     for root, source in images:
         if meshes is not None and (meshes / estimates.FILE).is_file():
@@ -88,7 +87,7 @@ def crop_dataset(
             if not image.is_relative_to(meshes.resolve()):
                 raise InputError(f"{root / source}: expected a crop inside {meshes}, whose bodies are of its own crops")
             root, source = meshes, image.relative_to(meshes.resolve()).as_posix()
-        crops.append((CropClouds(root, bodies(root), mode, background), source))
+        crops.append((CropClouds(root, bodies(root), **lifting), source))
     return CropDataset(crops, [str(folder / name) for folder, name in images])
 
 
