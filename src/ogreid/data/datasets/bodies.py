@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections import defaultdict
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
@@ -38,13 +39,7 @@ NUMBERED = re.compile(r"images[/\\]\d+\.png")  # copies of the images in which m
 def estimates_in(
     place: str | Path, crops: Path, faces: str | Path | None = None, missing: Missing = "error"
 ) -> "EstimatorBodies":
-    """The mesh source for what ``--meshes`` names.
-
-    Args:
-        place: a folder with an estimator's files, or one ``.npz`` for all crops.
-        crops: folder that the rows' sources are relative to.
-        faces: file with the body model's faces, where the estimator writes vertices only.
-        missing: ``upright`` lifts crops without a body with the upright one; ``error`` refuses them.
+    """The mesh source for what ``--meshes`` names; ``faces`` is a file, else see :class:`EstimatorBodies`.
 
     Raises:
         InputError: no such folder or file; faces that cannot be read.
@@ -53,9 +48,7 @@ def estimates_in(
     if missing not in get_args(Missing):
         raise InputError(f"--missing {missing}: {nearest_names(missing, get_args(Missing))}")
     if not bodies.place.exists():
-        raise MissingFileError(
-            f"{place}: no such file or folder; --meshes takes a folder of bodies or one file for all"
-        )
+        raise MissingFileError(f"{place}: no such file or folder; --meshes takes a folder, or one file for all")
     return bodies
 
 
@@ -68,17 +61,12 @@ class EstimatorBodies:
     One archive for all tells by ``image_path`` whose each row is. Among several people
     :func:`ogreid.lifting.readers.estimators.choose_body` chooses.
 
-    Attributes:
-        place: the folder or the archive.
-        crops: folder that the rows' sources are relative to.
-        faces: (F, 3) of the body model, where the estimator writes vertices only.
-        missing: see :func:`estimates_in`.
     """
 
-    place: Path
-    crops: Path
-    faces: np.ndarray | None = None
-    missing: Missing = "error"
+    place: Path  # a folder with an estimator's files, or one ``.npz`` for all crops
+    crops: Path  # folder that the rows' sources are relative to
+    faces: np.ndarray | None = None  # (F, 3) of the body model, where the estimator writes vertices only
+    missing: Missing = "error"  # crops without a body are refused; ``upright`` lifts them with the upright one
 
     def __call__(self, source: str) -> Mesh:
         """The body of one crop.
@@ -155,12 +143,10 @@ def crop_size(path: Path) -> tuple[int, int]:
 @lru_cache(maxsize=16)
 def _names_by_crop(folder: Path, _: int) -> dict[tuple[re.Pattern[str], str], list[str]]:
     """The file names of a folder by way of naming and crop; the number changes with the folder."""
-    names: dict[tuple[re.Pattern[str], str], list[str]] = {}
-    for name in sorted(os.listdir(folder)):
-        for pattern, _convention in NAMES:
-            match = pattern.fullmatch(name)
-            if match:
-                names.setdefault((pattern, match[1]), []).append(name)
+    names: dict[tuple[re.Pattern[str], str], list[str]] = defaultdict(list)
+    for name, (pattern, _convention) in product(sorted(os.listdir(folder)), NAMES):
+        if match := pattern.fullmatch(name):
+            names[pattern, match[1]].append(name)
     return names
 
 
@@ -185,9 +171,9 @@ def _rows_by_crop(path: Path, _: int, folder: Path | None) -> tuple[dict[str, np
         if frames.dtype.kind not in "iu" or len(frames) != len(names):
             raise InputError(f"{path}: numbers its images without a frame_id for each; write it again with mmhuman3d")
         names = _frame_names(path, frames, folder)
-    rows: dict[str, list[int]] = {}
+    rows: dict[str, list[int]] = defaultdict(list)
     for row, name in enumerate(names):
-        rows.setdefault(Path(name).name, []).append(row)
+        rows[Path(name).name].append(row)
     arrays = {key: np.asarray(values) for key, values in contents.items() if values is not None}
     return {key: a for key, a in arrays.items() if key == "faces" or a.shape[:1] == (len(names),)}, rows
 

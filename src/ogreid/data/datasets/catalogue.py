@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from ogreid.config import Data, data_root
-from ogreid.data.datasets.readers import names_like
-from ogreid.data.datasets.synthetic_stores import parse_synthetic, synthetic_domains
+from ogreid.data.datasets.readers import names_like, synthetic_domains
+from ogreid.data.datasets.synthetic_stores import parse_synthetic
 from ogreid.errors import InputError
 from ogreid.registry import DATASETS
 

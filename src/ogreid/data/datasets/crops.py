@@ -32,15 +32,14 @@ def find_images(paths: Sequence[Path]) -> list[tuple[Path, str]]:
     """
     images: list[tuple[Path, str]] = []
     for path in paths:
-        if path.is_file():
+        if not path.exists():
+            raise MissingFileError(f"{path}: no such image or folder; give crops of one person each")
+        if not path.is_dir():
             images.append((path.parent, path.name))
             continue
-        if not path.is_dir():
-            raise MissingFileError(f"{path}: no such image or folder; give crops of one person each")
-        inside = sorted(one for one in path.rglob("*") if one.is_file())
-        chosen = [one for one in inside if is_image(one)]
-        others = Counter(one.suffix or one.name for one in inside if not is_image(one))
-        if others:
+        inside = sorted(filter(Path.is_file, path.rglob("*")))
+        chosen = list(filter(is_image, inside))
+        if others := Counter(one.suffix or one.name for one in inside if not is_image(one)):
             kinds = ", ".join(f"{count} {suffix}" for suffix, count in others.most_common(5))
             log.info("%s: %d images; not read: %s", path, len(chosen), kinds)
         if not chosen:

@@ -37,11 +37,7 @@ class NameRule:
     example: str  # for the error message
 
     def read(self, path: Path) -> tuple[int, int]:
-        """``(identity, camera)``.
-
-        Raises:
-            InputError: the name does not match; names the file and shows one that does.
-        """
+        """``(identity, camera)``; an InputError names a file that does not match."""
         match = re.match(self.pattern, path.name)
         if match is None:
             expected = f"expected names like {self.example}; rename it or take it out of the folder"
@@ -54,7 +50,7 @@ class Layout:
     """One way in which a data set lies on disk."""
 
     expected: str  # what to look for, for the error message
-    matches: Callable[[Path], bool]  # whether a folder has the layout
+    matches: Callable[[Path], bool]  # whether a folder has it
     entries: Callable[[Path, NameRule], Iterator[Entry]]  # every image of a folder, in a fixed order
 
 
@@ -70,11 +66,9 @@ def split_folders(**folders: str) -> Layout:
 
 
 def lists(train: str, test: str) -> Layout:
-    """Lists of ``path label`` per split over folders of images (MSMT17); the label is the identity.
+    """Lists of ``path label`` per split (MSMT17); the label is the identity.
 
-    Args:
-        train: folder of the images that ``list_train.txt`` and ``list_val.txt`` name.
-        test: of those in ``list_query.txt`` and ``list_gallery.txt``.
+    ``list_train.txt`` and ``list_val.txt`` name images in the folder ``train``, the others in ``test``.
     """
 
     def entries(folder: Path, rule: NameRule) -> Iterator[Entry]:

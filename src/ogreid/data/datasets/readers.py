@@ -86,28 +86,25 @@ PLAZA, WINTER, TRANSIT, PLATFORM = (
 
 
 def benchmark_named(name: str) -> Benchmark:
-    """The specification of a data set.
-
-    Raises:
-        InputError: unknown, with the nearest names.
-    """
+    """The specification of a data set; an InputError has the names nearest to an unknown one."""
     if name not in DATASETS:
         raise InputError(f"no data set {name!r}; {names_like(name)}")
     benchmark: Benchmark = resolve("data set", DATASETS, name)
     return benchmark
 
 
+def synthetic_domains() -> list[str]:
+    """The synthetic ones of ``ogreid.registry.DATASETS``; they are known before ``ogreid.synthetic`` loads."""
+    return [name for name in DATASETS if benchmark_named(name).synthetic]
+
+
 def names_like(name: str, others: Iterable[str] = ()) -> str:
-    """What may have been meant by an unknown name of a data set, as a clause for an error message.
+    """What may have been meant by an unknown name of a data set or of ``others``, as a clause for an error message.
 
     The start of a name decides, ``Market1501`` is ``market``; of a synthetic domain the number is kept, ``plaza8`` is
     ``plaza-8``.
-
-    Args:
-        name: as it was given.
-        others: further names that are known, for example of packed stores.
     """
-    domains = [one for one in DATASETS if benchmark_named(one).synthetic]
+    domains = synthetic_domains()
     real = [one for one in DATASETS if one not in domains]
     starts = [one for one in real if name.lower().startswith(one)]
     if starts and not others:
@@ -154,9 +151,7 @@ def rows_array(rows: Iterable[Row]) -> np.ndarray:
     return make_rows(*map(list, zip(*rows, strict=True)))
 
 
-def _find(
-    benchmark: Benchmark, root: Path, layouts: tuple[Layout, ...], folders: tuple[str, ...]
-) -> tuple[Layout, Path]:
+def _find(benchmark: Benchmark, root: Path, layouts: Iterable[Layout], folders: Iterable[str]) -> tuple[Layout, Path]:
     source = f"get it: {benchmark.source}" if benchmark.source else "check the path"
     if not root.is_dir():
         raise MissingFileError(f"{root}: no such folder; {source}")

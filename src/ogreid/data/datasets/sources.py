@@ -24,6 +24,8 @@ EXTRAS = {"foreground": Field("bool", ()), "normal": Field("float16", (3,)), "bo
 
 MeshSource = Callable[[str], Mesh]
 """From a crop's path, relative to the data set's folder, to its estimated body; picklable."""
+MaskSource = Callable[[str], np.ndarray | None]
+"""From the same path to the person's pixels, (128, 64) bool; None where they are not known; picklable."""
 
 
 def check_pixels(image: Image.Image) -> None:
@@ -44,23 +46,24 @@ def upright(source: str) -> Mesh:
 
 
 def read_crop(path: Path) -> np.ndarray:
-    """A crop as (128, 64, 3) uint8, resized (bilinear) where its size differs.
+    """A crop as (128, 64, 3) uint8, resized (bilinear) where its size differs; an InputError names a file."""
+    image = open_crop(path)
+    if image.size != (WIDTH, HEIGHT):
+        image = image.resize((WIDTH, HEIGHT), Image.Resampling.BILINEAR)
+    return np.asarray(image)
 
-    Raises:
-        InputError: missing or unreadable; names the file.
-    """
+
+def open_crop(path: Path) -> Image.Image:
+    """A crop at its own size, in RGB, as a viewer shows it; errors as for :func:`read_crop`."""
     try:
         # In one read: Pillow would ask the file system about forty times for each JPEG.
         with Image.open(io.BytesIO(files.read_bytes(path, MAX_BYTES)), formats=FORMATS) as opened:
             check_pixels(opened)
-            image = _displayed(opened)
+            return _displayed(opened)
     except Exception as error:  # damaged images make Pillow raise a dozen unrelated classes
         unknown = isinstance(error, UnidentifiedImageError)  # whose own words name a buffer in memory
         reason = f"no {', '.join(FORMATS)}" if unknown else error
         raise InputError(f"{path}: not a readable image ({reason}); replace it or take it out of the folder") from error
-    if image.size != (WIDTH, HEIGHT):
-        image = image.resize((WIDTH, HEIGHT), Image.Resampling.BILINEAR)
-    return np.asarray(image)
 
 
 def _displayed(image: Image.Image) -> Image.Image:
@@ -86,6 +89,7 @@ class CropClouds:
     background: bool = True  # whether background pixels are points too
     dtype: str = "float16"  # of the stored coordinates; or float32
     extras: tuple[str, ...] = ()  # names of EXTRAS to store too; raster mode only
+    mask_of: MaskSource | None = None  # what foreground is, where a mask is known; else the pixels on the body
 
     def __post_init__(self) -> None:
         if self.mode not in get_args(Mode):
@@ -113,6 +117,8 @@ class CropClouds:
             if self.extras:
                 lifted = lift_surface(image, mesh, background=self.background)
                 points, extras = lifted.points, {name: getattr(lifted, name) for name in self.extras}
+                if "foreground" in extras and self.mask_of and (mask := self.mask_of(source)) is not None:
+                    extras["foreground"] = mask.ravel()
             else:
                 points, extras = lift(image, mesh, mode=self.mode, background=self.background), {}
         except InputError as error:

@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from ogreid import files
-from ogreid.data.datasets.readers import benchmark_named, read_benchmark, rows_array
+from ogreid.data.datasets.readers import read_benchmark, rows_array, synthetic_domains
 from ogreid.data.datasets.sources import CropClouds
 from ogreid.data.store.mapped import Store
 from ogreid.data.store.writing import pack
 from ogreid.errors import InputError, nearest_names
 from ogreid.lifting import Mesh
-from ogreid.registry import DATASETS
 
 Progress = Callable[[str, int, int], None]
 
@@ -33,15 +32,16 @@ class Synthetic:
         return f"{self.domain}-{self.identities}" + (f"-s{self.seed}" if self.seed else "") + "-noisy" * self.noisy
 
     @property
-    def _estimator(self) -> dict[str, Any]:
-        return {"estimator": "noisy"} if self.noisy else {}
+    def settings(self) -> dict[str, Any]:
+        """The arguments of ``make_domain``."""
+        estimator = {"estimator": "noisy"} if self.noisy else {}
+        return {"domain": self.domain, "identities": self.identities, "seed": self.seed} | estimator
 
     @property
     def creation(self) -> dict[str, Any]:
         from ogreid.synthetic import APPEARANCE
 
-        size = {"domain": self.domain, "identities": self.identities, "seed": self.seed}
-        return size | self._estimator | {"appearance": APPEARANCE}
+        return self.settings | {"appearance": APPEARANCE}
 
     def make_crops(self, data_root: Path, *, workers: int = 1, progress: Progress | None = None) -> Path:
         """The folder of the crops, below ``data_root/synthetic``; rendered where it is missing."""
@@ -51,21 +51,15 @@ class Synthetic:
 
             with files.lock(crops.with_name(f"{self.name}.lock")):
                 if not crops.is_dir():
-                    size = {"identities": self.identities, "seed": self.seed} | self._estimator
-                    make_domain(self.domain, crops, **size, workers=workers, progress=progress)
+                    make_domain(root=crops, **self.settings, workers=workers, progress=progress)
         return crops
-
-
-def synthetic_domains() -> list[str]:
-    """The synthetic ones of ``ogreid.registry.DATASETS``; they are known before ``ogreid.synthetic`` loads."""
-    return [name for name in DATASETS if benchmark_named(name).synthetic]
 
 
 def parse_synthetic(name: str) -> Synthetic | None:
     """What ``<domain>-<identities>[-s<seed>][-noisy]`` describes; None where the name is no such name.
 
     Raises:
-        InputError: a domain's name with fewer than 4 identities (nothing could be learned or evaluated), or too many.
+        InputError: fewer than 4 identities (nothing could be learned or evaluated), or too many.
     """
     match = re.fullmatch(r"([a-z]+)-(\d+)(?:-s(\d+))?(-noisy)?", name)
     if match is None or match[1] not in synthetic_domains():
@@ -97,10 +91,8 @@ def ensure_synthetic(name: str, data_root: str | Path, *, workers: int = 1, prog
         with files.lock(root / "synthetic" / f"{synthetic.name}.store.lock"):
             if not _is_packed(synthetic, target):
                 crops = synthetic.make_crops(root, workers=workers, progress=progress)
-                rows, source = (
-                    rows_array(read_benchmark(synthetic.domain, crops)),
-                    CropClouds(crops, EstimatedBodies(crops)),
-                )
+                rows = rows_array(read_benchmark(synthetic.domain, crops))
+                source = CropClouds(crops, EstimatedBodies(crops))
                 noted: dict[str, Any] = {"name": synthetic.name, "benchmark": synthetic.domain}
                 bar = progress and partial(progress, f"{synthetic.name}: clouds")
                 pack(rows, source, target, **noted, creation=synthetic.creation, workers=workers, progress=bar)
