@@ -12,9 +12,8 @@ from PIL import Image
 import benchmark_trees as trees
 from ogreid.data import Store
 from ogreid.data.datasets.bodies import crop_size
-from ogreid.data.datasets.readers import read_benchmark, rows_array
+from ogreid.data.datasets.readers import read_benchmark, rows_array, synthetic_domains
 from ogreid.data.datasets.sources import CropClouds, read_crop
-from ogreid.data.datasets.readers import synthetic_domains
 from ogreid.data.datasets.synthetic_stores import Synthetic, ensure_synthetic, parse_synthetic
 from ogreid.data.store.manifest import BLOCK
 from ogreid.data.store.writing import pack

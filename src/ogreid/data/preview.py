@@ -34,10 +34,7 @@ figcaption {{ font-size: .85em; overflow-wrap: anywhere; }}
 
 
 def write_preview(store: Store, count: int, path: Path) -> Path:
-    """Write a page of ``count`` rows, evenly spread over the store: each crop and its cloud from three sides.
-
-    The file needs no other.
-    """
+    """Write one page of ``count`` rows, evenly spread over the store: each crop and its cloud from three sides."""
     if count < 1:
         raise InputError(f"--preview {count}: expected 1 or more rows")
     rows = np.unique(np.linspace(0, len(store) - 1, count).astype(np.int64)).tolist()
@@ -49,30 +46,19 @@ def write_preview(store: Store, count: int, path: Path) -> Path:
 
 
 def draw_cloud(
-    xyz: np.ndarray,
-    rgb: np.ndarray,
-    angle: float,
-    height: int = 192,
-    width: int = 128,
-    background: int = 128,
-    marked: np.ndarray | None = None,
+    xyz: np.ndarray, rgb: np.ndarray, angle: float, *, background: int = 128, marked: np.ndarray | None = None
 ) -> np.ndarray:
-    """An image of a cloud turned about its vertical axis.
+    """A cloud turned about its vertical axis, as an image (192, 128, 3) uint8.
 
     Args:
         xyz: (P, 3) meters.
         rgb: (P, 3) uint8.
         angle: degrees.
-        height: rows of the image.
-        width: columns of the image.
-        background: its gray, 0 to 255.
+        background: gray of the image, 0 to 255.
         marked: (P,) integers; points above 0 are larger and drawn last, the highest at the very end, so that nothing
             hides them.
-
-    Returns:
-        (height, width, 3) uint8.
     """
-    turn = np.deg2rad(angle)
+    turn, height, width = np.deg2rad(angle), 192, 128
     x, y, z = (xyz.astype(np.float64) - (xyz.min(axis=0) + xyz.max(axis=0)) / 2).T
     depth = z * np.cos(turn) - x * np.sin(turn)
     scale = (height - 4) / max(float(np.ptp(y)), 1e-6)
@@ -90,10 +76,7 @@ def draw_cloud(
 def beside(*images: np.ndarray, height: int = 384, gap: int = 6) -> Image.Image:
     """Images in one row, each enlarged to the same height with its pixels kept sharp.
 
-    Args:
-        *images: (H, W, 3) uint8, of any sizes.
-        height: of the row, in pixels.
-        gap: white columns between two.
+    ``images`` are (H, W, 3) uint8 of any sizes; ``height`` and the white ``gap`` between two are in pixels.
     """
     spacer = np.full((height, gap, 3), 255, np.uint8)
     parts = [spacer]
@@ -104,11 +87,7 @@ def beside(*images: np.ndarray, height: int = 384, gap: int = 6) -> Image.Image:
 
 
 def export_ply(store: Store, row: int, path: Path) -> Path:
-    """Write one cloud as a binary ``.ply`` with colors, which MeshLab, CloudCompare and Blender open.
-
-    Raises:
-        InputError: no such row.
-    """
+    """Write one cloud as a binary ``.ply`` with colors, which MeshLab, CloudCompare and Blender open."""
     if not 0 <= row < len(store):
         raise InputError(f"--export-ply {row}: {store.path} has rows 0 to {len(store) - 1}")
     xyz, rgb = store.raw([row])

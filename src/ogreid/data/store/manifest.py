@@ -85,11 +85,7 @@ class Manifest:
 
     @classmethod
     def load(cls, path: Path) -> "Manifest":
-        """Read a manifest.
-
-        Raises:
-            InputError: not a store's manifest, incomplete, contradictory, or of another version of the format.
-        """
+        """Read a manifest; an InputError where it is none, incomplete, contradictory, or of another version."""
         try:
             values = files.read_json(path, MAX_BYTES)
         except (OSError, ValueError) as error:
@@ -136,9 +132,7 @@ def _check(manifest: Manifest) -> None:
 
 
 def make_rows(split: list[str], identity: list[int], camera: list[int], source: list[str]) -> np.ndarray:
-    """The structured array (R,) with fields split, identity, camera and source.
-
-    Source is the crop's path relative to the benchmark's folder, with forward slashes.
+    """The structured array (R,) of these fields; ``source`` is relative to the benchmark's folder, with ``/``.
 
     Raises:
         InputError: a source that is no such path, or no Unicode; a number beyond 64 bits.

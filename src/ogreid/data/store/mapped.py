@@ -131,12 +131,9 @@ class Store:
 
 
 class MappedArray:
-    """The R rows of one ``.npy`` file of a store, read through a memory map.
+    """The R rows of one ``.npy`` file of a store, checked and read through a memory map.
 
     A file that is deleted or replaced stays readable, as it was, until the last process closes it.
-
-    Raises:
-        InputError: missing, truncated, or not as many rows of such a field.
     """
 
     def __init__(self, path: Path, rows: int, field: Field) -> None:
@@ -204,11 +201,7 @@ def scattered(points: int) -> np.ndarray:
 
 
 def read_block(path: Path, block: int) -> np.ndarray:
-    """One block of an array file, read and not mapped: all pages of a map that were touched count as resident.
-
-    Raises:
-        InputError: missing or truncated.
-    """
+    """One block of an array file, read and not mapped: all pages of a map that were touched count as resident."""
     try:
         mapped = files.map_array(path)
         shape = mapped[block * BLOCK : (block + 1) * BLOCK].shape
