@@ -7,8 +7,7 @@ for farthest points in every module. It uses the parameters of a network of ours
 import torch
 from torch.nn import functional
 
-from ogreid.ops.neighbors import ball, nearest
-from ogreid.ops.sampling import farthest_points, gather_points
+from ogreid.ops import ball, farthest_points, gather_points, nearest
 
 
 def edge_conv(layer, features, graph):

@@ -2,9 +2,8 @@
 
 from ogreid.ops.edges import edge_blend
 from ogreid.ops.groups import GateWeights, group_max, group_members, group_perceptron
-from ogreid.ops.neighbors import ball, balls, nearest, nearest_of
 from ogreid.ops.norms import Moments, Norm
-from ogreid.ops.sampling import farthest_points, gather_points
+from ogreid.ops.points import ball, balls, farthest_points, gather_points, nearest, nearest_of
 
 __all__ = [
     "GateWeights",

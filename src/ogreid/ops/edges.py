@@ -10,7 +10,7 @@ from torch.autograd.function import once_differentiable
 from ogreid.ops.backends import choose_backend, outside_graphs
 from ogreid.ops.kernels import EdgeExtremes, kernels_of
 from ogreid.ops.norms import Moments, Norm, Normalized
-from ogreid.ops.sampling import gather_points
+from ogreid.ops.points import gather_points
 
 
 def edge_blend(

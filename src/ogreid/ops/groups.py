@@ -11,7 +11,7 @@ from torch.nn import functional
 from ogreid.ops.backends import choose_backend, outside_graphs
 from ogreid.ops.kernels import Members, kernels_of
 from ogreid.ops.norms import Moments, Norm, Normalized
-from ogreid.ops.sampling import gather_points
+from ogreid.ops.points import gather_points
 
 
 class GateWeights(NamedTuple):

@@ -44,8 +44,7 @@ class Norm(NamedTuple):
 
     def _moments(self, rows: Tensor, axes: tuple[int, ...]) -> Moments:
         if not self.shared:
-            variance, mean = torch.var_mean(rows, axes, correction=0)
-            return Moments(mean, variance)
+            return Moments(*torch.var_mean(rows, axes, correction=0)[::-1])
         wide = rows.double()
         sums, count = self._pooled(wide.sum(axes), rows.shape[:-1].numel())
         squares, _ = self._pooled((wide - sums / count).square().sum(axes), 0)

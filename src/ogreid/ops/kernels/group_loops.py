@@ -54,12 +54,8 @@ def _room(members, channels, hidden, kind):
     rows = max(ROWS, members)
     tile = Tile(np.empty(rows, np.int64), np.empty(rows, kind), np.empty(rows + 1, np.int64))
     shape = (rows, channels)
-    raw, normal, opening, passed = (
-        np.empty(shape, kind),
-        np.empty(shape, kind),
-        np.empty(shape, kind),
-        np.empty(shape, kind),
-    )
+    raw, normal = np.empty(shape, kind), np.empty(shape, kind)
+    opening, passed = np.empty(shape, kind), np.empty(shape, kind)
     swish, slope = np.ones((rows, hidden + 1), kind), np.empty((rows, hidden), kind)
     return tile, Buffers(raw, normal, swish, slope, opening, passed, np.empty(rows * max(channels, hidden), np.int32))
 
