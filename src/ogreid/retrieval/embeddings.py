@@ -63,6 +63,10 @@ class Embeddings:
         """
         return self.replace(embedding=unit_vectors(self.embedding, "embedding"))
 
+    def columns(self) -> dict[str, Any]:
+        """The attributes by name, without a split that is None."""
+        return {name: column for name, column in vars(self).items() if column is not None}
+
     def replace(self, **changes: Any) -> "Embeddings":  # noqa: ANN401 - attributes by name
         """The same with other values of some attributes."""
         return dataclasses.replace(self, **changes)
@@ -105,11 +109,7 @@ class Embeddings:
 
 
 def check_target(path: Path) -> None:
-    """Before anything is computed: embeddings can be saved as ``path``.
-
-    Raises:
-        InputError: unknown suffix, missing folder, missing package.
-    """
+    """Before anything is computed: refuse a path of unknown suffix, missing folder or missing package."""
     if path.suffix not in _WRITERS:
         raise InputError(f"{path}: embeddings are saved as {', '.join(_WRITERS)}; end its name with one of them")
     if not path.parent.is_dir():
@@ -123,19 +123,15 @@ def _check_package(path: Path, purpose: str) -> None:
         raise InputError(f'{path}: {purpose} it needs {package}; pip install "ogreid[export]"')
 
 
-def _columns(embeddings: Embeddings) -> dict[str, Any]:
-    return {name: column for name, column in vars(embeddings).items() if column is not None}
-
-
 def _write_npz(file: IO[bytes], embeddings: Embeddings) -> None:
-    np.savez(file, allow_pickle=False, **_columns(embeddings))
+    np.savez(file, allow_pickle=False, **embeddings.columns())
 
 
 def _write_parquet(file: IO[bytes], embeddings: Embeddings) -> None:
     import pyarrow
     from pyarrow import parquet
 
-    columns = _columns(embeddings)
+    columns = embeddings.columns()
     metadata = {"ogreid.fingerprint": columns.pop("fingerprint")}
     flat = pyarrow.array(embeddings.embedding.reshape(-1))
     columns["embedding"] = pyarrow.FixedSizeListArray.from_arrays(flat, embeddings.embedding.shape[1])

@@ -82,7 +82,7 @@ def _exact_scores(query: np.ndarray, gallery: np.ndarray) -> Iterator[np.ndarray
 
 
 def _first(scores: np.ndarray, valid: np.ndarray, late: np.ndarray, top: int) -> tuple[np.ndarray, np.ndarray]:
-    """The best of the ``valid`` rows and their scores; of equal ones those that are not ``late`` come first."""
+    """The best of the ``valid`` rows and their scores; of equal ones those that are ``late`` come last."""
     rows = np.flatnonzero(valid)
     if top < len(rows):
         rows = rows[scores[rows] >= np.partition(scores[rows], -top)[-top]]
@@ -91,15 +91,10 @@ def _first(scores: np.ndarray, valid: np.ndarray, late: np.ndarray, top: int) ->
 
 
 def choose_queries(average_precision: np.ndarray, identity: np.ndarray, each: int = 2) -> list[tuple[str, int]]:
-    """Queries with the best, the median and the worst AP, each identity at most once.
-
-    Args:
-        average_precision: (Q,); NaN where a query is invalid.
-        identity: (Q,).
-        each: how many of each kind.
+    """Up to ``each`` queries with the best, the median and the worst AP (Q,), each ``identity`` (Q,) at most once.
 
     Returns:
-        (kind, query number), best first; fewer where there are not enough identities.
+        (kind, query number), best first; invalid queries, whose AP is NaN, are never chosen.
     """
     valid = np.flatnonzero(~np.isnan(average_precision))
     order = valid[np.argsort(-average_precision[valid], kind="stable")]

@@ -32,14 +32,11 @@ class Samples:
         query = embedding[:split], identity[:split], camera[:split]
         return query, (embedding[split:], identity[split:], camera[split:])
 
-    def collapsed(self, within: float = 1e-3) -> bool:
-        """Whether all embeddings point the same way: no two are further apart than about ``within``, as unit vectors.
-
-        An untrained OG-Net maps people some 0.1 apart.
-        """
+    def collapsed(self) -> bool:
+        """Whether all embeddings point the same way: unit vectors within 1e-3; those of an untrained OG-Net are 0.1."""
         first = normalize(self.embedding[:1], dim=1)
         parts = torch.split(self.embedding, 4096)  # a copy of all of them would be as large as they are
-        return all(bool(((normalize(part, dim=1) - first).norm(dim=1) <= within).all()) for part in parts)
+        return all(bool(((normalize(part, dim=1) - first).norm(dim=1) <= 1e-3).all()) for part in parts)
 
 
 class RetrievalMetric(Metric):

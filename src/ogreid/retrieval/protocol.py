@@ -191,11 +191,7 @@ def _count(
 
 
 def to_numpy(what: str, values: Array | None) -> np.ndarray:
-    """Arrays as they are, tensors on the CPU; half precision becomes float32.
-
-    Raises:
-        InputError: they are None.
-    """
+    """Arrays as they are, tensors on the CPU; half precision becomes float32. None is refused as missing."""
     if values is None:
         raise InputError(f"{what} are missing")
     if not isinstance(values, torch.Tensor):
@@ -205,11 +201,7 @@ def to_numpy(what: str, values: Array | None) -> np.ndarray:
 
 
 def integers(what: str, values: Array | None, rows: int | None = None) -> np.ndarray:
-    """``values`` as (rows,) int64; of any length where no number of rows is given.
-
-    Raises:
-        InputError: they are missing, no integers, or not as many.
-    """
+    """``values`` as (rows,) int64, of any length where ``rows`` is None; an InputError where they are no such."""
     array = to_numpy(what, values)
     expected = (array.size if rows is None else rows,)
     if array.shape != expected:

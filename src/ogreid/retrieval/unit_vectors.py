@@ -28,11 +28,7 @@ def unit_vectors(rows: np.ndarray, name: str, order: np.ndarray | None = None) -
 
 
 def check_embeddings(query: np.ndarray, gallery: np.ndarray) -> None:
-    """Refuse what cannot be (Q, D) and (G, D) embeddings of one network.
-
-    Raises:
-        InputError: other types than real numbers, other shapes, an empty side, or two widths.
-    """
+    """Refuse what cannot be (Q, D) and (G, D) embeddings of one network."""
     for side, rows in (("query", query), ("gallery", gallery)):
         if rows.dtype.kind not in "fiu":
             raise InputError(f"{side} embeddings are {rows.dtype}, expected real numbers")

@@ -144,7 +144,7 @@ def expand_queries(query: ndarray, gallery: ndarray, count: int = 5, *, alpha: f
     Args:
         query: (Q, D) embeddings.
         gallery: (G, D) embeddings, junk included, as nothing is known of identities.
-        count: gallery rows per query, 1 to G.
+        count: 1 to G.
         alpha: exponent of the similarity.
 
     Returns:
@@ -167,13 +167,7 @@ def expand_queries(query: ndarray, gallery: ndarray, count: int = 5, *, alpha: f
 def pool_queries(query: ndarray, identity: ndarray, camera: ndarray) -> Side:
     """The multi-query protocol of Market-1501: all images of a person by one camera, averaged to one query.
 
-    Args:
-        query: (Q, D) embeddings.
-        identity: (Q,) integers.
-        camera: (Q,) integers.
-
-    Returns:
-        Pooled unit vectors (P, D) float32, identities (P,), cameras (P,), by identity, then camera.
+    From embeddings (Q, D), identities and cameras (Q,) to unit vectors (P, D) float32 with theirs, sorted by them.
     """
     unit = unit_vectors(query, "query")
     identity = integers("query identities", identity, len(unit))
