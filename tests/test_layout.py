@@ -22,7 +22,7 @@ MAY_IMPORT = {
     "config": {"errors", "files", "registry"},
     "ops": {"errors", "registry"},
     "models.layers": {"errors", "ops"},
-    "losses": {"errors", "ops"},
+    "losses": {"errors", "registry", "ops"},
     "models": {"errors", "files", "registry", "ops", "models.layers", "losses"},
     "retrieval": {"errors", "files"},
     "lifting": {"errors", "files"},

@@ -1,12 +1,37 @@
 """What training minimizes: cross-entropy of an identity classifier, and pair losses on the embedding."""
 
+import inspect
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ogreid.errors import InputError
+from ogreid.errors import InputError, nearest_names
 from ogreid.ops.collectives import all_gather
+from ogreid.registry import LOSSES, resolve
+
+
+def build_loss(name: str, **options: object) -> nn.Module:
+    """A pair loss by its name.
+
+    Args:
+        name: a key of :data:`ogreid.registry.LOSSES`.
+        **options: arguments of that loss.
+
+    Returns:
+        A module ``(embedding, identity) -> scalar``.
+
+    Raises:
+        InputError: an unknown name or option, with the nearest ones.
+    """
+    make = resolve("loss", LOSSES, name)
+    known = inspect.signature(make).parameters
+    for key in options:
+        if key not in known:
+            raise InputError(f"loss {name}: has no option {key!r}; {nearest_names(key, known)}")
+    built: nn.Module = make(**options)
+    return built
 
 
 class IdentityHead(nn.Module):
@@ -170,6 +195,18 @@ class TripletLoss(nn.Module):
         if self.gather:
             embedding, identity = all_gather(embedding.float()), all_gather(identity)
         return triplet_loss(embedding, identity, margin=self.margin)
+
+
+def last_norm(network: nn.Module) -> nn.BatchNorm1d:
+    """The last ``BatchNorm1d`` of a network: the neck between pair loss and classifier.
+
+    Raises:
+        InputError: it has none.
+    """
+    norms = [part for part in network.modules() if isinstance(part, nn.BatchNorm1d)]
+    if not norms:
+        raise InputError(f"loss.neck: {type(network).__name__} has no BatchNorm1d; give it one, or set loss.neck=false")
+    return norms[-1]
 
 
 class NoPairLoss(nn.Module):

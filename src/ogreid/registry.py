@@ -32,6 +32,9 @@ LOSSES: dict[str, Any] = {
 }
 """What is added to the cross-entropy of the classifier: modules ``(embedding, identity) -> scalar``."""
 
+OPTIMIZERS: dict[str, Any] = {"adam": "torch.optim:Adam", "adamw": "torch.optim:AdamW", "sgd": "torch.optim:SGD"}
+"""Optimizers: called with parameters and those of :class:`ogreid.config.Optimizer`'s numbers that they take."""
+
 SAMPLERS: dict[str, Any] = {
     "random": "ogreid.data.samplers:random_order",
     "balanced": "ogreid.data.samplers:balanced",

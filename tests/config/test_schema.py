@@ -9,7 +9,7 @@ import pytest
 
 from ogreid import ReIDDataModule, ReIDModule
 from ogreid.config import Augmentation, Data, Evaluation, Experiment, Loss, Model, Optimizer, check, options
-from ogreid.config.schema import Resume
+from ogreid.config.constraints import Resume
 from ogreid.errors import InputError
 from ogreid.registry import LOSSES, resolve
 
@@ -57,8 +57,7 @@ def test_the_ends_of_a_range_and_the_variants_own_value_are_allowed(group):
 
 
 def test_options_are_what_differs_from_the_variants_own():
-    assert options(Model(k=9), "options") == {"name": "ognet", "k": 9}
-    assert options(Model(k=9), "name", "options") == {"k": 9}
+    assert options(Model(k=9), "options", "freeze") == {"name": "ognet", "k": 9}
 
 
 def parameters(kind):
@@ -75,9 +74,12 @@ def test_the_modules_take_what_the_groups_hold_with_the_same_defaults():
         "augmentation": None,
     }
     module = parameters(ReIDModule)
-    optimizer = options(Optimizer(), "swa_fraction")
+    optimizer = options(Optimizer(), "name", "lr_factors", "swa_fraction", "ema_decay")
+    assert module["optimizer"] == Optimizer().name
     assert {name: module[name] for name in optimizer} == optimizer
-    assert (module["dropout"], module["label_smoothing"]) == (Loss().dropout, Loss().label_smoothing)
+    classifier = {name: getattr(Loss(), name) for name in ("dropout", "label_smoothing", "neck")}
+    assert {name: module[name] for name in classifier} == classifier
+    assert (module["weights"], module["freeze"], module["lr_factors"]) == (Model().weights, (), None)
     assert list(module["scales"]) == Evaluation().scales
     pair = {name for loss in LOSSES for name in parameters(resolve("loss", LOSSES, loss))}
-    assert pair == {one.name for one in fields(Loss)} - {"name", "dropout", "label_smoothing", "options"}
+    assert pair == {one.name for one in fields(Loss)} - {"name", "options", *classifier}

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from ogreid.config import Data
+from ogreid.config import Augmentation, Data
 from ogreid.data.module import ReIDDataModule
 from ogreid.data.store.mapped import scattered
 from ogreid.data.transforms import Draws, to_crops
@@ -103,7 +103,11 @@ def test_crops_are_served_row_by_row_and_mirrored_by_their_columns(data):
     picture = clouds.stores[0].crop(int(clouds.row[0]))
     np.testing.assert_allclose(batch.rgb[0].view(16, 16, 3), picture / 255 - 0.5, atol=1e-6)
     pixels = torch.from_numpy(np.argsort(scattered(256)))
-    mirrored = to_crops(clouds.__getitems__([0, 1]), pixels, 16, 1.0, Draws(torch.Generator())).rgb[0].view(16, 16, 3)
+    mirrored = (
+        to_crops(clouds.__getitems__([0, 1]), pixels, 16, Augmentation(mirror=1), Draws(torch.Generator()))
+        .rgb[0]
+        .view(16, 16, 3)
+    )
     np.testing.assert_allclose(mirrored, picture[:, ::-1] / 255 - 0.5, atol=1e-6)
 
 

@@ -10,6 +10,7 @@ from ogreid.config.compose import (
     to_dict,
     to_yaml,
 )
+from ogreid.config.constraints import check, options
 from ogreid.config.schema import (
     Augmentation,
     Data,
@@ -21,8 +22,6 @@ from ogreid.config.schema import (
     Ops,
     Optimizer,
     Runs,
-    check,
-    options,
 )
 
 __all__ = [

@@ -39,6 +39,31 @@ def network(options: argparse.Namespace) -> dict[str, Any]:
     return {name: getattr(options, name, None) for name in ("checkpoint", "published", "model", "weights")}
 
 
+def body_arguments(parser: argparse._ActionsContainer) -> None:
+    """The arguments of :func:`ogreid.data.datasets.fitted_bodies.landmark_source`."""
+    parser.add_argument("--bodies", metavar="estimate|FILE", help="fit bodies to landmarks, or take a bodies.npz")
+    parser.add_argument("--landmarks", type=Path, metavar="DIR", help="COCO or BlazePose points of another tool to fit")
+    parser.add_argument("--pose-model", type=Path, metavar="FILE", help="the landmark network (default: see make pose)")
+
+
+def check_bodies(arguments: argparse.Namespace) -> None:
+    """Refuse arguments about bodies that contradict each other; ``--landmarks`` means ``--bodies estimate``.
+
+    Raises:
+        InputError: names the arguments.
+    """
+    if arguments.faces is not None and arguments.meshes is None:
+        raise InputError("--faces requires --meshes")
+    if arguments.landmarks is not None and arguments.pose_model is not None:
+        raise InputError("--landmarks and --pose-model: expected one source of landmarks")
+    if arguments.landmarks is not None and arguments.bodies is None:
+        arguments.bodies = "estimate"
+    if arguments.bodies != "estimate" and (arguments.landmarks or arguments.pose_model):
+        raise InputError("--landmarks and --pose-model require --bodies estimate")
+    if arguments.bodies is not None and arguments.meshes is not None:
+        raise InputError("--bodies and --meshes: expected one source of bodies")
+
+
 def show(page: Path, *, browse: bool) -> None:
     """Say where a page is, and open it in the browser."""
     sys.stdout.write(f"{page}\n")

@@ -12,7 +12,8 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from ogreid import files
-from ogreid.config.schema import Experiment, Resume, check
+from ogreid.config.constraints import Resume, check
+from ogreid.config.schema import Experiment
 from ogreid.errors import InputError, nearest_names
 
 

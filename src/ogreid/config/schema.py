@@ -6,94 +6,13 @@ takes and what it may do when a run is resumed. Numbers that a published model o
 variant's own"); YAML holds only what differs.
 """
 
-from collections.abc import Collection
-from dataclasses import dataclass, field, fields, is_dataclass
-from math import inf, isfinite
-from typing import Any, Literal, TypeVar
+from dataclasses import dataclass, field
+from typing import Any
 
-from ogreid.errors import InputError, nearest_names
-from ogreid.registry import BACKENDS, LOSSES, MODELS, SAMPLERS
+from ogreid.config.constraints import setting
+from ogreid.registry import BACKENDS, LOSSES, MODELS, OPTIMIZERS, SAMPLERS
 
-Resume = Literal["free", "extend", "warn", "fixed"]
-"""What a change means when a run is resumed: nothing; another end of it; other numbers than an unbroken run's; not
-possible. Runs that differ in free settings alone are the same run to a sweep."""
-
-Group = TypeVar("Group")
-MAX_LENGTH = 64  # of a list: modules of a network
 MAX_WIDTH = 16_384  # a product of two such widths is a gigabyte
-
-
-@dataclass(frozen=True)
-class Constraint:
-    """Which values a setting takes; of a list, each member. ``None`` is always allowed where the type allows it.
-
-    Attributes:
-        low: smallest number.
-        high: largest number.
-        exclusive: whether ``low`` itself is already too small.
-        choices: names it takes.
-        nonempty: a list must not be empty.
-        interval: a list is [smallest, largest], or empty.
-    """
-
-    low: float = -inf
-    high: float = inf
-    exclusive: bool = False
-    choices: Collection[str] | None = None
-    nonempty: bool = False
-    interval: bool = False
-
-    def problem(self, name: str, value: object) -> str | None:
-        """What is wrong with ``value``, in one line that starts with the setting's name; None where nothing is."""
-        members: list[Any] = list(value) if isinstance(value, list | tuple) else [value]
-        if self.nonempty and not members:
-            return f"{name}: the list is empty; name at least one"
-        if len(members) > MAX_LENGTH and not all(isinstance(one, str) for one in members):
-            return f"{name}: expected a list of at most {MAX_LENGTH}, got {len(members)}"
-        if self.interval and members and (len(members) != 2 or members[0] > members[1]):
-            return f"{name}: expected [smallest, largest] or [], got {value}"
-        for one in members:
-            if isinstance(value, list | tuple) and isinstance(one, list | tuple | dict):  # OmegaConf lets them through
-                return f"{name}: expected plain values, got {one}"
-            if self.choices is not None and one is not None and one not in self.choices:
-                return f"{name}: unknown value {one!r}; {nearest_names(str(one), self.choices)}"
-            if isinstance(one, int | float) and not isinstance(one, bool) and not self._within(one):
-                return f"{name}: expected {self}, got {one}"
-        return None
-
-    def _within(self, number: float) -> bool:
-        bounded = self.low > -inf or self.high < inf
-        return not bounded or (
-            isfinite(number) and self.low <= number <= self.high and not (self.exclusive and number == self.low)
-        )
-
-    def __str__(self) -> str:
-        if self.exclusive:
-            return f"more than {self.low:g}" + ("" if self.high == inf else f", at most {self.high:g}")
-        return f"{self.low:g} or more" if self.high == inf else f"{self.low:g} to {self.high:g}"
-
-
-def setting(
-    default: Any = None,  # noqa: ANN401 - of the field's own type
-    *,
-    resume: Resume = "warn",
-    free: Collection[str] = (),
-    extend: Collection[str] = (),
-    **constraint: Any,  # noqa: ANN401 - as Constraint types them
-) -> Any:  # noqa: ANN401
-    """A dataclass field with its constraint.
-
-    Args:
-        default: a list or dict is copied for each instance.
-        resume: what a change means when a run is resumed.
-        free: keys of a dict that may change without a word.
-        extend: keys of a dict that say how long a run is.
-        **constraint: arguments of :class:`Constraint`.
-    """
-    metadata = {"constraint": Constraint(**constraint), "resume": resume, "free": tuple(free), "extend": tuple(extend)}
-    if isinstance(default, list | dict):
-        return field(default_factory=default.copy, metadata=metadata)
-    return field(default=default, metadata=metadata)
 
 
 @dataclass(frozen=True)
@@ -109,6 +28,9 @@ class Augmentation:
         color_drop: probability of graying the colors of one run of consecutive points. Stored points are scattered, so
             this drops color all over the cloud, not in one region.
         color_jitter: strength of a random gain (per channel) and gamma of the colors; 0 = off (the paper's).
+        crop: largest shift of the crop's window, as a share of its height and width; what leaves it is grayed, or not
+            selected.
+        erase: probability of graying one region: a rectangle of the crop, or a ball in a published cloud.
     """
 
     subset: float = setting(0.5, low=0, high=1)
@@ -118,6 +40,8 @@ class Augmentation:
     rotation: float = setting(0.0, low=0, high=180)
     color_drop: float = setting(0.0, low=0, high=1)
     color_jitter: float = setting(0.0, low=0, high=1)
+    crop: float = setting(0.0, low=0, high=0.5)
+    erase: float = setting(0.0, low=0, high=1)
 
 
 @dataclass(frozen=True)
@@ -163,6 +87,8 @@ class Model:
         width_mult: PointNet++ only: multiplies its channels and the members of its groups.
         size: networks on crops only: rows and columns to which a crop is scaled.
         options: further arguments, for networks of your own.
+        weights: a run, checkpoint, ``state_dict`` or released folder that the network starts from.
+        freeze: parts of the network that keep their weights, for example ``stages.0``.
     """
 
     name: str = setting("ognet", choices=MODELS, resume="fixed")
@@ -182,6 +108,8 @@ class Model:
     width_mult: float | None = setting(low=0, high=1, exclusive=True, resume="fixed")
     size: list[int] | None = setting(low=1, resume="fixed")
     options: dict[str, Any] = setting({}, resume="fixed")
+    weights: str | None = setting(resume="fixed")
+    freeze: list[str] = setting([], resume="fixed")
 
 
 @dataclass(frozen=True)
@@ -192,6 +120,7 @@ class Loss:
         name: ``ce`` (no pair loss), ``circle`` or ``triplet``.
         dropout: before the classifier.
         label_smoothing: of the cross-entropy.
+        neck: give the pair loss the embedding before the network's last BatchNorm (BNNeck).
         margin: of Circle loss (0.25) or triplet loss (0.3).
         gamma: scale of Circle loss.
         pairs: ``batch`` (as released) or ``anchor`` (as in fast-reid).
@@ -202,6 +131,7 @@ class Loss:
     name: str = setting("circle", choices=LOSSES, resume="fixed")
     dropout: float = setting(0.7, low=0, high=1)
     label_smoothing: float = setting(0.0, low=0, high=1)
+    neck: bool = setting(False)
     margin: float | None = setting(low=0)
     gamma: float | None = setting(low=0, exclusive=True)
     pairs: str | None = setting(choices=("batch", "anchor"))
@@ -211,24 +141,35 @@ class Loss:
 
 @dataclass(frozen=True)
 class Optimizer:
-    """Adam as published: amsgrad, cosine per epoch, a ramp on the loss.
+    """Optimizer and schedule; the defaults are the published ones: Adam, cosine per epoch, a ramp on the loss.
 
     Attributes:
-        lr: initial learning rate.
-        weight_decay: L2 term.
-        amsgrad: keep the largest second moment.
+        name: ``adam``, ``adamw`` or ``sgd``.
+        lr: learning rate at the start of the cosine.
+        weight_decay: L2 term of Adam and SGD, decoupled in AdamW.
+        amsgrad: keep the largest second moment (Adam and AdamW).
+        momentum: of SGD, in Nesterov's form where it is above 0.
         min_lr_ratio: last learning rate of the cosine, as a fraction of ``lr``.
+        lr_warmup: epochs over which the learning rate rises from a hundredth, linearly; above 0, the schedule moves
+            with each step, not with each epoch.
+        lr_factors: part of the module (``network.stages.0``, ``head``) to a factor of its learning rate.
         loss_warmup: epochs over which the *loss* is multiplied by a ramp from 0.1 to 1.
         swa_fraction: fraction of the epochs, at the end, whose weights are averaged; 0 = none.
+        ema_decay: of the exponential moving average of the weights after each step; 0 = none.
         compile: compile the network with torch.
     """
 
+    name: str = setting("adam", choices=OPTIMIZERS, resume="fixed")
     lr: float = setting(1e-3, low=0, resume="fixed")
     weight_decay: float = setting(5e-4, low=0, resume="fixed")
     amsgrad: bool = setting(True, resume="fixed")
+    momentum: float = setting(0.9, low=0, high=1, resume="fixed")
     min_lr_ratio: float = setting(0.01, low=0, high=1)
+    lr_warmup: float = setting(0.0, low=0)
+    lr_factors: dict[str, Any] = setting({}, resume="fixed")
     loss_warmup: int = setting(10, low=0)
     swa_fraction: float = setting(0.0, low=0, high=1)
+    ema_decay: float = setting(0.0, low=0, high=1, resume="fixed")
     compile: bool = setting(False)
 
 
@@ -316,33 +257,3 @@ class Experiment:
     ops: Ops = field(default_factory=Ops)
     wandb: Logging = field(default_factory=Logging)
     runs: Runs = field(default_factory=Runs)
-
-
-def options(group: object, *without: str) -> dict[str, Any]:
-    """The fields of a group that are not ``None``, as keyword arguments.
-
-    Args:
-        group: one of the dataclasses above.
-        *without: fields to leave out.
-    """
-    named = {one.name: getattr(group, one.name) for one in fields(group) if one.name not in without}  # type: ignore[arg-type]
-    return {name: value for name, value in named.items() if value is not None}
-
-
-def check(group: Group, prefix: str = "") -> Group:
-    """The group itself, once every value is within its constraint.
-
-    Args:
-        group: one of the dataclasses above.
-        prefix: of the names in an error, for example ``data.``.
-
-    Raises:
-        InputError: the first value that is not, with what was expected.
-    """
-    for one in fields(group):  # type: ignore[arg-type]
-        value = getattr(group, one.name)
-        if is_dataclass(value):
-            check(value, f"{prefix}{one.name}.")
-        elif (problem := one.metadata["constraint"].problem(f"{prefix}{one.name}", value)) is not None:
-            raise InputError(problem)
-    return group

@@ -220,12 +220,17 @@ class ReIDDataModule(L.LightningDataModule):
     def _prepared(self, batch: CloudBatch, augmentation: Augmentation | None, draws: Draws | None) -> CloudBatch:
         stored = batch.xyz.shape[1]
         if self.config.inputs != "crop":
-            flat = self.config.inputs == "image"
-            return to_network(batch, self.num_points(stored), augmentation, draws, flat=flat)
+            flat, balls = self.config.inputs == "image", augmentation is not None and not self._trains_on_crops
+            return to_network(batch, self.num_points(stored), augmentation, draws, flat=flat, balls=balls)
         if self._pixels is None or len(self._pixels) != stored:
             self._pixels = torch.from_numpy(np.argsort(scattered(stored)))
-        mirror = augmentation.mirror if augmentation else 0.0
-        return to_crops(batch, self._pixels.to(batch.xyz.device), self._crop_width(stored), mirror, draws)
+        return to_crops(batch, self._pixels.to(batch.xyz.device), self._crop_width(stored), augmentation, draws)
+
+    @property
+    def _trains_on_crops(self) -> bool:
+        """Whether the training clouds are lifted crops, all of them."""
+        assert self.train_set is not None
+        return all(store.manifest.order == "scattered" for store in self.train_set.stores)
 
     def _crop_width(self, stored: int) -> int:
         widths = {one.store.manifest.width for one in self.evaluation_sets if one.store.points == stored}

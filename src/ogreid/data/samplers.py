@@ -109,6 +109,18 @@ class TrainingSampler(DistributedSampler[int]):
         return iter(share[done:].ravel().tolist())
 
 
+def positive_pairs(sampler: TrainingSampler) -> tuple[float, float]:
+    """Pairs of rows of one identity in a batch, and identities in a batch: means over the next epoch.
+
+    A loss on pairs learns from these; below one pair per identity it hardly does.
+    """
+    rows = sampler.order(sampler.identity, sampler.num_instances, np.random.default_rng([sampler.seed, sampler.epoch]))
+    batches = sampler.identity[rows[: len(rows) // sampler.batch_size * sampler.batch_size]]
+    counts = [np.unique(batch, return_counts=True)[1] for batch in batches.reshape(-1, sampler.batch_size)]
+    pairs = [(count * (count - 1)).sum() / 2 for count in counts]
+    return float(np.mean(pairs)), float(np.mean([len(count) for count in counts]))
+
+
 class EvaluationSampler(DistributedSampler[int]):
     """Each row exactly once over all processes, no padding: process r takes batches r, r + world, ...
 

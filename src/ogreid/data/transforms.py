@@ -59,6 +59,7 @@ def to_network(
     draws: Draws | None = None,
     *,
     flat: bool = False,
+    balls: bool = False,
 ) -> CloudBatch:
     """Center, select and, in training, augment.
 
@@ -68,6 +69,7 @@ def to_network(
         augmentation: what to change in training; None in evaluation.
         draws: on the batch's device; needed with ``augmentation``.
         flat: put every point at depth 0, so that the cloud is the image (x, y, 0) of the paper's Table I.
+        balls: erase balls, not rectangles: the points are not the pixels of a crop.
 
     Returns:
         xyz (B, N, 3) float32, centered by the mean of all P points; rgb (B, N, 3) float32 in [-0.5, 0.5].
@@ -79,6 +81,10 @@ def to_network(
         xyz = xyz * xyz.new_tensor([1.0, 1.0, 0.0])
     blank = (rgb.mean(dim=2) - 1).abs() <= BLANK
     rgb = torch.where(blank[..., None], 0.5, rgb) - 0.5
+    if augmentation is not None and augmentation.crop:
+        assert draws is not None
+        xyz, outside = shift_window(xyz, augmentation.crop, draws)
+        rgb, blank = rgb.masked_fill(outside[..., None], 0.0), blank | outside
     chosen = select_evenly(blank, points)
     if augmentation is not None:
         assert draws is not None
@@ -86,12 +92,16 @@ def to_network(
         chosen = torch.where(random, select_randomly(blank, points, draws), chosen)
     xyz, rgb = _take(xyz, chosen), _take(rgb, chosen)
     if augmentation is not None and draws is not None:
-        xyz, rgb = augment(xyz, rgb, augmentation, draws)
+        xyz, rgb = augment(xyz, rgb, augmentation, draws, balls=balls)
     return batch._replace(xyz=xyz, rgb=rgb)
 
 
 def to_crops(
-    batch: CloudBatch, pixels: Tensor, width: int, mirror: float = 0.0, draws: Draws | None = None
+    batch: CloudBatch,
+    pixels: Tensor,
+    width: int,
+    augmentation: Augmentation | None = None,
+    draws: Draws | None = None,
 ) -> CloudBatch:
     """The crops that the clouds were lifted from, for networks that read images.
 
@@ -99,19 +109,60 @@ def to_crops(
         batch: as stored, points in the store's scattered order.
         pixels: (P,) int64; which stored point each pixel is, row by row.
         width: of the crop.
-        mirror: probability of a left-right mirror.
-        draws: on the batch's device; needed with ``mirror``.
+        augmentation: what to change in training, as far as it concerns images (mirror, crop, erase, colors).
+        draws: on the batch's device; needed with ``augmentation``.
 
     Returns:
         rgb (B, P, 3) float32 in [-0.5, 0.5], row by row; xyz likewise, in meters.
     """
     order = pixels.expand(len(batch.xyz), -1)
-    if mirror:
+    gray = torch.zeros_like(order, dtype=torch.bool)
+    if augmentation is None:
+        return _ordered(batch, order, gray)
+    assert draws is not None
+    if augmentation.mirror:
         mirrored = pixels.view(-1, width).flip(1).flatten()
-        assert draws is not None
-        mirrored_here = draws.uniform(len(order), 1) < mirror
+        mirrored_here = draws.uniform(len(order), 1) < augmentation.mirror
         order = torch.where(mirrored_here, mirrored, pixels)
-    return batch._replace(xyz=_take(batch.xyz.float(), order), rgb=_take(batch.rgb.float(), order) / 255 - 0.5)
+    rows, columns = torch.meshgrid(
+        torch.arange(len(pixels) // width, device=pixels.device),
+        torch.arange(width, device=pixels.device),
+        indexing="ij",
+    )
+    place = torch.stack((columns.flatten(), rows.flatten()), dim=1).expand(len(order), -1, -1)  # (B, P, 2): x, y
+    if augmentation.crop:
+        size = place.new_tensor([width, len(pixels) // width])
+        shift = (augmentation.crop * size * (2 * draws.uniform(len(order), 1, 2) - 1)).round().long()
+        seen = (place + shift).clamp(min=torch.zeros_like(size), max=size - 1)
+        gray = (seen != place + shift).any(dim=2)
+        order = order.gather(1, seen[..., 1] * width + seen[..., 0])
+    if augmentation.erase:
+        gray = gray | erased_rectangles(place.float(), augmentation.erase, draws)
+    batch = _ordered(batch, order, gray)
+    return batch._replace(rgb=jitter_colors(batch.rgb, augmentation.color_jitter, draws, gray))
+
+
+def _ordered(batch: CloudBatch, order: Tensor, gray: Tensor) -> CloudBatch:
+    rgb = _take(batch.rgb.float(), order) / 255 - 0.5
+    return batch._replace(xyz=_take(batch.xyz.float(), order), rgb=rgb.masked_fill(gray[..., None], 0.0))
+
+
+def shift_window(xyz: Tensor, most: float, draws: Draws) -> tuple[Tensor, Tensor]:
+    """Move the window of each crop by up to ``most`` of its size, without padding.
+
+    Args:
+        xyz: (B, P, 3).
+        most: largest shift as a share of the cloud's width and height.
+        draws: on the clouds' device.
+
+    Returns:
+        The clouds (B, P, 3), centered where the new windows are, and (B, P) bool, which points lie outside.
+    """
+    plane = xyz[..., :2]
+    low, high = plane.amin(dim=1, keepdim=True), plane.amax(dim=1, keepdim=True)
+    shift = most * (high - low) * (2 * draws.uniform(len(xyz), 1, 2) - 1)
+    outside = ((plane < low + shift) | (plane > high + shift)).any(dim=2)
+    return torch.cat((plane - shift, xyz[..., 2:]), dim=2), outside
 
 
 def select_evenly(blank: Tensor, points: int) -> Tensor:
@@ -141,17 +192,24 @@ def select_randomly(blank: Tensor, points: int, draws: Draws) -> Tensor:
     return keys.topk(points, dim=1, largest=False, sorted=False).indices.sort(dim=1).values
 
 
-def augment(xyz: Tensor, rgb: Tensor, augmentation: Augmentation, draws: Draws) -> tuple[Tensor, Tensor]:
-    """Mirror, scale, rotate, jitter, drop and jitter the colors of each cloud by itself.
+def augment(
+    xyz: Tensor, rgb: Tensor, augmentation: Augmentation, draws: Draws, *, balls: bool = False
+) -> tuple[Tensor, Tensor]:
+    """Mirror, scale, rotate, jitter, erase, drop and jitter the colors of each cloud by itself.
 
     Args:
         xyz: (B, N, 3) centered, meters.
         rgb: (B, N, 3) in [-0.5, 0.5].
         augmentation: probabilities and ranges.
         draws: on the clouds' device.
+        balls: erase balls, not rectangles of the crop.
     """
     clouds, points, _ = xyz.shape
-    uniform = draws.uniform
+    uniform, erased = draws.uniform, None
+    if augmentation.erase:
+        erase = erased_balls if balls else erased_rectangles
+        erased = erase(xyz, augmentation.erase, draws)
+        rgb = rgb.masked_fill(erased[..., None], 0.0)
     factor = torch.ones(clouds, 1, 3, device=xyz.device)
     if augmentation.scale:
         low, high = augmentation.scale
@@ -168,14 +226,62 @@ def augment(xyz: Tensor, rgb: Tensor, augmentation: Augmentation, draws: Draws) 
         place = torch.arange(points, device=xyz.device)
         dropped = (place >= start) & (place < start + length) & (uniform(clouds, 1) < augmentation.color_drop)
         rgb = rgb.masked_fill(dropped[..., None], 0.0)
-    if augmentation.color_jitter:
-        gain = (
-            augmentation.color_jitter * (uniform(clouds, 1, 1) * 2 - 1)
-            + augmentation.color_jitter / 2 * (uniform(clouds, 1, 3) * 2 - 1)
-        ).exp()
-        gamma = (augmentation.color_jitter * (uniform(clouds, 1, 1) * 2 - 1)).exp()
-        rgb = ((rgb + 0.5).clamp(1e-4, 1).pow(gamma) * gain).clamp(0, 1) - 0.5
-    return xyz, rgb
+    return xyz, jitter_colors(rgb, augmentation.color_jitter, draws, erased)
+
+
+def jitter_colors(rgb: Tensor, strength: float, draws: Draws, gray: Tensor | None = None) -> Tensor:
+    """A random gain, per channel, and gamma of each cloud.
+
+    Args:
+        rgb: (B, N, 3) in [-0.5, 0.5].
+        strength: of both, as a logarithm; 0 leaves the colors alone.
+        draws: on the clouds' device.
+        gray: (B, N) bool; these stay 0.
+    """
+    if not strength:
+        return rgb
+    clouds, uniform = len(rgb), draws.uniform
+    gain = (strength * (uniform(clouds, 1, 1) * 2 - 1) + strength / 2 * (uniform(clouds, 1, 3) * 2 - 1)).exp()
+    gamma = (strength * (uniform(clouds, 1, 1) * 2 - 1)).exp()
+    rgb = ((rgb + 0.5).clamp(1e-4, 1).pow(gamma) * gain).clamp(0, 1) - 0.5
+    return rgb if gray is None else rgb.masked_fill(gray[..., None], 0.0)
+
+
+def erased_rectangles(place: Tensor, probability: float, draws: Draws) -> Tensor:
+    """Random erasing: which points lie in a rectangle of the image plane.
+
+    The rectangle covers 2 to 40 % of the points' extent, its sides in a ratio of 0.3 to 3.3, as in the source.
+
+    Args:
+        place: (B, N, 2 or more); the first two numbers are x and y in the image plane.
+        probability: that a cloud has one.
+        draws: on the clouds' device.
+
+    Returns:
+        (B, N) bool.
+
+    Source: Zhong et al., Random erasing data augmentation, AAAI 2020, algorithm 1.
+    """
+    plane, clouds = place[..., :2], len(place)
+    low = plane.amin(dim=1, keepdim=True)
+    extent = plane.amax(dim=1, keepdim=True) - low
+    here, area, ratio = draws.uniform(clouds, 3, 1).unbind(dim=1)
+    area, ratio = 0.02 + 0.38 * area, (math.log(0.3) + math.log(3.3 / 0.3) * ratio).exp()
+    side = (area * extent.prod(dim=2)).sqrt() * torch.cat((ratio.rsqrt(), ratio.sqrt()), dim=1)  # (B, 2)
+    side = torch.minimum(side[:, None], extent)
+    start = low + (extent - side) * draws.uniform(clouds, 1, 2)
+    inside = ((plane >= start) & (plane <= start + side)).all(dim=2)
+    erased: Tensor = inside & (here < probability)
+    return erased
+
+
+def erased_balls(xyz: Tensor, probability: float, draws: Draws) -> Tensor:
+    """Which points lie in a ball of 0.1 to 0.4 m about one of them; arguments as :func:`erased_rectangles`."""
+    clouds, points, _ = xyz.shape
+    here, radius, center = draws.uniform(clouds, 3, 1).unbind(dim=1)
+    center = _take(xyz, (center * points).long())  # (B, 1, 3)
+    erased: Tensor = ((xyz - center).norm(dim=2) <= 0.1 + 0.3 * radius) & (here < probability)
+    return erased
 
 
 def draws_for(device: torch.device, *numbers: int) -> Draws:

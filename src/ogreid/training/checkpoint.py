@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from ogreid import config, files
 from ogreid.config import Experiment
-from ogreid.errors import InputError, MissingFileError
+from ogreid.errors import InputError
 from ogreid.runs import Run
 from ogreid.training.module import ReIDModule
+from ogreid.training.weights import check_fit, read_tensors
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def load_checkpoint(path: str | Path) -> LoadedCheckpoint:
     # It may name a network of any size. Memory is taken only after the weights, which are there, turned out to fit it.
     with torch.device("meta"):
         expected = ReIDModule(**arguments).state_dict()
-    _check_fit(expected, content["state_dict"], f"{file}: does not fit the network it names ({arguments['model']})")
+    check_fit(expected, content["state_dict"], f"{file}: does not fit the network it names ({arguments['model']})")
     module = ReIDModule(**arguments)
     module.load_state_dict(content["state_dict"])
     return LoadedCheckpoint(module.eval(), file, _data_arguments(content, file), recorded_experiment(content, file))
@@ -76,17 +76,9 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         InputError: nothing there, unreadable, or not such a checkpoint.
     """
     file = Path(path)
-    if not file.is_file():
-        raise MissingFileError(f"{file}: no checkpoint there; give a run folder or a .ckpt file")
-    try:
-        content = files.read_tensors(file)
-    except (OSError, ValueError) as error:
-        reason = " ".join(str(error).split())[:120]
-        raise InputError(
-            f"{file}: not readable as a checkpoint: {reason}; copy it again, or take another one"
-        ) from error
+    content = read_tensors(file)
     required = ("state_dict", "hyper_parameters")
-    if not isinstance(content, dict) or not all(isinstance(content.get(name), dict) for name in required):
+    if not all(isinstance(content.get(name), dict) for name in required):
         raise InputError(f"{file}: not a checkpoint of ogreid; released ones are read by --published FOLDER")
     return content
 
@@ -114,16 +106,3 @@ def _data_arguments(content: Mapping[str, Any], file: Path) -> dict[str, Any]:
     except (TypeError, ValueError) as error:
         raise InputError(f"{file}: its data settings are not usable ({error})") from error
     return arguments
-
-
-def _check_fit(expected: Mapping[str, Tensor], state: Mapping[str, Any], problem: str) -> None:
-    for name in sorted({*expected, *map(str, state)}):
-        if name not in state or name not in expected:
-            raise InputError(f"{problem}: {name} is {'missing' if name in expected else 'not part of it'}")
-        ours, theirs = expected[name], state[name]
-        if not isinstance(theirs, Tensor):
-            raise InputError(f"{problem}: {name} is not a tensor")
-        if ours.shape != theirs.shape or ours.dtype.is_floating_point != theirs.dtype.is_floating_point:
-            raise InputError(
-                f"{problem}: {name} is {tuple(theirs.shape)} {theirs.dtype}, not {tuple(ours.shape)} {ours.dtype}"
-            )

@@ -39,7 +39,7 @@ def published_to_run(folder: Path, target: Path, weights: str = "model_last.pth"
         model=Model(**published_overrides(folder)),
         loss=Loss(name="ce", dropout=head.dropout.p),
     )
-    module = build_module(experiment)
+    module = build_module(experiment, start=False)
     module.network.load_state_dict(network.state_dict())
     module.add_head(head.classifier.out_features)
     assert module.head is not None

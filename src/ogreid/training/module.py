@@ -1,9 +1,9 @@
 """A network and its losses as Lightning trains them. Knows no metric and draws no picture."""
 
 import logging
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 import lightning as L
@@ -14,20 +14,23 @@ from torch import Tensor, nn
 
 from ogreid.config import Evaluation, Loss, Optimizer, check
 from ogreid.data.batch import CloudBatch
-from ogreid.errors import InputError, collect_refusals, nearest_names
-from ogreid.losses import IdentityHead
+from ogreid.errors import InputError, collect_refusals
+from ogreid.losses import IdentityHead, build_loss, last_norm
 from ogreid.models import build_model, describe
 from ogreid.ops.collectives import connected
-from ogreid.registry import LOSSES, MODELS, resolve
+from ogreid.registry import LOSSES, MODELS, OPTIMIZERS
 from ogreid.training.memory import check_classifier
+from ogreid.training.optimizers import build_optimizer, build_schedule, check_part
+from ogreid.training.weights import start_classifier, start_network
 
 log = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
     ModelName: TypeAlias = str
     LossName: TypeAlias = str
+    OptimizerName: TypeAlias = str
 else:
-    ModelName, LossName = Literal[tuple(MODELS)], Literal[tuple(LOSSES)]
+    ModelName, LossName, OptimizerName = (Literal[tuple(one)] for one in (MODELS, LOSSES, OPTIMIZERS))
 
 
 class EmbeddingBatch(NamedTuple):
@@ -63,9 +66,19 @@ class ReIDModule(L.LightningModule):
         loss_options: arguments of the named loss, for example ``{"margin": 0.3}``.
         dropout: before the classifier.
         label_smoothing: of the cross-entropy.
-        lr: initial learning rate of Adam.
-        weight_decay: L2 term.
-        amsgrad: keep the largest second moment.
+        neck: BNNeck: the pair loss gets the embedding before the network's last ``BatchNorm1d``, cross-entropy and
+            evaluation the one after it. Source: Luo et al., Bag of tricks, CVPR workshops 2019, section 3.5.
+        weights: trained weights that the backbone starts from: a run folder, a ``.ckpt`` file, the ``state_dict`` of a
+            backbone or a released folder. The classifier starts from them, too, where it was trained on the same
+            stores; otherwise it is new.
+        freeze: parts of the network that keep their weights and statistics, for example ``["stages.0"]``.
+        optimizer: ``adam``, ``adamw`` or ``sgd``.
+        lr: learning rate at the start of the cosine.
+        lr_warmup: epochs over which the learning rate rises to the cosine.
+        lr_factors: part of the module to a factor of its learning rate, for example ``{"network": 0.1}``.
+        weight_decay: L2 term; decoupled in ``adamw``.
+        amsgrad: keep the largest second moment, in ``adam`` and ``adamw``.
+        momentum: of ``sgd``.
         min_lr_ratio: last learning rate of the cosine, as a fraction of ``lr``.
         loss_warmup: epochs over which the *loss* is multiplied by a ramp from 0.1 to 1, as in the released code.
         scales: at which a cloud is embedded in evaluation; the embeddings are summed and normalized.
@@ -73,7 +86,8 @@ class ReIDModule(L.LightningModule):
         num_identities: classes; the data module's where it is not given.
 
     Raises:
-        InputError: an unknown name or option, with the nearest ones; a value out of its range.
+        InputError: an unknown name or option, with the nearest ones; a value out of its range; weights that are not
+            those of the network.
 
     Example:
         >>> ReIDModule("ognet", loss="circle", lr=8e-4).hparams["model"]
@@ -89,9 +103,16 @@ class ReIDModule(L.LightningModule):
         loss_options: dict[str, Any] | None = None,
         dropout: float = 0.7,
         label_smoothing: float = 0.0,
+        neck: bool = False,
+        weights: str | Path | None = None,
+        freeze: Sequence[str] = (),
+        optimizer: OptimizerName = "adam",
         lr: float = 1e-3,
+        lr_warmup: float = 0.0,
+        lr_factors: dict[str, float] | None = None,
         weight_decay: float = 5e-4,
         amsgrad: bool = True,
+        momentum: float = 0.9,
         min_lr_ratio: float = 0.01,
         loss_warmup: int = 10,
         scales: Sequence[float] = (1.0, 1.1),
@@ -99,33 +120,38 @@ class ReIDModule(L.LightningModule):
         num_identities: int | None = None,
     ) -> None:
         super().__init__()
-        self.optimizer_config = check(Optimizer(lr, weight_decay, amsgrad, min_lr_ratio, loss_warmup, compile=compile))
-        check(Loss(dropout=dropout, label_smoothing=label_smoothing))
+        self.optimizer_config = check(
+            Optimizer(
+                optimizer,
+                lr=lr,
+                lr_warmup=lr_warmup,
+                lr_factors=dict(lr_factors or {}),
+                weight_decay=weight_decay,
+                amsgrad=amsgrad,
+                momentum=momentum,
+                min_lr_ratio=min_lr_ratio,
+                loss_warmup=loss_warmup,
+                compile=compile,
+            )
+        )
+        limited = {key: value for key, value in (loss_options or {}).items() if key in Loss.__dataclass_fields__}
+        check(Loss(dropout=dropout, label_smoothing=label_smoothing, **limited))
         self.scales = tuple(check(Evaluation(scales=list(scales))).scales)
         given: dict[str, object] = {"model": model, "loss": loss}
         for own in (name for name, value in given.items() if value is None):  # in the checkpoint of a user's own module
             raise InputError(f"the {own} was a module of your own: give load_from_checkpoint(path, {own}=...) one, too")
         self.network = build_model(model, **model_options or {}) if isinstance(model, str) else model
-        self.pair_loss = _build_loss(loss, loss_options or {}) if isinstance(loss, str) else loss
+        self.pair_loss = build_loss(loss, **loss_options or {}) if isinstance(loss, str) else loss
         name, options = describe(self.network) or (None, {})
-        self.save_hyperparameters(
-            {
-                "model": name,
-                "model_options": options,
-                "loss": loss if isinstance(loss, str) else None,
-                "loss_options": dict(loss_options or {}),
-                "dropout": dropout,
-                "label_smoothing": label_smoothing,
-                "lr": lr,
-                "weight_decay": weight_decay,
-                "amsgrad": amsgrad,
-                "min_lr_ratio": min_lr_ratio,
-                "loss_warmup": loss_warmup,
-                "scales": list(self.scales),
-                "compile": compile,
-                "num_identities": num_identities,
-            }
-        )
+        self.save_hyperparameters(ignore=["model", "loss", "weights"])
+        changed = {"model": name, "model_options": options, "loss": loss if isinstance(loss, str) else None}
+        lists = {"freeze": list(freeze), "scales": list(self.scales), "lr_factors": dict(lr_factors or {})}
+        self.save_hyperparameters(changed | lists | {"loss_options": dict(loss_options or {})})
+        self.neck = last_norm(self.network) if neck else None
+        for part in freeze:
+            check_part(part, [name for name, _ in self.network.named_parameters()], "model.freeze")
+            self.network.get_submodule(part).requires_grad_(False)
+        self.weights = None if weights is None else start_network(self.network, weights)
         self.head: IdentityHead | None = None
         if num_identities is not None and (width := _width(self.network)) is not None:
             self.add_head(num_identities, width)
@@ -161,7 +187,9 @@ class ReIDModule(L.LightningModule):
         if self.head is None:
             width = _width(self.network) or self._probe_width()
             check_classifier(width, count, trainer.strategy.root_device.type)
-            self.add_head(count, width)
+            head = self.add_head(count, width)
+            if self.weights is not None:
+                start_classifier(head, self.weights, getattr(self._data_config, "train", ()))
         if self.optimizer_config.compile and self.network._compiled_call_impl is None:
             self.network.compile()
 
@@ -184,11 +212,29 @@ class ReIDModule(L.LightningModule):
     def losses(self, batch: CloudBatch) -> dict[str, Tensor]:
         """The terms that are summed: ``cross_entropy``, and the pair loss under its name."""
         assert self.head is not None
-        embedding = self(batch.xyz, batch.rgb)
+        before, embedding = self._before_and_after_neck(batch)
         terms = {"cross_entropy": self.head.cross_entropy(embedding, batch.identity)}
         if self.hparams["loss"] != "ce":
-            terms[self.hparams["loss"] or "pair"] = self.pair_loss(embedding, batch.identity)
+            terms[self.hparams["loss"] or "pair"] = self.pair_loss(before, batch.identity)
         return terms
+
+    def _before_and_after_neck(self, batch: CloudBatch) -> tuple[Tensor, Tensor]:
+        """The embedding twice, the first time before the last BatchNorm where there is a neck."""
+        if self.neck is None:
+            embedding = self(batch.xyz, batch.rgb)
+            return embedding, embedding
+        before: list[Tensor] = []
+        hook = self.neck.register_forward_pre_hook(lambda _, inputs: before.append(inputs[0]))
+        try:
+            embedding = self(batch.xyz, batch.rgb)
+        finally:
+            hook.remove()
+        return before[0], embedding
+
+    def on_train_epoch_start(self) -> None:
+        """Frozen parts are in evaluation mode, so that their BatchNorms keep their statistics."""
+        for part in self.hparams["freeze"]:
+            self.network.get_submodule(part).eval()
 
     def validation_step(self, batch: CloudBatch, batch_idx: int, dataloader_idx: int = 0) -> Tensor:
         """Normalized embedding (B, D), for the evaluation callbacks.
@@ -214,19 +260,16 @@ class ReIDModule(L.LightningModule):
         return EmbeddingBatch(*columns, source=batch.source)
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        """Adam and a cosine per epoch, as published."""
-        config = self.optimizer_config
-        adam = torch.optim.Adam(
-            self.parameters(), lr=config.lr, weight_decay=config.weight_decay, amsgrad=config.amsgrad, foreach=True
-        )
-        epochs = max(self.trainer.max_epochs or 1, 1)
+        """The optimizer, and a cosine after the warm-up of the learning rate."""
+        trainer, config = self.trainer, self.optimizer_config
+        optimizer, epochs = build_optimizer(self, config), max(trainer.max_epochs or 1, 1)
 
-        def cosine(epoch: int) -> float:
-            part = min(epoch / epochs, 1.0)
-            return config.min_lr_ratio + (1 - config.min_lr_ratio) * (1 + math.cos(math.pi * part)) / 2
+        def steps_per_epoch() -> float:
+            return max(1.0, trainer.num_training_batches / trainer.accumulate_grad_batches)
 
-        schedule = torch.optim.lr_scheduler.LambdaLR(adam, cosine)
-        return {"optimizer": adam, "lr_scheduler": {"scheduler": schedule, "interval": "epoch", "name": "lr"}}
+        schedule = build_schedule(optimizer, config, epochs, steps_per_epoch)
+        interval = "step" if config.lr_warmup else "epoch"
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": interval, "name": "lr"}}
 
     @property
     def _data(self) -> object:
@@ -237,7 +280,7 @@ class ReIDModule(L.LightningModule):
     def _data_config(self) -> object:
         return getattr(self._data, "config", None)
 
-    def add_head(self, num_identities: int, width: int | None = None) -> None:
+    def add_head(self, num_identities: int, width: int | None = None) -> IdentityHead:
         """A new classifier; training does this by itself.
 
         Args:
@@ -248,6 +291,7 @@ class ReIDModule(L.LightningModule):
         options = {name: self.hparams[name] for name in ("dropout", "label_smoothing")}
         self.head = IdentityHead(width, num_identities, **options).to(self.device)
         self.hparams["num_identities"] = num_identities
+        return self.head
 
     def _probe_width(self) -> int:
         """D of a network that does not say it: one forward of two clouds of noise."""
@@ -281,19 +325,6 @@ def embed_scales(network: nn.Module, xyz: Tensor, rgb: Tensor, scales: Sequence[
     embedding: Tensor = total.float()
     unit: Tensor = embedding / (embedding.norm(dim=1, keepdim=True) + 1e-6)
     return unit
-
-
-def _build_loss(name: str, options: Mapping[str, Any]) -> nn.Module:
-    import inspect
-
-    make = resolve("loss", LOSSES, name)
-    known = inspect.signature(make).parameters
-    for key in options:
-        if key not in known:
-            raise InputError(f"loss {name}: has no option {key!r}; {nearest_names(key, known)}")
-    check(Loss(name, **{key: value for key, value in options.items() if key in Loss.__dataclass_fields__}))
-    built: nn.Module = make(**options)
-    return built
 
 
 def _width(network: nn.Module) -> int | None:

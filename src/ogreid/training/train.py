@@ -25,7 +25,7 @@ from ogreid.reporting.terminal import results_table
 from ogreid.retrieval import RetrievalResult
 from ogreid.retrieval.measures import AveragePrecision
 from ogreid.runs import STAMP, Run, provenance
-from ogreid.training.callbacks.averaging import TailAveraging
+from ogreid.training.callbacks.averaging import ExponentialAveraging, FinalAveraging, TailAveraging
 from ogreid.training.callbacks.checkpointing import BestCheckpoint, LastCheckpoint
 from ogreid.training.callbacks.evaluation import RetrievalEvaluation, TransferEvaluation
 from ogreid.training.callbacks.nan_guard import BadStep, NaNGuard
@@ -48,18 +48,29 @@ def build_data(experiment: Experiment) -> ReIDDataModule:
     return ReIDDataModule(**options(experiment.data), seed=experiment.seed)
 
 
-def build_module(experiment: Experiment) -> ReIDModule:
-    """The untrained module of an experiment."""
+def build_module(experiment: Experiment, *, start: bool = True) -> ReIDModule:
+    """The module of an experiment before its training.
+
+    Args:
+        experiment: resolved.
+        start: load ``model.weights``; without, a resumed run needs them no more.
+    """
     backend = {} if experiment.ops.backend == "auto" else {"backend": experiment.ops.backend}
     return ReIDModule(
         experiment.model.name,
-        model_options=options(experiment.model, "name", "options") | experiment.model.options | backend,
+        model_options=options(experiment.model, "name", "options", "weights", "freeze")
+        | experiment.model.options
+        | backend,
         loss=experiment.loss.name,
-        loss_options=options(experiment.loss, "name", "dropout", "label_smoothing", "options")
+        loss_options=options(experiment.loss, "name", "dropout", "label_smoothing", "neck", "options")
         | experiment.loss.options,
         dropout=experiment.loss.dropout,
         label_smoothing=experiment.loss.label_smoothing,
-        **options(experiment.optimizer, "swa_fraction"),
+        neck=experiment.loss.neck,
+        weights=experiment.model.weights if start else None,
+        freeze=experiment.model.freeze,
+        optimizer=experiment.optimizer.name,
+        **options(experiment.optimizer, "name", "swa_fraction", "ema_decay"),
         scales=experiment.evaluation.scales,
     )
 
@@ -120,7 +131,7 @@ class _Training:
             keep_clouds=experiment.runs.pictures,
         )
         self.last = LastCheckpoint(self.run.last, experiment.runs.save_every_n_steps, experiment)
-        self.averaging = TailAveraging(experiment.optimizer.swa_fraction) if experiment.optimizer.swa_fraction else None
+        self.averaging = _averaging(experiment)
         self.pictures = Pictures(
             self.run.folder,
             (self.retrieval, self.transfer),
@@ -154,7 +165,7 @@ class _Training:
         """Train from ``start`` or from the beginning, evaluate the end, write what the run leaves."""
         experiment, run = self.experiment, self.run
         L.seed_everything(experiment.seed, workers=True, verbose=False)
-        data, module = build_data(experiment), build_module(experiment)
+        data, module = build_data(experiment), build_module(experiment, start=start is None)
         data.progress = ProgressBars()
         baselines = run.summary().get("baselines") or self.baselines(data, module)
         L.seed_everything(experiment.seed, workers=True, verbose=False)  # the classifier is the same with any baselines
@@ -231,6 +242,7 @@ class _Training:
             "clouds_per_second": self.throughput.clouds_per_second,
             "retrieval": _summaries(retrieval),
             "transfer": _summaries(transfer),
+            "weights": None if module.weights is None else module.weights.record,
             "skipped_steps": self.guard.skipped,
             "cmc": {on: _percentages(one.cmc[:50]) for on, one in answered.items()},
             "precision": {on: _percentages(one.precision) for on, one in answered.items()},
@@ -240,6 +252,13 @@ class _Training:
 
 SHARED = ("accelerator", "precision", "limit_val_batches", "enable_progress_bar")
 """Arguments of the Trainer that baselines are evaluated with, too."""
+
+
+def _averaging(experiment: Experiment) -> FinalAveraging | None:
+    tail, decay = experiment.optimizer.swa_fraction, experiment.optimizer.ema_decay
+    if tail and decay:
+        raise InputError("optimizer.swa_fraction, optimizer.ema_decay: expected one kind of averaging, got both")
+    return TailAveraging(tail) if tail else ExponentialAveraging(decay) if decay else None
 
 
 def _summaries(results: dict[str, RetrievalResult]) -> dict[str, Any]:

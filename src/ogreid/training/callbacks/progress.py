@@ -1,10 +1,16 @@
 """The progress bar: loss, clouds per second and mAP."""
 
+import logging
+
 import lightning as L
 from lightning.pytorch.callbacks import RichProgressBar
 from rich.console import Console
+from torch.utils.data import DataLoader
 
+from ogreid.data.samplers import TrainingSampler, positive_pairs
 from ogreid.reporting.terminal import network_table
+
+log = logging.getLogger(__name__)
 
 SHOWN = {"train/loss": "loss", "train/clouds_per_second": "clouds/s", "val/mAP": "mAP"}
 
@@ -32,7 +38,7 @@ class TrainingProgress(RichProgressBar):
 
 
 class NetworkSummary(L.Callback):
-    """Prints the network's parts, parameters and operations when training starts.
+    """Says when training starts what it trains: the network's parts, parameters and operations, and the pairs it has.
 
     Lightning's own summary would miss what the fused kernels compute.
 
@@ -48,3 +54,20 @@ class NetworkSummary(L.Callback):
         if trainer.is_global_zero:
             points = data.num_points(data.evaluation_sets[0].store.points)
             Console().print(network_table(self.name, pl_module.network, points))  # type: ignore[arg-type]
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Positive pairs in a batch, with a warning where a loss on pairs has next to none."""
+        loader = trainer.train_dataloader
+        if not trainer.is_global_zero or not isinstance(loader, DataLoader):
+            return
+        assert isinstance(loader.sampler, TrainingSampler)
+        pairs, identities = positive_pairs(loader.sampler)
+        rare = pl_module.hparams["loss"] != "ce" and pairs < identities
+        advice = "; a loss on pairs learns little from so few: data.sampler=pk draws more" if rare else ""
+        log.log(
+            logging.WARNING if rare else logging.INFO,
+            "a batch holds %.1f positive pairs of %.1f identities on average%s",
+            pairs,
+            identities,
+            advice,
+        )
