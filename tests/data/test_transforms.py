@@ -1,5 +1,6 @@
 """From stored to seen: the released selection to the point, and each augmentation against its written rule."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,18 @@ import torch
 
 from ogreid.config import Augmentation
 from ogreid.data.batch import CloudBatch
-from ogreid.data.transforms import Draws, augment, draws_for, select_evenly, select_randomly, to_network
+from ogreid.data.transforms import (
+    Draws,
+    augment,
+    draws_for,
+    erased_balls,
+    erased_rectangles,
+    select_evenly,
+    select_randomly,
+    shift_window,
+    to_crops,
+    to_network,
+)
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 NOTHING = Augmentation(subset=0, mirror=0, scale=[], jitter=0)
@@ -131,3 +143,66 @@ def test_processes_augment_their_parts_as_one_process_does_the_whole(cloud, worl
     shares = [seen(4 // world, rank, world) for rank in range(world)]
     for whole, parts in zip(seen(4, 0, 1), zip(*shares, strict=True), strict=True):
         assert torch.equal(whole, torch.cat(parts))
+
+
+def crop_clouds(rows=16, columns=8, clouds=60):
+    """Flat crops of distinct colors, pixel by pixel: xyz (B, P, 3), rgb (B, P, 3) uint8."""
+    y, x = torch.meshgrid(torch.arange(rows), torch.arange(columns), indexing="ij")
+    xyz = torch.stack((x, y, 0 * x), dim=2).reshape(1, -1, 3).float() / 8
+    rgb = torch.arange(1, rows * columns + 1, dtype=torch.uint8)[None, :, None].expand(-1, -1, 3)
+    return xyz.expand(clouds, -1, -1), rgb.expand(clouds, -1, -1)
+
+
+def test_erasing_grays_one_rectangle_of_the_crop_in_so_many_clouds():
+    xyz, rgb = crop_clouds(clouds=400)
+    erased = erased_rectangles(xyz, 0.5, _draws(7)).view(-1, 16, 8)
+    assert 0.4 < erased.flatten(1).any(1).float().mean() < 0.6
+    for mask in erased[erased.flatten(1).any(1)]:
+        assert torch.equal(mask, mask.any(1)[:, None] & mask.any(0)[None])  # rows x columns
+        assert mask.sum() <= 0.5 * mask.numel()  # 40 % of the extent, and a pixel more on each side
+    seen = to_network(_batch(xyz, rgb), 128, replace(NOTHING, erase=1.0), _draws(7))
+    plain = to_network(_batch(xyz, rgb), 128)
+    changed = (seen.rgb != plain.rgb).any(dim=2)
+    assert (seen.rgb[changed] == 0).all() and changed.any(1).float().mean() > 0.9
+    assert torch.equal(seen.xyz, plain.xyz)
+
+
+def test_erased_balls_are_balls_in_space(cloud):
+    xyz = cloud[0] / 3
+    erased = erased_balls(xyz, 1.0, _draws(8))
+    for points, mask in zip(xyz, erased, strict=True):
+        inside = torch.cdist(points, points[mask]).amax(dim=1)
+        assert mask.any() and not mask.all()
+        assert inside[mask].max() <= 0.8 + 1e-5  # no two members further apart than the largest diameter
+
+
+def test_a_shifted_window_loses_its_edge_and_is_centered_anew():
+    xyz, rgb = crop_clouds()
+    shifted, outside = shift_window(xyz, 0.25, _draws(9))
+    moved = (xyz - shifted)[:, 0]
+    assert torch.equal(shifted + moved[:, None], xyz) or torch.allclose(shifted + moved[:, None], xyz)
+    assert (moved[:, 0].abs() <= 0.25 * 7 / 8).all() and (moved[:, 1].abs() <= 0.25 * 15 / 8).all()
+    edge = (xyz < xyz.amin(1, keepdim=True) + moved[:, None]) | (xyz > xyz.amax(1, keepdim=True) + moved[:, None])
+    assert torch.equal(outside, edge[..., :2].any(dim=2)) and outside.any(1).float().mean() > 0.9
+    seen = to_network(_batch(xyz, rgb), 64, replace(NOTHING, crop=0.25), _draws(9))
+    assert (seen.rgb != 0).all()  # what left the window is not selected while there is enough left
+
+
+@pytest.mark.parametrize("part", ["mirror", "crop", "erase", "color_jitter"])
+def test_a_crop_is_augmented_as_an_image(part):
+    xyz, rgb = crop_clouds()
+    pixels = torch.arange(128)
+    plain = to_crops(_batch(xyz, rgb), pixels, 8).rgb.view(-1, 16, 8, 3)
+    changes = replace(NOTHING, **{part: {"crop": 0.25, "color_jitter": 0.3}.get(part, 1.0)})
+    seen = to_crops(_batch(xyz, rgb), pixels, 8, changes, _draws(10)).rgb.view(-1, 16, 8, 3)
+    if part == "mirror":
+        assert torch.equal(seen, plain.flip(2))
+    elif part == "color_jitter":
+        assert (seen != plain).flatten(1).any(1).all()
+    else:
+        for one in seen:
+            kept = (one != 0).all(dim=2)
+            rows, columns = torch.where(kept)
+            places = (one[rows, columns, 0] + 0.5) * 255 - 1  # each pixel's color is its number
+            shift = (places.round().long() - (rows * 8 + columns)).unique()
+            assert len(shift) <= 1 and (part == "crop" or shift.eq(0).all())

@@ -27,17 +27,11 @@ def build_optimizer(module: nn.Module, settings: config.Optimizer) -> Optimizer:
     numbers = {"weight_decay": settings.weight_decay, "amsgrad": settings.amsgrad, "foreach": True}
     numbers |= {"momentum": settings.momentum, "nesterov": settings.momentum > 0}
     known = inspect.signature(make).parameters
-    groups = _groups(module, settings.lr_factors)
-    if len(groups) == 1:
-        parameters = [{"params": parameters, "lr": settings.lr * factor} for factor, parameters in groups.items()]
-    else:
-        parameters = [
-            {"params": parameters, "lr": settings.lr * factor, "name": f"x{factor:g}"}
-            for factor, parameters in groups.items()
-        ]
-    optimizer: Optimizer = make(
-        parameters, lr=settings.lr, **{name: value for name, value in numbers.items() if name in known}
-    )
+    groups = [
+        {"params": parameters, "lr": settings.lr * factor}
+        for factor, parameters in _groups(module, settings.lr_factors).items()
+    ]
+    optimizer: Optimizer = make(groups, lr=settings.lr, **{key: numbers[key] for key in numbers if key in known})
     return optimizer
 
 
