@@ -52,7 +52,7 @@ class Runs:
 
 
 def plant(kind, when):
-    """Send the signals of ``kind`` in the ``when``-th step (from 0), or ``in validation`` or ``in writing``.
+    """Send the signals of ``kind`` in the ``when``-th step (from 0), ``in validation``, ``in writing`` or ``in start``.
 
     ``nan`` sends none: the clouds of that step are not finite.
     """
@@ -61,6 +61,8 @@ def plant(kind, when):
     owner, name = (ReIDModule, "validation_step") if "validation" in kind else (ReIDModule, "training_step")
     if "writing" in kind:
         owner, name = os, "fsync"
+    if "start" in kind:
+        owner, name = ReIDModule, "configure_model"
     original, calls = getattr(owner, name), iter(range(10**9))
 
     def planted(*arguments):

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from ogreid import config
 from ogreid.config import command_line
+from ogreid.config.slurm import requeued_by_signal
 from ogreid.errors import InputError
 
 EPILOG = """\
@@ -68,9 +69,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     from ogreid.data.datasets.catalogue import check_stores
 
     check_stores(experiment.data)
-    from ogreid.training.train import train
+    with requeued_by_signal():
+        from ogreid.training.train import train
 
-    train(experiment, resume=arguments.resume)
+        train(experiment, resume=arguments.resume)
     return 0
 
 

@@ -34,6 +34,17 @@ def test_an_error_in_a_worker_and_its_death_are_raised_here(item, error):
     assert type(raised.value) is error and "\n" not in str(raised.value)
 
 
+def signalled(number):
+    """As SLURM does to every process of a job."""
+    os.kill(os.getpid(), number)
+    return number
+
+
+def test_a_worker_outlives_the_signals_of_its_parent():
+    numbers = [signal.SIGUSR1, signal.SIGINT, signal.SIGUSR2]
+    assert list(map_in_processes(signalled, numbers, 2)) == numbers
+
+
 SCRIPT = """
 import time
 from ogreid.config.workers import map_in_processes

@@ -149,22 +149,42 @@ def test_ctrl_c_saves_once_and_leaves_at_once_when_it_comes_again(begin, start, 
     assert_same_end(run, whole)
 
 
-@pytest.mark.thorough
-def test_slurm_puts_a_job_back_into_the_queue_and_the_same_command_resumes(begin, whole, place):
-    """Lightning's own re-queueing, at the end of a step; ``scontrol`` is played by a script."""
+@pytest.fixture(scope="module")
+def scheduler(place):
+    """The environment of a job that ``srun`` started."""
     (place / "bin").mkdir()
     (place / "bin" / "scontrol").write_text(f'#!/bin/sh\necho "$@" >> {place}/requests.txt\n')
     (place / "bin" / "scontrol").chmod(0o755)
     job = {"SLURM_JOB_ID": "77", "SLURM_JOB_NAME": "reid", "SLURM_NTASKS": "1", "SLURM_NTASKS_PER_NODE": "1"}
     job |= {"SLURM_PROCID": "0", "SLURM_LOCALID": "0", "SLURM_NODEID": "0", "SLURM_STEP_NUM_TASKS": "1"}
-    job |= {"PATH": f"{place}/bin:{os.environ['PATH']}"}
-    run, status, output = begin("queue", faults=[("requeue", 4), ("term", 5)], **job)
+    return job | {"PATH": f"{place}/bin:{os.environ['PATH']}"}
+
+
+@pytest.mark.thorough
+def test_slurm_puts_a_job_back_into_the_queue_and_the_same_command_resumes(begin, whole, place, scheduler):
+    """At the end of a step; ``scontrol`` is played by a script, and Lightning's own checkpoint is never read."""
+    run, status, output = begin("queue", faults=[("requeue", 4), ("term", 5)], **scheduler)
     assert status == 0, output
     assert (place / "requests.txt").read_text() == "requeue 77\n"
-    assert run.folder.name == "job77-0" and not list(run.folder.glob("hpc_ckpt*"))
-    run, status, output = begin("queue", **job, SLURM_RESTART_COUNT="1")
+    assert run.folder.name == "job77-0" and not list(place.rglob("hpc_ckpt*"))
+    older = [folder / "hpc_ckpt_1.ckpt" for folder in (place, run.folder)]
+    for path in older:
+        path.write_bytes(b"of an older step")
+    run, status, output = begin("queue", **scheduler, SLURM_RESTART_COUNT="1")
     assert status == 0, output
     assert_same_end(run, whole)
+    for path in older:
+        path.unlink()
+
+
+@pytest.mark.thorough
+def test_a_signal_before_the_first_step_and_in_a_validation_puts_the_job_back_at_once(begin, scheduler, place):
+    """Nothing is saved by it: SLURM ends the processes, which are played by SIGTERM and a kill."""
+    for root, faults in (("early", [("requeue in start", 0)]), ("validating", [("requeue in validation", 0)])):
+        (place / "requests.txt").unlink(missing_ok=True)
+        _, status, output = begin(root, faults=[*faults, ("kill in writing", 9)], **scheduler)
+        assert status == KILLED, output
+        assert (place / "requests.txt").read_text() == "requeue 77\n"
 
 
 @pytest.mark.thorough

@@ -3,6 +3,7 @@
 import errno
 import os
 import signal
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import torch
 
 from ogreid import ReIDDataModule, ReIDModule
 from ogreid.errors import InputError
+from ogreid.runs import STAMP, Run
 from ogreid.training.checkpoint import load_checkpoint
 from tiny_runs import content, fit_tiny, logged, logged_rows, same, weights
 
@@ -140,6 +142,16 @@ def test_a_run_that_ignores_ctrl_c_from_its_start_goes_on_ignoring_it(place, mon
         assert fit_tiny("trainer.max_epochs=1").summary()["retrieval"]
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def test_a_second_run_of_the_same_stamp_is_refused(place, monkeypatch):
+    """Of two commands in one job, or of a stamp that was set by hand."""
+    for settings in ([], ["model.k=3"]):
+        monkeypatch.setenv(STAMP, "mine")
+        with pytest.raises(InputError, match="holds a run already") if settings else nullcontext():
+            fit_tiny("trainer.max_epochs=1", *settings)
+    (folder,) = Path("runs/small").iterdir()
+    assert Run.open(folder).experiment().model.k == 4
 
 
 def test_a_run_without_a_checkpoint_leaves_no_folder(place):

@@ -49,7 +49,7 @@ def map_in_processes(function: Callable[..., T], items: Iterable[Any], workers: 
     running: deque[Any] = deque()
     try:
         for item in items:
-            with _interrupts_blocked():
+            with _apart():
                 running.append(pool.submit(function, item))
             if len(running) >= 2 * workers:
                 yield running.popleft().result()
@@ -66,19 +66,30 @@ def map_in_processes(function: Callable[..., T], items: Iterable[Any], workers: 
 
 
 @contextmanager
-def _interrupts_blocked() -> Iterator[None]:
-    """Processes started inside never see Ctrl-C, not even while they import: it is their parent's to handle."""
+def signals_blocked(*names: str) -> Iterator[None]:
+    """Processes started inside never see these signals, not even before their first line: they are their parent's.
+
+    A terminal's Ctrl-C and the signals of SLURM reach every process of a run. A process that is forked inherits the
+    handlers of its parent until it sets its own, but the blocked signals, too.
+    """
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return
-    from multiprocessing import resource_tracker
-
-    resource_tracker.ensure_running()  # else it starts inside, which unblocks the signal (Python 3.11)
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {getattr(signal, name) for name in names})
     try:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def _apart() -> Iterator[None]:
+    from multiprocessing import resource_tracker
+
+    with signals_blocked("SIGUSR1", "SIGUSR2"):
+        resource_tracker.ensure_running()  # it unblocks SIGINT when it starts (Python 3.11)
+        with signals_blocked("SIGINT"):
+            yield
 
 
 def _end_with(parent: int) -> None:

@@ -1,6 +1,5 @@
 """Packed clouds as Lightning wants them: loaders, stage and device are its business and nobody else's."""
 
-import signal
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -13,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from ogreid.config import Augmentation, Data, check, data_root
-from ogreid.config.workers import available_cores
+from ogreid.config.workers import available_cores, signals_blocked
 from ogreid.data.batch import CloudBatch
 from ogreid.data.dataset import CloudDataset, EvaluationSet, ResidentClouds
 from ogreid.data.datasets.catalogue import store_path
@@ -300,14 +299,13 @@ class ReIDDataModule(L.LightningDataModule):
     ) -> DataLoader[CloudBatch]:
         resident = self.config.resident and isinstance(dataset, CloudDataset)
         workers = 0 if resident else self.config.num_workers
-        return DataLoader(
+        return _Loader(
             ResidentClouds(dataset, self._device) if resident and isinstance(dataset, CloudDataset) else dataset,
             batch_size=batch_size,
             sampler=sampler,
             drop_last=drop_last,
             num_workers=workers,
             collate_fn=_as_read,
-            worker_init_fn=_ignore_signals,
             pin_memory=torch.cuda.is_available() and not resident,
             persistent_workers=workers > 0,
         )
@@ -330,12 +328,13 @@ def _as_read(batch: Any) -> Any:  # noqa: ANN401 - torch types a batch as a list
     return batch
 
 
-def _ignore_signals(worker: int) -> None:
-    """A terminal's Ctrl-C and SLURM's signals reach every process, and the parent still needs batches to finish a step.
+class _Loader(DataLoader[CloudBatch]):
+    """Its workers see no signal: the parent still needs batches to finish a step.
 
-    A worker that is forked inherits the parent's handlers: Lightning's would save a checkpoint of the moment of the
-    fork. torch ends its workers through their queue, and they leave by themselves where the parent is gone.
+    Lightning's handlers, which a forked worker inherits, would save a checkpoint of the moment of the fork. torch ends
+    its workers through their queue, and they leave by themselves where the parent is gone.
     """
-    for number in ("SIGINT", "SIGTERM", "SIGUSR1", "SIGUSR2"):
-        if hasattr(signal, number):
-            signal.signal(getattr(signal, number), signal.SIG_IGN)
+
+    def _get_iterator(self) -> Any:  # noqa: ANN401 - torch's private iterator
+        with signals_blocked("SIGINT", "SIGTERM", "SIGUSR1", "SIGUSR2"):
+            return super()._get_iterator()

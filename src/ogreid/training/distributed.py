@@ -5,11 +5,15 @@ import time
 from collections.abc import Callable
 
 import lightning as L
+from lightning.fabric.plugins.environments.cluster_environment import ClusterEnvironment
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
+from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.pytorch.plugins.layer_sync import TorchSyncBatchNorm
 from torch import nn
 from torch.distributed.rendezvous import rendezvous
 
 from ogreid.config import Experiment
+from ogreid.config.slurm import srun_tasks
 from ogreid.errors import InputError
 from ogreid.models.layers.statistics import share_batch_norms
 from ogreid.runs import STAMP, Run
@@ -17,7 +21,7 @@ from ogreid.runs import STAMP, Run
 
 def rank() -> int:
     """Of this process in its run, before there is a process group: torchrun's number, SLURM's or Lightning's."""
-    for name in ("RANK", "SLURM_PROCID"):
+    for name in ("RANK", *(["SLURM_PROCID"] if srun_tasks() else [])):
         if name in os.environ:
             return int(os.environ[name])
     nodes_before = int(os.environ.get("NODE_RANK", 0)) * int(os.environ.get("LOCAL_WORLD_SIZE", 1))
@@ -59,12 +63,27 @@ def run_stamp(experiment: Experiment) -> str:
         return os.environ[STAMP]
     if int(os.environ.get("NODE_RANK", 0)) and "RANK" not in os.environ:
         raise InputError(f"node {os.environ['NODE_RANK']} cannot know the run's folder: set {STAMP}, or use torchrun")
-    if "SLURM_JOB_ID" in os.environ and "SLURM_PROCID" in os.environ:
-        stamp = f"job{os.environ['SLURM_JOB_ID']}"  # the same on every task of the job, and after a re-queue
+    if srun_tasks():
+        step = os.environ.get("SLURM_STEP_ID", "0")  # of the job: the same on every task, and after a re-queue
+        stamp = f"job{os.environ['SLURM_JOB_ID']}" + (f".{step}" if step != "0" else "")
     else:
         stamp = agree(lambda: Run.new_stamp(experiment))
     os.environ[STAMP] = stamp
     return stamp
+
+
+def cluster_environment(*, alone: bool = False) -> list[ClusterEnvironment]:
+    """Lightning's plugin inside a job of SLURM; elsewhere none, because Lightning chooses well.
+
+    Only ``srun`` starts several processes of a run: Lightning believes so of every job with a number of tasks, and
+    waits for processes that nobody starts. Its re-queueing is off, see :mod:`ogreid.config.slurm`.
+
+    Args:
+        alone: for a Trainer of this process only.
+    """
+    if "SLURM_JOB_ID" not in os.environ or "TORCHELASTIC_RUN_ID" in os.environ:
+        return []
+    return [LightningEnvironment() if alone or not srun_tasks() else SLURMEnvironment(auto_requeue=False)]
 
 
 class SharedNorms(TorchSyncBatchNorm):

@@ -8,7 +8,7 @@ from typing import Any
 from ogreid import config
 from ogreid.config import Experiment
 from ogreid.errors import InputError
-from ogreid.runs import Run
+from ogreid.runs import STAMP, Run
 from ogreid.training.checkpoint import read_checkpoint, recorded_experiment
 from ogreid.training.distributed import rank
 
@@ -31,6 +31,8 @@ def starting_checkpoint(run: Run, resume: str | None, experiment: Experiment) ->
     """
     requeued = int(os.environ.get("SLURM_RESTART_COUNT", 0)) > 0
     if resume is None and not requeued:
+        if run.last.is_file():
+            raise InputError(f"{run.folder}: holds a run already; give --resume, or another {STAMP}")
         return None
     named = resume is not None and resume.endswith(".ckpt")
     start = Path(str(resume)) if named else run.last

@@ -172,7 +172,7 @@ class _Training:
         with tracked(experiment, run) as loggers:
             positions = [TrackPosition(logger) for logger in loggers if isinstance(logger, RunCSVLogger)]
             trainer = build_trainer(
-                experiment, [*self.callbacks(), *positions], logger=loggers or False, root=run.folder
+                experiment, [*self.callbacks(), *positions], logger=loggers or False, root=run.checkpoints
             )
             trainer.fit(module, datamodule=data, ckpt_path=start, weights_only=True)
             self.evaluate_end(trainer, module, data)

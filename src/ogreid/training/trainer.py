@@ -15,9 +15,10 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import Logger
 
 from ogreid.config import Experiment
+from ogreid.config.slurm import srun_tasks
 from ogreid.errors import InputError, nearest_names
 from ogreid.files import atomic_write
-from ogreid.training.distributed import SharedNorms
+from ogreid.training.distributed import SharedNorms, cluster_environment
 
 OURS = ("callbacks", "default_root_dir", "enable_checkpointing", "enable_model_summary", "logger", "plugins")
 """Arguments of the Trainer that a run sets itself."""
@@ -89,7 +90,11 @@ def build_trainer(
     every = arguments.get("check_val_every_n_epoch")
     if every and (arguments.get("max_epochs") or -1) > 0:
         arguments["check_val_every_n_epoch"] = min(every, arguments["max_epochs"])
-    plugins: list[Any] = [AtomicCheckpoints(), *([SharedNorms()] if arguments.get("sync_batchnorm") else [])]
+    plugins: list[Any] = [
+        AtomicCheckpoints(),
+        *cluster_environment(),
+        *([SharedNorms()] if arguments.get("sync_batchnorm") else []),
+    ]
     try:
         trainer = L.Trainer(
             **arguments,
@@ -129,6 +134,8 @@ def evaluation_trainer(callbacks: list[Callback], **arguments: Any) -> L.Trainer
     return L.Trainer(
         **arguments,
         callbacks=callbacks,
+        plugins=[*cluster_environment(alone=arguments.get("devices") == 1)],
+        default_root_dir=os.devnull,  # inside SLURM, Lightning prefers an hpc_ckpt_*.ckpt of the working directory
         logger=False,
         enable_checkpointing=False,
         enable_model_summary=False,
@@ -147,8 +154,7 @@ def _started() -> int | None:
     """Processes that torchrun or srun started together; None where Lightning starts them."""
     if "TORCHELASTIC_RUN_ID" in os.environ:
         return int(os.environ["WORLD_SIZE"])
-    interactive = os.environ.get("SLURM_JOB_NAME") in ("bash", "interactive")  # Lightning starts them there, too
-    return None if interactive or not (tasks := os.environ.get("SLURM_STEP_NUM_TASKS")) else int(tasks)
+    return srun_tasks()
 
 
 def _check_arguments(arguments: dict[str, Any]) -> None:

@@ -4,12 +4,11 @@ import os
 import signal
 import sys
 import threading
-from pathlib import Path
 from types import FrameType
-from typing import Any
 
 import lightning as L
 
+from ogreid.config.slurm import requeue, srun_tasks
 from ogreid.data.batch import CloudBatch
 from ogreid.ops.collectives import all_reduce_max
 from ogreid.training.callbacks.checkpointing import LastCheckpoint
@@ -63,7 +62,8 @@ class StopOnSignal(L.Callback):
     each step. In a validation one process leaves at the next batch, with the checkpoint from before the last step;
     several, whose batches differ in number, leave after it.
 
-    Under SLURM the re-queueing is Lightning's. Its handler waits for the end of a step like the others.
+    SIGUSR1, where ``srun`` started the run, saves likewise and puts the job back into the queue, in a validation at
+    once; SLURM then ends the processes.
 
     Args:
         keep: what saves.
@@ -72,7 +72,7 @@ class StopOnSignal(L.Callback):
     def __init__(self, keep: LastCheckpoint) -> None:
         self.keep = keep
         self.noted, self.owner = _NOTHING, 0
-        self.requeue: Any = None
+        self.requeued = True  # or not to be
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """After Lightning has set its handlers; it restores all of them at the end."""
@@ -83,8 +83,8 @@ class StopOnSignal(L.Callback):
         # Who has Ctrl-C ignored means it: a sweep, which decides about its runs itself, or a shell, in the background.
         if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
             signal.signal(signal.SIGINT, self._note)
-        if "SLURM_JOB_ID" in os.environ and callable(signal.getsignal(signal.SIGUSR1)):
-            self.requeue = signal.getsignal(signal.SIGUSR1)
+        self.requeued = srun_tasks() is None
+        if not self.requeued:
             signal.signal(signal.SIGUSR1, self._note)
 
     def on_train_batch_start(
@@ -101,10 +101,7 @@ class StopOnSignal(L.Callback):
         self.keep.save_inside(trainer, batch_idx)
         if request != _REQUEUE:
             raise Stopped(request)
-        self.noted = _NOTHING
-        self.requeue(signal.SIGUSR1, None)
-        for superseded in Path(trainer.default_root_dir).glob("hpc_ckpt_*.ckpt") if trainer.is_global_zero else ():
-            superseded.unlink()  # Lightning's; it would be loaded by every later validation of the job
+        self._requeue()
 
     def on_validation_batch_end(self, trainer: L.Trainer, *_: object) -> None:
         """A validation may be long.
@@ -114,6 +111,20 @@ class StopOnSignal(L.Callback):
         """
         if trainer.world_size == 1 and self.noted > _REQUEUE:
             raise Stopped(self.noted)
+        if self.noted == _REQUEUE:
+            self._requeue()
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """What was requested in the last step."""
+        if not self.requeued:
+            signal.signal(signal.SIGUSR1, lambda *_: self._requeue())
+        if self.noted == _REQUEUE:
+            self._requeue()
+
+    def _requeue(self) -> None:
+        self.noted = _NOTHING if self.noted == _REQUEUE else self.noted
+        if not self.requeued and os.getpid() == self.owner:
+            self.requeued = requeue()
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         if os.getpid() != self.owner:
