@@ -13,7 +13,7 @@ MINIMAL_TESTS := tests/test_pipeline.py tests/test_losses.py tests/training/test
 JOBS := $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test thorough minimum audit lint cluster docs bench soak clean
+.PHONY: help setup demo test thorough minimum audit lint cluster pose docs bench soak clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | awk -F'\t' '{printf "make %-8s %s\n", $$1, $$2}'
@@ -39,6 +39,9 @@ lint: $(VENV)/.test
 	@$(PY) -m ruff check . && $(PY) -m ruff format --check . && $(PY) -m mypy
 
 cluster: $(VENV)/.cluster ## build torch-cluster, the optional third backend (5 minutes, once)
+
+pose: $(VENV)/.pose ## fetch the landmark network of --bodies estimate; says its license and its model card
+	@$(PY) scripts/pose_model.py
 
 docs: $(VENV)/.docs ## the documentation with an API reference as a site, in site/
 	@NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --quiet --strict --site-dir site && echo "site/index.html"
@@ -84,6 +87,11 @@ $(OLDEST)/.ready: $(VENV)/.test constraints-minimum.txt pyproject.toml
 # What our operations are measured against, beside torch-cluster.
 $(VENV)/.bench: $(VENV)/.ready
 	@$(PIP) -c constraints.txt --editable ".[bench]"
+	@touch $@
+
+# The runtime of the landmark network.
+$(VENV)/.pose: $(VENV)/.ready
+	@$(PIP) -c constraints.txt --editable ".[pose]"
 	@touch $@
 
 # The site of `make docs`.

@@ -33,6 +33,7 @@ def parser() -> command_line.Parser:
     command.add_argument(
         "--faces", type=Path, metavar="FILE", help="the body model's faces, where the bodies lack them"
     )
+    command_line.body_arguments(command)
     command.add_argument("--devices", type=int, default=1, help="processes that share the work (%(default)s)")
     command.add_argument("--data", metavar="DIR", help="data root (OGREID_DATA, else data)")
     return command
@@ -43,19 +44,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser().parse_args(argv)
     if arguments.devices < 1:
         raise InputError(f"--devices: expected 1 or more, got {arguments.devices}")
-    if arguments.faces is not None and arguments.meshes is None:
-        raise InputError("--faces requires --meshes")
+    command_line.check_bodies(arguments)
     from ogreid.data.datasets.crops import find_images
 
     paths = [Path(one) for one in arguments.input]
     root = config.data_root(arguments.data)
     is_store = len(paths) == 1 and not paths[0].is_file() and _is_store(paths[0], root)
+    if is_store and arguments.bodies is not None:
+        raise InputError(f"--bodies requires images as --input; the store {arguments.input[0]} has its bodies")
     images = [] if is_store else find_images(paths)
     command_line.quiet()
     from ogreid.config.bars import ProgressBars
+    from ogreid.config.workers import available_cores
     from ogreid.data.datasets.catalogue import store_path
-    from ogreid.data.datasets.crops import crop_dataset
+    from ogreid.data.datasets.crops import crop_dataset, fit_images
     from ogreid.data.store.mapped import Store
+    from ogreid.lifting.landmarks import MODEL_FILE
     from ogreid.retrieval.embeddings import check_target
     from ogreid.training.distributed import rank
     from ogreid.training.inference import embed, embed_store, load_network
@@ -70,7 +74,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         store = Store.open(store_path(arguments.input[0], root))
         embeddings = embed_store(network, store, devices=arguments.devices, progress=progress)
     else:
-        dataset = crop_dataset(images, meshes=arguments.meshes, faces=arguments.faces)
+        sources = arguments.bodies, arguments.landmarks, arguments.pose_model or root / MODEL_FILE
+        bar = partial(ProgressBars(), "bodies")
+        fitted = fit_images(images, *sources, workers=available_cores(), progress=bar)
+        dataset = crop_dataset(images, meshes=arguments.meshes, faces=arguments.faces, fitted=fitted)
         embeddings = embed(network, dataset, devices=arguments.devices, progress=progress)
     for target in arguments.to if rank() == 0 else ():
         embeddings.save(target)

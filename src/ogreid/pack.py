@@ -13,6 +13,7 @@ examples:
   python -m ogreid.pack plaza-160                            synthetic data: rendered here, nothing to download
   python -m ogreid.pack market --root Market-1501-v15.09.15  with the upright body
   python -m ogreid.pack market --root DIR --meshes bodies    with the bodies of an estimator
+  python -m ogreid.pack market --root DIR --bodies estimate  with bodies fitted to landmarks (make pose)
   python -m ogreid.pack market --published 3DMarket+bg       the authors' own clouds
   python -m ogreid.pack people-folder --images DIR           any crops named ID_cCAMERA...
 """
@@ -33,6 +34,7 @@ def parser() -> command_line.Parser:
     how = pack.add_argument_group("how")
     how.add_argument("--meshes", metavar="DIR|FILE", help="bodies of HMR, ROMP, 4D-Humans, mmhuman3d, SAM 3D Body")
     how.add_argument("--faces", metavar="FILE", help="the body model's faces, where the bodies come without")
+    command_line.body_arguments(how)
     how.add_argument(
         "--missing", choices=("error", "upright"), default="error", help="crops without a body (default: %(default)s)"
     )
@@ -62,6 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser().parse_args(argv)
     if args.workers is not None and args.workers < 1:
         raise InputError(f"--workers {args.workers}: expected 1 or more")
+    command_line.check_bodies(args)
     from ogreid.data.packing import run_pack
 
     run_pack(args)

@@ -13,7 +13,7 @@ from ogreid.errors import InputError, MissingFileError
 log = logging.getLogger(__name__)
 HINT = (
     "{} has estimated bodies and the images the upright one, so that scores are lower, even of the same image: "
-    "give the images' own bodies with --meshes"
+    "give the images' own bodies with --meshes, or estimate them with --bodies"
 )
 EPILOG = """\
 examples:
@@ -35,6 +35,7 @@ def parser() -> command_line.Parser:
     command.add_argument("--query", nargs="+", required=True, type=Path, metavar="IMAGE", help="crops of a person")
     command.add_argument("--meshes", type=Path, metavar="DIR|FILE", help="the images' bodies, where the store has such")
     command.add_argument("--faces", type=Path, metavar="FILE", help="the body model's faces, where bodies lack them")
+    command_line.body_arguments(command)
     command.add_argument("--top", type=int, default=10, help="crops per query (%(default)s)")
     to = Path("ranking.html")
     command.add_argument("--to", type=Path, default=to, metavar="FILE", help=".html, .json or .csv (%(default)s)")
@@ -57,8 +58,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise InputError(f"{store.path}: holds published clouds; pack its crops (--root DIR) to search it by images")
     command_line.quiet()
     from ogreid.config.bars import ProgressBars
-    from ogreid.data.datasets.crops import crop_dataset
+    from ogreid.data.datasets.crops import crop_dataset, fit_images
     from ogreid.data.datasets.sources import read_crop
+    from ogreid.lifting.landmarks import MODEL_FILE
     from ogreid.reporting.pages import write_rankings
     from ogreid.retrieval.embeddings import Embeddings, check_target
     from ogreid.retrieval.inspection import search
@@ -74,9 +76,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             log.info("%s: computed for this network and store", cache)
             gallery.save(cache)
     images = [(path.parent, path.name) for path in arguments.query]
-    crops = crop_dataset(images, meshes=arguments.meshes, faces=arguments.faces, like=store)
+    landmark_network = arguments.pose_model or config.data_root(arguments.data) / MODEL_FILE
+    fitted = fit_images(images, arguments.bodies, arguments.landmarks, landmark_network)
+    crops = crop_dataset(images, meshes=arguments.meshes, faces=arguments.faces, like=store, fitted=fitted)
     rows, scores = search(embed(network, crops).embedding, gallery.embedding, top=arguments.top)
-    hint = HINT.format(store.name) if store.manifest.creation and arguments.meshes is None else ""
+    hint = HINT.format(store.name) if store.manifest.creation and not (arguments.meshes or fitted) else ""
     if hint:
         log.warning("%s", hint)
     queries = [(path.name, read_crop(path)) for path in arguments.query]
@@ -89,8 +93,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _check(arguments: argparse.Namespace) -> None:
     """What can be said before torch is loaded."""
-    if arguments.faces is not None and arguments.meshes is None:
-        raise InputError("--faces requires --meshes")
+    command_line.check_bodies(arguments)
     if arguments.top < 1:
         raise InputError(f"--top: expected 1 or more, got {arguments.top}")
     if arguments.to.suffix not in (".html", ".json", ".csv"):

@@ -11,17 +11,21 @@ from typing import IO
 import numpy as np
 from PIL import Image
 
+import posed_people
 from conftest import write_tiny_store
 from fabricated import make_run
 from lifting import estimator_files
 from ogreid import config
 from ogreid.data import Store
 from ogreid.data.datasets.bodies import estimates_in
+from ogreid.data.datasets.fitted_bodies import FittedBodies, fit_crops
 from ogreid.data.datasets.obj import read_obj
 from ogreid.data.datasets.readers import read_benchmark, rows_array
 from ogreid.data.datasets.sources import read_crop
 from ogreid.lifting import lift, upright_template
+from ogreid.lifting.fitting import Acceptance
 from ogreid.lifting.readers.estimators import read_body, read_faces
+from ogreid.lifting.readers.landmark_files import LandmarkFiles, read_landmarks
 from ogreid.runs import Run
 from ogreid.sweeps.plan import Plan
 
@@ -102,6 +106,40 @@ def body_pickles() -> Reader:
     sizes = (b"\x96" + b"\xff" * 5 + b"\0\0\0", b"\x8d" + b"\xff" * 5 + b"\0\0\0", b"\x8b\xff\xff\xff\x7f")
     known = words(b"\x94 \x93 R b } ( t ] a O8 f4 r\xff\xff\xff\x7f")
     return Reader({"a.npz": archive}, lift_body, (*calls, b"cnumpy\ndtype\n", *known, *sizes))
+
+
+@reader
+def landmark_files() -> Reader:
+    points = np.random.default_rng(0).uniform(5, 60, (33, 3)) / [1, 1, 60]
+    space = {"world": points, "presence": np.array(0.8), "mask": np.ones(SIZE, bool)}
+    texts = {
+        "a.json": json.dumps([{"points": points[:17].tolist()}] * 2).encode(),
+        "b.json": json.dumps({"keypoints": points.tolist(), "world": points.tolist(), "presence": 0.7}).encode(),
+        "c.npz": content(lambda file: np.savez(file, points=points[:, :2], scores=points[:, 2], **space)),
+    }
+
+    def read(folder: Path, name: str) -> None:
+        for one in read_landmarks(folder / name, *SIZE):
+            Acceptance().outcome(one, posed_people.FITTER.fit(one, *SIZE), None)
+
+    return Reader(texts, read, words(b"people instances scores keypoint_scores points.npy <f8 |O NaN 1e300 [[]] {}"))
+
+
+@reader
+def fitted_bodies() -> Reader:
+    with TemporaryDirectory() as place:
+        folder = Path(place)
+        (name,) = posed_people.write_people(folder / "crops", folder / "landmarks", identities=1, cameras=1)
+        fit_crops([name], folder / "crops", LandmarkFiles(folder / "landmarks"), folder=folder)
+        text = (folder / "bodies.npz").read_bytes()
+
+    def read(folder: Path, file: str) -> None:
+        bodies = FittedBodies.load(folder / file)
+        for crop in bodies.names:
+            bodies.mask(crop)
+            lift(CROP, bodies(crop))
+
+    return Reader({"bodies.npz": text}, read, words(b"names.npy outcome.npy pose.npy camera.npy <f4 |u1 <U14 True"))
 
 
 @reader

@@ -3,6 +3,7 @@
 import logging
 from argparse import Namespace
 from contextlib import closing
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,14 +15,16 @@ from ogreid.config.bars import ProgressBars
 from ogreid.config.workers import available_cores
 from ogreid.data.datasets.bodies import EstimatorBodies, estimates_in
 from ogreid.data.datasets.cuhk_mat import find_mat, unpack_mat
+from ogreid.data.datasets.fitted_bodies import FittedBodies, counts_in_words, fit_crops, landmark_source
 from ogreid.data.datasets.obj import PublishedClouds, read_published
 from ogreid.data.datasets.readers import benchmark_named, read_benchmark, rows_array
 from ogreid.data.datasets.sources import CropClouds, MeshSource, upright
 from ogreid.data.datasets.synthetic_stores import EstimatedBodies, parse_synthetic
 from ogreid.data.preview import export_ply, write_preview
 from ogreid.data.store.mapped import Store
-from ogreid.data.store.writing import CloudSource, merge_shards, pack, parse_shard, shard_path, shard_rows
+from ogreid.data.store.writing import COUNTS, CloudSource, merge_shards, pack, parse_shard, shard_path, shard_rows
 from ogreid.errors import InputError
+from ogreid.lifting.landmarks import MODEL_FILE
 from ogreid.registry import DATASETS
 
 log = logging.getLogger(__name__)
@@ -72,12 +75,14 @@ def _check_settings(args: Namespace, store: Store) -> None:
         if (requested := getattr(args, option)) not in (None, value):
             advice = "--overwrite packs it again, --name gives another store"
             raise InputError(f"{store.path}: already packed with --{option} {value}, not {requested}; {advice}")
+    if args.bodies and "fit" not in store.manifest.creation:
+        raise InputError(f"{store.path}: already packed without fitted bodies; --overwrite packs it again")
     for extra in set(args.extra) - set(store.fields):
         raise InputError(f"{store.path}: already packed without --extra {extra}; --overwrite packs it again")
 
 
 def _pack(args: Namespace, place: Path, name: str, workers: int, bars: ProgressBars) -> Store:
-    benchmark, rows, source, creation = _job(args, workers, bars)
+    benchmark, rows, source, creation = _job(args, place, workers, bars)
     whole, shard = len(rows), None
     if args.shard:
         rows, shard = shard_rows(rows, *parse_shard(args.shard))
@@ -90,8 +95,10 @@ def _pack(args: Namespace, place: Path, name: str, workers: int, bars: ProgressB
     return pack(rows, source, place, **noted, workers=workers, progress=progress, overwrite=args.overwrite)
 
 
-def _job(args: Namespace, workers: int, bars: ProgressBars) -> _Job:
+def _job(args: Namespace, place: Path, workers: int, bars: ProgressBars) -> _Job:
     name, root = args.name, args.images or args.root
+    if args.published and args.bodies:
+        raise InputError("--bodies and --published: published clouds have their bodies; expected one of them")
     if args.published:
         rows = rows_array(read_published(name, args.published, allow_count_mismatch=args.allow_count_mismatch))
         first = str(rows["source"][0])
@@ -99,6 +106,9 @@ def _job(args: Namespace, workers: int, bars: ProgressBars) -> _Job:
     if not root and (synthetic := parse_synthetic(name)) is not None:
         crops = synthetic.make_crops(data_root(args.data), workers=workers, progress=bars)
         rows = rows_array(read_benchmark(synthetic.domain, crops))
+        if args.bodies:
+            lifting, creation = _fitted(args, crops, rows, place, workers, bars)
+            return synthetic.domain, rows, lifting, synthetic.creation | creation
         return synthetic.domain, rows, _lifting(args, crops, EstimatedBodies(crops)), synthetic.creation
     if args.images and name in DATASETS and name != "folder":
         raise InputError(f"{name} is a benchmark: give its folder with --root, or your own crops another name")
@@ -116,8 +126,37 @@ def _job(args: Namespace, workers: int, bars: ProgressBars) -> _Job:
     if args.meshes:
         bodies, creation = estimates_in(args.meshes, root, args.faces, args.missing), {"bodies": "estimated"}
         return benchmark, rows, _lifting(args, root, bodies), creation | _upright(args, bodies, rows["source"])
-    log.info("%s: no --meshes; every crop is lifted with the built-in upright body", title)
+    if args.bodies:
+        return benchmark, rows, *_fitted(args, root, rows, place, workers, bars)
+    log.info("%s: no --meshes, no --bodies; every crop is lifted with the built-in upright body", title)
     return benchmark, rows, _lifting(args, root, upright), {}
+
+
+def _fitted(
+    args: Namespace, root: Path, rows: np.ndarray, place: Path, workers: int, bars: ProgressBars
+) -> tuple[CropClouds, dict[str, Any]]:
+    """The crops with bodies fitted to their landmarks, and what the manifest says of them.
+
+    The person's mask is stored as ``foreground``, where it is known.
+    """
+    if args.shard:
+        rows = shard_rows(rows, *parse_shard(args.shard))[0]
+    if args.bodies == "estimate":
+        landmarks = landmark_source(args.landmarks, args.pose_model or data_root(args.data) / MODEL_FILE)
+        folder = place.with_name(f"{place.name}-bodies")
+        progress = partial(bars, f"{place.name}: bodies")
+        noted: dict[str, Any] = {"workers": workers, "progress": progress, "folder": folder}
+        bodies = fit_crops(rows["source"].tolist(), root, landmarks, **noted, overwrite=args.overwrite)
+    else:
+        bodies = FittedBodies.load(Path(args.bodies))
+    counts = bodies.counts(rows["source"].tolist())
+    log.info("%s: %s (%s)", place.name, counts_in_words(counts), bodies.path)
+    lifting = _lifting(args, root, bodies)
+    if bodies.has_masks and lifting.mode == "raster":
+        extras = tuple(dict.fromkeys((*lifting.extras, "foreground")))
+        lifting = replace(lifting, extras=extras, mask_of=bodies.mask)
+    settings = {name: value for name, value in bodies.settings.items() if name != "names"}
+    return lifting, {"bodies": "fitted", "fit": settings, COUNTS: counts}
 
 
 def _upright(args: Namespace, bodies: EstimatorBodies, sources: np.ndarray) -> dict[str, Any]:

@@ -2,15 +2,17 @@
 
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ogreid.data.datasets.bodies import estimates_in
+from ogreid.data.datasets.fitted_bodies import FittedBodies, counts_in_words, fit_crops, landmark_source
 from ogreid.data.datasets.sources import CropClouds, MeshSource, upright
 from ogreid.data.datasets.synthetic_stores import EstimatedBodies
 from ogreid.errors import InputError, MissingFileError
+from ogreid.lifting.fitting import OUTCOMES
 from ogreid.synthetic import estimates
 
 if TYPE_CHECKING:
@@ -59,6 +61,7 @@ def crop_dataset(
     meshes: Path | None = None,
     faces: Path | None = None,
     like: "Store | None" = None,
+    fitted: Mapping[Path, MeshSource] | None = None,
 ) -> "CropDataset":
     """A data set that lifts crops when they are read.
 
@@ -68,6 +71,7 @@ def crop_dataset(
         meshes: their bodies, as for ``ogreid.pack``, or the folder of a synthetic domain that holds the crops; without
             it they are lifted with the upright body.
         faces: the body model's, where the bodies come without.
+        fitted: bodies of the crops of each folder instead, see :func:`fit_images`.
         like: a store, whose clouds were lifted in the same way; raster mode with background where it is None.
 
     Raises:
@@ -75,7 +79,7 @@ def crop_dataset(
     """
     from ogreid.data.dataset import CropDataset
 
-    bodies = cache(partial(_bodies, meshes, faces))
+    bodies = cache(partial(_bodies, meshes, faces)) if fitted is None else fitted.__getitem__
     lifting: dict[str, Any] = {}
     if like is not None:
         lifting = {"mode": like.manifest.mode, "background": like.manifest.background}
@@ -88,6 +92,43 @@ def crop_dataset(
             root, source = meshes, image.relative_to(meshes.resolve()).as_posix()
         crops.append((CropClouds(root, bodies(root), **lifting), source))
     return CropDataset(crops, [str(folder / name) for folder, name in images])
+
+
+def fit_images(
+    images: Sequence[tuple[Path, str]],
+    bodies: str | None,
+    landmarks: Path | None,
+    network: Path,
+    *,
+    workers: int = 1,
+    progress: Callable[[int, int], None] | None = None,
+) -> dict[Path, FittedBodies] | None:
+    """The bodies of images by their folder, and a line in the log that says how many were fitted.
+
+    Args:
+        images: as for :func:`crop_dataset`.
+        bodies: ``estimate``, or the path of a ``bodies.npz``; None fits nothing.
+        landmarks: folder of their landmarks; None takes the network's.
+        network: file of the landmark network.
+        workers: processes.
+        progress: called with (crops done, crops) for each folder.
+
+    Raises:
+        InputError: see :func:`ogreid.data.datasets.fitted_bodies.fit_crops`.
+    """
+    if bodies is None:
+        return None
+    names: dict[Path, list[str]] = {}
+    for folder, name in images:
+        names.setdefault(folder, []).append(name)
+    if bodies == "estimate":
+        fit = partial(fit_crops, landmarks=landmark_source(landmarks, network), workers=workers, progress=progress)
+        fitted = {folder: fit(own, folder) for folder, own in names.items()}
+    else:
+        fitted = dict.fromkeys(names, FittedBodies.load(Path(bodies)))
+    counts = sum((Counter(fitted[folder].counts(own)) for folder, own in names.items()), Counter[str]())
+    log.info("%s", counts_in_words({name: counts[name] for name in OUTCOMES}))
+    return fitted
 
 
 def _bodies(meshes: Path | None, faces: Path | None, root: Path) -> MeshSource:

@@ -27,6 +27,8 @@ from ogreid.data.store.mapped import Store, checksum, read_block
 from ogreid.errors import InputError
 
 log = logging.getLogger(__name__)
+COUNTS = "clouds"
+"""The entry of a manifest's creation with numbers of rows, which add up over shards."""
 Checksums = dict[str, str]
 Blocks = Callable[[Path, list[int]], Generator[tuple[int, Checksums]]]
 """Puts blocks on disk below a folder (:func:`write_block`) and yields each with its checksums."""
@@ -265,7 +267,10 @@ def merge_shards(target: Path, *, progress: Callable[[int, int], None] | None = 
                     raise InputError(f"{shard.path / name}.npy: damaged since it was packed; pack this shard again")
             yield block, sums
 
-    return write_store(target, _settings(shards[0]), rows, copied, overwrite=overwrite, progress=progress)
+    plan = _settings(shards[0])
+    if counts := [shard.manifest.creation[COUNTS] for shard in shards if COUNTS in shard.manifest.creation]:
+        plan.creation[COUNTS] = {name: sum(own[name] for own in counts) for name in counts[0]}
+    return write_store(target, plan, rows, copied, overwrite=overwrite, progress=progress)
 
 
 def _span(rows: int, number: int, count: int) -> slice:
@@ -297,5 +302,6 @@ def _open_shards(target: Path) -> tuple[list[Store], Shard]:
 def _settings(store: Store) -> Manifest:
     """The manifest without what follows from the rows."""
     fields = {name: replace(field, checksums=()) for name, field in store.manifest.fields.items()}
-    plan = replace(store.manifest, fields=fields, shard=None)
+    creation = {name: value for name, value in store.manifest.creation.items() if name != COUNTS}
+    plan = replace(store.manifest, fields=fields, shard=None, creation=creation)
     return replace(plan, rows=0, identities={}, splits={}, cameras={}, rows_sha256="")
