@@ -51,6 +51,8 @@ class Data:
     root: str | None = setting(None, resume="free")
     train: list[str] = setting(["market"], resume="fixed")
     test: list[str] = setting(["market"])
+    val: str = setting("test", choices=("test", "holdout"), resume="fixed")
+    holdout: float = setting(0.1, low=0, high=0.9, exclusive=True, resume="fixed")
     transfer: list[str] = setting([])
     transfer_every: int = setting(1, low=1)
     num_points: int = setting(4096, low=1)

@@ -11,6 +11,7 @@ from torch.utils.data import Dataset
 from ogreid.data.batch import CloudBatch
 from ogreid.data.store.mapped import Store
 from ogreid.data.store.writing import CloudSource
+from ogreid.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,47 @@ class EvaluationSet:
     def num_gallery(self) -> int:
         """G."""
         return len(self.rows) - self.num_queries
+
+
+def split_identities(store: Store, rows: np.ndarray, share: float) -> tuple[np.ndarray, np.ndarray]:
+    """Training rows, and rows of the identities that are held out.
+
+    Args:
+        store: opened.
+        rows: of its training split.
+        share: of the identities that are held out, at least one; drawn once and for all, whatever a run's seed.
+
+    Raises:
+        InputError: too few identities for both.
+    """
+    identity = store.rows["identity"][rows]
+    names = np.unique(identity)
+    count = max(1, round(share * len(names)))
+    if count >= len(names):
+        raise InputError(
+            f"{store.path}: expected training identities besides {count} that are held out, got {len(names)}; set "
+            "data.holdout lower, or data.val=test"
+        )
+    withheld = np.isin(identity, np.random.default_rng(0).permutation(names)[:count])
+    return rows[~withheld], rows[withheld]
+
+
+def holdout_set(name: str, store: Store, rows: np.ndarray) -> EvaluationSet:
+    """Rows of the training split as an evaluation set.
+
+    Queries are the first row of each identity in each camera, where the identity has several cameras; all rows are the
+    gallery, in which a query does not match its own camera.
+
+    Raises:
+        InputError: no identity was seen by two cameras.
+    """
+    identity, camera = store.rows["identity"][rows], store.rows["camera"][rows]
+    pairs, first = np.unique(np.stack((identity, camera)), axis=1, return_index=True)
+    names, cameras = np.unique(pairs[0], return_counts=True)
+    queries = rows[np.sort(first[np.isin(pairs[0], names[cameras > 1])])]
+    if not len(queries):
+        raise InputError(f"{name}: expected held-out identities with two cameras, got none; set data.val=test")
+    return EvaluationSet(name, store, np.concatenate([queries, rows]), len(queries))
 
 
 class CloudDataset(Dataset[CloudBatch]):
@@ -62,6 +104,17 @@ class CloudDataset(Dataset[CloudBatch]):
         for number, opened in enumerate(self.stores):
             inside = store == number
             self.camera[inside] = opened.rows["camera"][row[inside]]
+
+    @classmethod
+    def of_identities(cls, stores: Sequence[Store], rows: Sequence[np.ndarray]) -> tuple["CloudDataset", int]:
+        """Rows of each store, labeled 0 to I - 1 by identity, those of different stores apart; and I."""
+        number, identity, count = [], [], 0
+        for i, (store, chosen) in enumerate(zip(stores, rows, strict=True)):
+            names, own = np.unique(store.rows["identity"][chosen], return_inverse=True)
+            number.append(np.full(len(chosen), i, np.int64))
+            identity.append(own + count)
+            count += len(names)
+        return cls(stores, np.concatenate(number), np.concatenate(list(rows)), np.concatenate(identity)), count
 
     @classmethod
     def of(cls, store: Store, rows: np.ndarray, *, sources: bool = False) -> "CloudDataset":

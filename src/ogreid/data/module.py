@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import lightning as L
 import numpy as np
 import torch
+from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from ogreid.config import Augmentation, Data, check, data_root
 from ogreid.config.workers import available_cores, signals_blocked
 from ogreid.data.batch import CloudBatch
-from ogreid.data.dataset import CloudDataset, EvaluationSet, ResidentClouds
+from ogreid.data.dataset import CloudDataset, EvaluationSet, ResidentClouds, holdout_set, split_identities
 from ogreid.data.datasets.catalogue import store_path
 from ogreid.data.datasets.synthetic_stores import ensure_synthetic, parse_synthetic
 from ogreid.data.samplers import EvaluationSampler, TrainingSampler
@@ -36,12 +37,17 @@ class ReIDDataModule(L.LightningDataModule):
     """Training clouds of one or several stores, and the sets on which retrieval is evaluated.
 
     ``validate`` and ``test`` go through the test sets, then the transfer sets; ``predict`` through the same, or through
-    :attr:`predict_datasets` where they are set. Synthetic stores that are missing are made (``plaza-160``).
+    :attr:`predict_datasets` where they are set. With ``val="holdout"``, ``validate`` goes through training identities
+    that are held out, so that an epoch can be chosen without looking at the test sets. Synthetic stores that are
+    missing are made (``plaza-160``).
 
     Args:
         root: folder of the packed stores; where it is not given, ``OGREID_DATA``, else ``data``.
         train: stores whose training identities are learned; identities of different stores stay apart.
         test: stores evaluated at validation and test; the first one's mAP is ``val/mAP``.
+        val: what validation goes through: the ``test`` and transfer sets, or ``holdout``.
+        holdout: share of the training identities of each store that ``val="holdout"`` keeps from training; the same
+            ones whatever the seed.
         transfer: stores evaluated without having been trained on.
         transfer_every: validations between two evaluations of the transfer sets; the last one always has them.
         num_points: points per cloud that the network gets.
@@ -59,7 +65,8 @@ class ReIDDataModule(L.LightningDataModule):
 
     Attributes:
         num_identities: classes of the classifier; known after ``setup("fit")``.
-        evaluation_sets: what ``validate`` and ``test`` go through, in the order of their loaders.
+        test_sets: what ``test`` goes through.
+        holdout_sets: what ``validate`` goes through with ``val="holdout"``.
         predict_datasets: what ``predict`` goes through; the evaluation sets where it is empty.
         progress: called with (what, done, total) while a synthetic store is made.
 
@@ -77,6 +84,8 @@ class ReIDDataModule(L.LightningDataModule):
         *,
         train: str | Sequence[str] = "market",
         test: str | Sequence[str] = "market",
+        val: Literal["test", "holdout"] = "test",
+        holdout: float = 0.1,
         transfer: str | Sequence[str] = (),
         transfer_every: int = 1,
         num_points: int = 4096,
@@ -95,7 +104,8 @@ class ReIDDataModule(L.LightningDataModule):
         if not isinstance(augmentation, Augmentation):
             augmentation = Augmentation(**augmentation or {})
         given = None if root is None else str(root)
-        sets = tuple([one] if isinstance(one, str) else list(one) for one in (train, test, transfer))
+        trained, tested, transferred = ([one] if isinstance(one, str) else list(one) for one in (train, test, transfer))
+        sets: tuple[Any, ...] = (trained, tested, val, holdout, transferred)
         sizes: tuple[Any, ...] = (transfer_every, num_points, density, batch_size, eval_batch_size)
         config: Any = (given, *sets, *sizes, sampler, num_instances, inputs, num_workers, resident, augmentation)
         self.config = check(Data(*config))
@@ -103,7 +113,8 @@ class ReIDDataModule(L.LightningDataModule):
         self.save_hyperparameters({**asdict(self.config), "seed": seed})
         self.progress: Progress | None = None
         self.train_set: CloudDataset | None = None
-        self.evaluation_sets: list[EvaluationSet] = []
+        self.test_sets: list[EvaluationSet] = []
+        self.holdout_sets: list[EvaluationSet] = []
         self.predict_datasets: list[Dataset[CloudBatch]] = []
         self.num_identities = 0
         self._pixels: Tensor | None = None
@@ -113,6 +124,12 @@ class ReIDDataModule(L.LightningDataModule):
         """The training stores, joined: where a transfer comes from."""
         return "+".join(self.config.train)
 
+    @property
+    def evaluation_sets(self) -> list[EvaluationSet]:
+        """What the trainer evaluates now, in the order of its loaders."""
+        validates = self.trainer is not None and self.trainer.state.fn in (TrainerFn.FITTING, TrainerFn.VALIDATING)
+        return self.holdout_sets if validates and self.config.val == "holdout" else self.test_sets
+
     def prepare_data(self) -> None:
         """Make the synthetic stores that are missing. Lightning calls this on one process per node."""
         for name in dict.fromkeys((*self.config.train, *self.config.test, *self.config.transfer)):
@@ -121,11 +138,11 @@ class ReIDDataModule(L.LightningDataModule):
 
     def setup(self, stage: str) -> None:
         """Open the stores: for ``fit`` those of training, too; for ``predict`` none where datasets are given."""
-        if stage == "fit" and self.train_set is None:
+        if self.train_set is None and (stage == "fit" or (stage == "validate" and self.config.val == "holdout")):
             self.train_set, self.num_identities = self._training_set()
-        if not self.evaluation_sets and not (stage == "predict" and self.predict_datasets):
+        if not self.test_sets and not (stage == "predict" and self.predict_datasets):
             names = [(name, False) for name in self.config.test] + [(name, True) for name in self.config.transfer]
-            self.evaluation_sets = [self._evaluation_set(name, transfer) for name, transfer in names]
+            self.test_sets = [self._evaluation_set(name, transfer) for name, transfer in names]
 
     def num_points(self, stored: int) -> int:
         """Points per cloud that the network gets, of as many as are stored.
@@ -185,7 +202,7 @@ class ReIDDataModule(L.LightningDataModule):
         ]
 
     def test_dataloader(self) -> list[DataLoader[CloudBatch]]:
-        """The same sets."""
+        """One loader per test and transfer set, in their order."""
         return self.val_dataloader()
 
     def predict_dataloader(self) -> list[DataLoader[CloudBatch]]:
@@ -232,7 +249,7 @@ class ReIDDataModule(L.LightningDataModule):
         return all(store.manifest.order == "scattered" for store in self.train_set.stores)
 
     def _crop_width(self, stored: int) -> int:
-        widths = {one.store.manifest.width for one in self.evaluation_sets if one.store.points == stored}
+        widths = {one.store.manifest.width for one in self.test_sets if one.store.points == stored}
         return widths.pop() if len(widths) == 1 else round((stored / 2) ** 0.5)  # twice as high as wide
 
     def _position(self) -> tuple[int, int]:
@@ -255,22 +272,17 @@ class ReIDDataModule(L.LightningDataModule):
     def _training_set(self) -> tuple[CloudDataset, int]:
         if not self.config.train:
             raise InputError("data.train: the list is empty; name at least one store")
-        stores = [self._open(name) for name in self.config.train]
-        number, row, identity = [], [], []
-        count = 0
-        for i, store in enumerate(stores):
+        names, stores, parts = self.config.train, [self._open(name) for name in self.config.train], []
+        self.holdout_sets = []
+        for name, store in zip(names, stores, strict=True):
             rows = np.sort(np.concatenate([store.split("train"), store.split("val")]))
             if not len(rows):
-                raise InputError(
-                    f"{self.config.train[i]}: has no training split; evaluate on it (data.test), or pack one"
-                )
-            names, own = np.unique(store.rows["identity"][rows], return_inverse=True)
-            number.append(np.full(len(rows), i, np.int64))
-            row.append(rows)
-            identity.append(own + count)
-            count += len(names)
-        merged = [np.concatenate(parts) for parts in (number, row, identity)]
-        return CloudDataset(stores, *merged), count
+                raise InputError(f"{name}: has no training split; evaluate on it (data.test), or pack one")
+            if self.config.val == "holdout":
+                rows, withheld = split_identities(store, rows, self.config.holdout)
+                self.holdout_sets.append(holdout_set(f"{name}-holdout", store, withheld))
+            parts.append(rows)
+        return CloudDataset.of_identities(stores, parts)
 
     def _evaluation_set(self, name: str, transfer: bool) -> EvaluationSet:
         store = self._open(name)
@@ -329,12 +341,8 @@ def _as_read(batch: Any) -> Any:  # noqa: ANN401 - torch types a batch as a list
 
 
 class _Loader(DataLoader[CloudBatch]):
-    """Its workers see no signal: the parent still needs batches to finish a step.
-
-    Lightning's handlers, which a forked worker inherits, would save a checkpoint of the moment of the fork. torch ends
-    its workers through their queue, and they leave by themselves where the parent is gone.
-    """
-
+    # Its workers see no signal: the parent needs batches to finish a step, and their copies of Lightning's handlers
+    # would save checkpoints of the moment of the fork. They leave through their queue, or where the parent is gone.
     def _get_iterator(self) -> Any:  # noqa: ANN401 - torch's private iterator
         with signals_blocked("SIGINT", "SIGTERM", "SIGUSR1", "SIGUSR2"):
             return super()._get_iterator()

@@ -123,9 +123,20 @@ class Run:
         return self.checkpoints / "average.ckpt"
 
     @property
+    def best(self) -> Path:
+        """The network with the highest ``val/mAP``, where the experiment keeps it."""
+        return self.checkpoints / "best.ckpt"
+
+    @property
     def result(self) -> Path:
-        """The network that the run is evaluated by: the averaged weights where it averages, else the last ones."""
-        return self.average if self.average.is_file() else self.last
+        """The network that the run is evaluated by.
+
+        The averaged weights where it averages, the best ones where held-out identities chose them, else the last ones.
+        """
+        if self.average.is_file():
+            return self.average
+        chosen = self.best.is_file() and self.experiment().data.val == "holdout"
+        return self.best if chosen else self.last
 
     @property
     def pictures(self) -> Path:

@@ -1,18 +1,16 @@
 """From an experiment to a finished run: the one place that puts data, module, callbacks and Trainer together."""
 
-import errno
 import logging
 import os
-import shutil
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
 import lightning as L
 import numpy as np
+import torch
 from lightning.pytorch.callbacks import Callback, LearningRateMonitor
 from rich.console import Console
 
@@ -28,7 +26,7 @@ from ogreid.runs import STAMP, Run, provenance
 from ogreid.training.callbacks.averaging import ExponentialAveraging, FinalAveraging, TailAveraging
 from ogreid.training.callbacks.checkpointing import BestCheckpoint, LastCheckpoint
 from ogreid.training.callbacks.evaluation import RetrievalEvaluation, TransferEvaluation
-from ogreid.training.callbacks.nan_guard import BadStep, NaNGuard
+from ogreid.training.callbacks.nan_guard import NaNGuard
 from ogreid.training.callbacks.pictures import Pictures
 from ogreid.training.callbacks.preemption import StopAfter, StopOnSignal, Stopped
 from ogreid.training.callbacks.progress import NetworkSummary, TrainingProgress
@@ -38,6 +36,7 @@ from ogreid.training.distributed import rank, run_stamp
 from ogreid.training.loggers import RunCSVLogger, TrackPosition, log_files, tracked
 from ogreid.training.module import ReIDModule
 from ogreid.training.resume import starting_checkpoint
+from ogreid.training.session import log_to, one_process_speaks, plain_errors, remove_empty
 from ogreid.training.trainer import build_trainer, check_trainer, evaluation_trainer
 
 log = logging.getLogger(__name__)
@@ -93,17 +92,17 @@ def train(experiment: Experiment, resume: str | None = None) -> Run:
     run = Run.open(resume) if resume else Run.start(experiment, run_stamp(experiment), write=rank() == 0)
     first, locked = rank() == 0, False
     try:
-        with run.lock() if first else nullcontext(), _log_to(run.folder / "log.txt") if first else nullcontext():
+        with run.lock() if first else nullcontext(), log_to(run.folder / "log.txt") if first else nullcontext():
             locked = first
             log.debug("%s: %s", "resumed" if resume else "started", experiment.name)
-            with _plain_errors(run), _one_process_speaks():
+            with plain_errors(run), one_process_speaks():
                 _Training(experiment, run).fit(starting_checkpoint(run, resume, experiment))
     except Stopped:
         log.warning("stopped, and saved in %s; resume with: python -m ogreid.fit --resume %s", run.last, run.folder)
         raise
     except InputError:
         if resume is None and locked and not run.checkpoints.exists():
-            _remove_empty(run)
+            remove_empty(run)
         raise
     finally:
         os.environ.pop(STAMP, None)  # it belongs to this run; another one in this process gets its own
@@ -121,6 +120,7 @@ class _Training:
     def __post_init__(self) -> None:
         experiment = self.experiment
         self.dry = bool(experiment.trainer.get("fast_dev_run"))
+        self.chooses = experiment.data.val == "holdout" and not self.dry
         definition = cast(AveragePrecision, experiment.evaluation.average_precision)
         self.retrieval, self.transfer = RetrievalEvaluation(definition), TransferEvaluation(definition)
         self.throughput = Throughput()
@@ -150,7 +150,7 @@ class _Training:
             StopOnSignal(self.last),
             StopAfter(experiment.trainer.get("max_steps", -1)),
         ]
-        if experiment.runs.save_best:
+        if experiment.runs.save_best or self.chooses:
             chosen.append(BestCheckpoint(self.run.checkpoints))
         chosen += [self.last, self.throughput, *([self.averaging] if self.averaging else []), self.pictures]
         if not self.dry:
@@ -181,8 +181,9 @@ class _Training:
                 self.averaging.take_over(trainer, module)
                 trainer.validate(module, datamodule=data, verbose=False)
                 trainer.save_checkpoint(run.average, weights_only=False)
+            choice = self.choose(trainer, module, data) if self.chooses else None
             if trainer.is_global_zero:
-                summary = self.summary(module) | {"baselines": baselines, "last": last}
+                summary = self.summary(module) | {"baselines": baselines, "last": last, "choice": choice}
                 summary["seconds"] = round(time.perf_counter() - self.started, 1)
                 run.write_summary(summary)
                 self.print_results(summary, write_report(run.folder))
@@ -200,6 +201,23 @@ class _Training:
             trainer.validate(module, datamodule=data, verbose=False)
             trainer.loggers = loggers
 
+    def choose(self, trainer: L.Trainer, module: ReIDModule, data: ReIDDataModule) -> dict[str, Any]:
+        """Evaluate the network of the best epoch on held-out identities, or the averaged one, on the test sets, once.
+
+        Returns:
+            ``epoch`` of the chosen network (None for the averaged one), and its numbers on the ``holdout`` sets.
+        """
+        epoch, holdout = None, self.results()
+        if not self.averaging and self.run.best.is_file():
+            content = torch.load(self.run.best, map_location="cpu", weights_only=True)
+            module.load_state_dict(content["state_dict"])
+            trainer.validate(module, datamodule=data, verbose=False)
+            epoch, holdout = content["epoch"] + 1, self.results()
+        for evaluation in (self.retrieval, self.transfer):
+            evaluation.results = {}
+        trainer.test(module, datamodule=data, verbose=False)
+        return {"epoch": epoch, "holdout": holdout}
+
     def baselines(self, data: ReIDDataModule, module: ReIDModule) -> dict[str, Any]:
         """Evaluated once, on the first process, before any training."""
         results: dict[str, Any] = {}
@@ -210,9 +228,10 @@ class _Training:
                 TransferEvaluation(self.retrieval.average_precision),
             )
             arguments = {key: self.experiment.trainer[key] for key in SHARED if key in self.experiment.trainer}
+            arguments["limit_test_batches"] = self.experiment.trainer.get("limit_val_batches")
             trainer = evaluation_trainer([*callbacks, *self.progress()], devices=1, **arguments)
             log.info("evaluating the baseline: %s", name)
-            trainer.validate(network, datamodule=data, verbose=False)
+            trainer.test(network, datamodule=data, verbose=False)
             results[name] = {on: one.summary() for part in callbacks for on, one in part.results.items()}
         return results
 
@@ -222,6 +241,8 @@ class _Training:
         results = {**summary["retrieval"], **summary["transfer"]}
         rows |= {(self.experiment.model.name, on): numbers for on, numbers in results.items()}
         title = f"{self.experiment.name}, seed {self.experiment.seed}, {summary['seconds']:.0f} s"
+        if summary["choice"]:
+            title += ", chosen on held-out identities"
         Console().print(results_table(title, rows))
         Console().print(f"run     {self.run.folder}\nreport  {page}", soft_wrap=True, highlight=False)
 
@@ -250,7 +271,7 @@ class _Training:
         }
 
 
-SHARED = ("accelerator", "precision", "limit_val_batches", "enable_progress_bar")
+SHARED = ("accelerator", "precision", "enable_progress_bar")
 """Arguments of the Trainer that baselines are evaluated with, too."""
 
 
@@ -267,70 +288,3 @@ def _summaries(results: dict[str, RetrievalResult]) -> dict[str, Any]:
 
 def _percentages(rates: np.ndarray) -> list[float]:
     return [round(100 * float(rate), 6) for rate in rates]
-
-
-def _remove_empty(run: Run) -> None:
-    shutil.rmtree(run.folder, ignore_errors=True)  # no checkpoint was written
-    for parent in (run.folder.parent, run.folder.parent.parent):
-        with suppress(OSError):
-            parent.rmdir()  # unless it holds other runs
-
-
-@contextmanager
-def _one_process_speaks() -> Iterator[None]:
-    """Of several processes the first one says why a run ends; the others leave with status 0.
-
-    Lightning's launcher kills everything where one of its processes leaves with another status.
-    """
-    try:
-        yield
-    except (Stopped, BadStep):
-        if rank():
-            raise SystemExit(0) from None
-        raise
-    except SystemExit as left:
-        # Lightning makes status 1 of a Ctrl-C that comes before the first step or after the last one.
-        if isinstance(left.__context__, KeyboardInterrupt):
-            raise KeyboardInterrupt from None
-        raise
-
-
-@contextmanager
-def _plain_errors(run: Run) -> Iterator[None]:
-    """A disk that is full, and an operation that cannot be deterministic, are no faults of ours."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        raise InputError(
-            f"{error.filename or run.folder}: cannot be written ({error.strerror}); make room, then resume with "
-            f"python -m ogreid.fit --resume {run.folder}"
-        ) from error
-    except RuntimeError as error:
-        operation, matched, _ = str(error).partition(" does not have a deterministic implementation")
-        if not matched:
-            raise
-        raise InputError(
-            f"trainer.deterministic=true: {operation} has no deterministic form on this device; leave the setting out, "
-            f"or train with trainer.accelerator=cpu"
-        ) from error
-
-
-@contextmanager
-def _log_to(path: Path) -> Iterator[None]:
-    """What is logged, from debug level on, also goes to a file while a run trains."""
-    handler = logging.FileHandler(path)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    ours, lightning = logging.getLogger("ogreid"), logging.getLogger("lightning.pytorch")
-    level = ours.level
-    ours.setLevel(logging.DEBUG)
-    for logger in (ours, lightning):
-        logger.addHandler(handler)
-    try:
-        yield
-    finally:
-        ours.setLevel(level)
-        for logger in (ours, lightning):
-            logger.removeHandler(handler)
-        handler.close()

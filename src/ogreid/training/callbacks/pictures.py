@@ -41,14 +41,21 @@ class Pictures(L.Callback):
 
     def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """After the last evaluation of the training."""
-        self._write(trainer)
+        if not _holds_out(trainer):
+            self._write(trainer)
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """After an evaluation of its own, as of averaged weights."""
         if self.embeddings and not trainer.sanity_checking and trainer.is_global_zero:
             self._save_embeddings(trainer)
-        if trainer.state.fn == TrainerFn.VALIDATING:
+        if trainer.state.fn == TrainerFn.VALIDATING and not _holds_out(trainer):
             self._write(trainer)
+
+    def on_test_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """After the only evaluation on the test sets, where held-out identities chose the network."""
+        if self.embeddings and trainer.is_global_zero:
+            self._save_embeddings(trainer)
+        self._write(trainer)
 
     def _sets(self, trainer: L.Trainer) -> Iterator[tuple[EvaluationSet, Samples, RetrievalResult]]:
         """What the last evaluation collected and gave, per set."""
@@ -86,3 +93,8 @@ class Pictures(L.Callback):
             split = np.where(index < one.num_queries, "query", "gallery")
             embeddings = Embeddings(*columns, rows, one.store.rows["source"][rows].astype(str), split)
             embeddings.save(self.folder / "embeddings" / f"{one.name.replace('/', '-')}.npz")
+
+
+def _holds_out(trainer: L.Trainer) -> bool:
+    """Whether validation shows held-out identities of the training split, not the test sets."""
+    return bool(getattr(trainer.datamodule, "holdout_sets", ()))  # type: ignore[attr-defined]
