@@ -47,25 +47,15 @@ class Entry(NamedTuple):
 
 @dataclass(frozen=True)
 class Chart:
-    """A chart that is drawn when one of its forms is asked for.
+    """A chart that is drawn when one of its forms is asked for."""
 
-    Attributes:
-        title: above it.
-        description: what it shows, for readers who do not see it.
-        draw: fills the axes.
-        legend: below it, where there is one.
-        notes: a tooltip for each marker, in the order of drawing.
-        size: width and height in pixels, without title and legend.
-        margins: left, right, top and bottom of the axes in pixels.
-    """
-
-    title: str
-    description: str
-    draw: "Callable[[Axes], object]"
-    legend: Sequence[Entry] = ()
-    notes: Sequence[str] = ()
-    size: tuple[int, int] = (420, 270)
-    margins: tuple[int, int, int, int] = (46, 12, 12, 40)
+    title: str  # above it
+    description: str  # what it shows, for readers who do not see it
+    draw: "Callable[[Axes], object]"  # fills the axes
+    legend: Sequence[Entry] = ()  # below it
+    notes: Sequence[str] = ()  # a tooltip for each marker, in the order of drawing
+    size: tuple[int, int] = (420, 270)  # width and height in pixels, without title and legend
+    margins: tuple[int, int, int, int] = (46, 12, 12, 40)  # left, right, top and bottom of the axes in pixels
 
     def svg(self) -> str:
         """For a page with title and legend of its own, and the colors of ``PALETTE`` as CSS variables."""

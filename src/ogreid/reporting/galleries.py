@@ -132,10 +132,7 @@ def read_galleries(paths: Sequence[Path]) -> dict[str, list[dict[str, Any]]]:
 
 
 def read_clouds(paths: Sequence[Path]) -> dict[str, tuple[int, str]]:
-    """The cloud of every ``<set>-cloud.npz``: its P points in base64.
-
-    First (P, 3) little-endian int16, in which 32767 is the largest extent, then (P, 3) uint8 colors.
-    """
+    """The cloud of every ``<set>-cloud.npz``: P, and in base64 (P, 3) int16 (32767 the largest extent) and colors."""
     return _read(paths, "-cloud.npz", _packed)
 
 

@@ -2,7 +2,9 @@
 
 import json
 import shlex
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import product
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -30,15 +32,12 @@ TEMPLATES.filters.update(themed=themed, signed=signed, quote=lambda path: shlex.
 
 
 def write_report(*folders: Path, target: Path | None = None, people: bool = True) -> Path:
-    """Write one page of a run, of several, or of a sweep and its finished runs.
+    """Write one page of a run, of several, or of a sweep and its finished runs, and return its path.
 
     Args:
         *folders: of runs, finished or not, in the order in which they are shown; or one of a sweep.
         target: the HTML file; ``report.html`` in the folder, of several runs ``comparison.html``.
         people: whether the page of a run may show pictures and clouds of people.
-
-    Returns:
-        The file.
 
     Raises:
         InputError: a file that cannot be read; a sweep among several folders; the page cannot be written.
@@ -59,12 +58,7 @@ def write_report(*folders: Path, target: Path | None = None, people: bool = True
 
 
 def report_text(*folders: Path, kind: str) -> str:
-    """The same numbers as a table.
-
-    Args:
-        *folders: see :func:`write_report`.
-        kind: ``.md``, or ``.csv``: the numbers of each run unrounded, with its seed and the settings that differ.
-    """
+    """The same numbers as a table: as ``.md``, or as ``.csv`` unrounded, with the seed and the settings that differ."""
     sweep = _sweep(folders)
     if sweep is not None and kind == ".md":
         return sweep_table(sweep).markdown()
@@ -97,9 +91,6 @@ def write_rankings(
         people: whether a page shows images, or names alone.
         hint: what to know about the scores, in one line.
 
-    Returns:
-        The file.
-
     Raises:
         InputError: another suffix, or the file cannot be written.
     """
@@ -128,11 +119,7 @@ def write_rankings(
 
 
 def save(path: Path, text: str) -> Path:
-    """Write a page or a table in one step, and return its path.
-
-    Raises:
-        InputError: it cannot be written there.
-    """
+    """Write a page or a table in one step, and return its path."""
     try:
         files.write_text(path, text)
     except OSError as error:
@@ -184,9 +171,9 @@ def _compared(runs: Mapping[str, RunResults]) -> dict[str, Any]:
 
 def _grouped(rows: Iterable[Row]) -> dict[tuple[str, bool], list[Row]]:
     """By data set, in the order of the rows."""
-    groups: dict[tuple[str, bool], list[Row]] = {}
+    groups: dict[tuple[str, bool], list[Row]] = defaultdict(list)
     for row in rows:
-        groups.setdefault((row.test, row.transfer), []).append(row)
+        groups[row.test, row.transfer].append(row)
     return groups
 
 
@@ -215,11 +202,10 @@ def _curve_charts(run: RunResults, rows: Sequence[Row]) -> list[Chart]:
 
 def _overlaid(runs: Mapping[str, RunResults]) -> list[Chart]:
     """The curves of all runs, a chart for each number and data set."""
-    lines: dict[tuple[str, str], list[Line]] = {}
-    for key in ("mAP", "rank1"):
-        for name, run in runs.items():
-            for line in _evaluated(run, key):
-                lines.setdefault((COLUMNS[key], line.name), []).append(Line(name, line.points))
+    lines: dict[tuple[str, str], list[Line]] = defaultdict(list)
+    for key, (name, run) in product(("mAP", "rank1"), runs.items()):
+        for line in _evaluated(run, key):
+            lines[COLUMNS[key], line.name].append(Line(name, line.points))
     return _charts(*((f"{key} on {test}", "epoch", f"{key}, %", group) for (key, test), group in lines.items()))
 
 

@@ -53,8 +53,8 @@ def published_for(experiment: Experiment, test: str) -> Published | None:
 
 
 def own_settings(experiment: Experiment) -> dict[str, Any]:
-    """The settings in which the network differs from the variant that it is named after."""
-    return options(experiment.model, "name", "options") | experiment.model.options
+    """The settings in which the network differs from the variant that it is named after; not what it starts from."""
+    return options(experiment.model, "name", "options", "weights", "freeze") | experiment.model.options
 
 
 def _retrieval(test: str, network: tuple[str, str], inputs: str) -> Published | None:

@@ -29,21 +29,14 @@ PARTS = {"gate", "last_graph", "residual"}
 
 @dataclass(frozen=True)
 class RunResults:
-    """One run, as far as it got.
-
-    Attributes:
-        folder: of the run.
-        experiment: its settings.
-        summary: ``summary.json``, null being NaN; empty while the run is in progress.
-        curves: the columns of ``metrics.csv`` as (epoch, value), ascending; epochs are fractional numbers from 0.
-        pictures: the files of ``pictures/`` that may be shown, in alphabetical order.
-    """
+    """One run, as far as it got."""
 
     folder: Path
     experiment: Experiment
-    summary: dict[str, Any] = field(default_factory=dict)
+    summary: dict[str, Any] = field(default_factory=dict)  # ``summary.json``, null being NaN; empty until it ends
+    # The columns of ``metrics.csv`` as (epoch, value), ascending; epochs are fractional numbers from 0.
     curves: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
-    pictures: list[Path] = field(default_factory=list)
+    pictures: list[Path] = field(default_factory=list)  # files of ``pictures/`` that may be shown, sorted
 
     @cached_property
     def settings(self) -> dict[str, Any]:
@@ -60,12 +53,9 @@ class RunResults:
 
 
 def read_run(folder: Path, *, people: bool = True) -> RunResults:
-    """Read the folder of a run, finished or not.
+    """Read the folder of a run, finished or not; an InputError names a file that cannot be read.
 
     Its pictures of people may be shown where ``people`` and the run's own ``runs.pictures`` say so.
-
-    Raises:
-        InputError: there is no run, or a file of it cannot be read.
     """
     run = Run.open(folder)
     experiment, summary = run.experiment(), run.summary()
@@ -86,14 +76,10 @@ def named_runs(folders: Iterable[Path]) -> dict[str, RunResults]:
 def rows_of(run: RunResults, name: str | None = None, settings: Collection[str] = ()) -> list[Row]:
     """For each data set the run, its baselines, and the paper where it has a number, with the difference.
 
-    Args:
-        run: evaluated or not.
-        name: of the run's rows; the network's where it is not given.
-        settings: those to write down beside the seed.
+    ``name`` is that of the run's rows instead of its network's; ``settings`` are written down beside the seed.
     """
     own = {"seed": run.experiment.seed} | {key: run.settings.get(key) for key in settings}
-    rows = []
-    baselines = run.summary.get("baselines", {}).items()
+    rows, baselines = [], run.summary.get("baselines", {}).items()
     for test, transfer, numbers in run.evaluations():
         ours = Row(test, transfer, name or run.experiment.model.name, "run", numbers, own)
         others = [Row(test, transfer, who, "baseline", sets[test]) for who, sets in baselines if test in sets]
@@ -107,8 +93,7 @@ def comparison_rows(runs: Mapping[str, RunResults]) -> list[Row]:
     Runs that differ in nothing but the seed have a mean, and it is the mean that is compared with the paper.
     """
     groups, settings = repetitions(runs), differing_settings(runs.values())
-    firsts = [runs[names[0]] for names in groups]
-    rows: list[Row] = []
+    firsts, rows = [runs[names[0]] for names in groups], list[Row]()
     for group, first in zip(groups, firsts, strict=True):
         own = [row for name in group for row in rows_of(runs[name], name, settings)]
         if len(group) > 1:
@@ -149,14 +134,10 @@ def transfer_matrix(runs: Iterable[RunResults]) -> dict[str, dict[str, float | N
 
 
 def ablation_table(groups: Sequence[Sequence[RunResults]]) -> Table | None:
-    """Every ablation of the paper for which there are runs with and without the part, otherwise alike.
+    """Every ablation of the paper for which there are ``groups`` of repetitions with and without the part, else alike.
 
-    Args:
-        groups: runs that differ in nothing but the seed, together.
-
-    Returns:
-        For each part and data set our mean mAP without the part and with it, the difference, the numbers of runs, and
-        the paper's difference on Market-1501; None where no runs fit.
+    For each part and data set our mean mAP without the part and with it, the difference, the numbers of runs, and the
+    paper's difference on Market-1501; None where no runs fit.
     """
     triples = [one for one in product(published_tables()["ablations"], groups, groups) if _is_cut(*one)]
     rows = [row for one in triples for row in _compare(*one)]
@@ -193,8 +174,7 @@ def _curves(path: Path) -> dict[str, list[tuple[float, float]]]:
     last = (evaluated or rows or [{"step": 0.0}])[-1]  # of an epoch, where it was evaluated
     steps_per_epoch = max((last["step"] + 1) / (max(last.get("epoch", 0.0), 0.0) + 1), 1.0)
     names = [name for name in dict.fromkeys(name for row in rows for name in row) if name not in ("step", "epoch")]
-    epochs = [(row["step"] + 1) / steps_per_epoch for row in rows]
-    pairs = list(zip(epochs, rows, strict=True))
+    pairs = [((row["step"] + 1) / steps_per_epoch, row) for row in rows]
     return {name: sorted((epoch, row[name]) for epoch, row in pairs if name in row) for name in names}
 
 

@@ -5,6 +5,7 @@ A chart has the mAP over k or over density (the paper's Figures 7 and 8), or bar
 
 import json
 import math
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -23,19 +24,12 @@ AXES = {"model.k": "neighbors k", DENSITY: "points, % of the cloud", "data.num_p
 
 @dataclass(frozen=True)
 class Setting:
-    """Runs of a sweep that differ in nothing but the seed.
+    """Runs of a sweep that differ in nothing but the seed."""
 
-    Attributes:
-        parameters: those that vary in the sweep, without the seed.
-        runs: how many have finished.
-        numbers: data set -> number -> mean and spread.
-        published: data set -> number, where the paper has one.
-    """
-
-    parameters: dict[str, Any]
-    runs: int
-    numbers: dict[str, dict[str, Spread]]
-    published: dict[str, dict[str, float]]
+    parameters: dict[str, Any]  # those that vary in the sweep, without the seed
+    runs: int  # how many have finished
+    numbers: dict[str, dict[str, Spread]]  # data set -> number -> mean and spread
+    published: dict[str, dict[str, float]]  # data set -> number, where the paper has one
 
     def mean_average_precision(self, test: str) -> tuple[float, float] | None:
         """Mean and spread on a data set; None where it was not evaluated."""
@@ -79,11 +73,7 @@ class SweepRecord:
 
 
 def read_sweep(folder: Path) -> SweepRecord:
-    """Read the folder of a sweep.
-
-    Raises:
-        InputError: there is none, or its file is not whole.
-    """
+    """Read the folder of a sweep; an InputError where there is none, or its file is not whole."""
     path = folder / "sweep.json"
     if not path.is_file():
         raise MissingFileError(f"{folder}: no sweep (no sweep.json in it); expected a folder like runs/sweeps/k")
@@ -91,18 +81,17 @@ def read_sweep(folder: Path) -> SweepRecord:
         content = files.read_json(path, most=1 << 26)
         return SweepRecord(folder, content, _merged(content["runs"], content["parameters"]))
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
-        raise InputError(
-            f"{path}: not a whole sweep; delete it and start the sweep again: no finished run is repeated"
-        ) from error
+        advice = "delete it and start the sweep again: no finished run is repeated"
+        raise InputError(f"{path}: not a whole sweep; {advice}") from error
 
 
 def _merged(runs: Sequence[Mapping[str, Any]], parameters: Sequence[str]) -> list[Setting]:
     """Finished runs (entries of ``sweep.json``) by the parameters that vary, without the seed."""
-    alike: dict[str, list[Mapping[str, Any]]] = {}
+    alike: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
     for run in runs:
         if run["status"] == "finished":
             own = {key: run["parameters"].get(key) for key in parameters if key != "seed"}
-            alike.setdefault(json.dumps(own), []).append(run)
+            alike[json.dumps(own)].append(run)
     settings = []
     for values, group in alike.items():
         sets = [{**run["retrieval"], **run["transfer"]} for run in group]
@@ -137,7 +126,7 @@ def sweep_figures(record: SweepRecord) -> dict[str, Chart]:
     counts = {}
     for key in record.keys:
         values = [setting.parameters[key] for setting in record.settings]
-        if all(isinstance(one, int | float) and not isinstance(one, bool) for one in values) and len(set(values)) > 1:
+        if all(type(one) in (int, float) for one in values) and len(set(values)) > 1:
             counts[key] = len(set(values))
     if not counts:
         return {"plot": _bars(record)}

@@ -51,22 +51,16 @@ class Table:
 class Row:
     """One line of a table of results.
 
-    Attributes:
-        test: the data set.
-        transfer: whether it was never trained on.
-        network: the run, a baseline, or the paper.
-        kind: ``run``, ``mean`` (of runs), ``baseline``, ``paper`` or ``difference`` (to the paper).
-        numbers: as in ``summary.json``: percentages 0..100, of a difference in points; of a mean also
-            ``<name>_spread``, a standard deviation.
-        settings: of the run that may differ from those of other rows; not compared.
+    ``numbers`` are those of ``summary.json``: percentages 0..100, of a difference in points; of a mean also
+    ``<name>_spread``, a standard deviation.
     """
 
-    test: str
-    transfer: bool
-    network: str
-    kind: str
+    test: str  # the data set
+    transfer: bool  # whether it was never trained on
+    network: str  # the run, a baseline, or the paper
+    kind: str  # "run", "mean" (of runs), "baseline", "paper" or "difference" (to the paper)
     numbers: Mapping[str, Any]
-    settings: Mapping[str, Any] = field(default_factory=dict, compare=False)
+    settings: Mapping[str, Any] = field(default_factory=dict, compare=False)  # of the run that others may not share
 
     def cells(self) -> list[str]:
         """One for each of ``COLUMNS``, and the number of queries with what keeps the numbers from being a result."""

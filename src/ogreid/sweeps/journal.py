@@ -26,12 +26,7 @@ RETRIES = 1  # of a run that failed otherwise than by a refusal
 
 
 class Journal:
-    """Gives out the trials of a sweep, and takes their results.
-
-    Args:
-        plan: the sweep.
-        again: whether runs that have failed before are tried again.
-    """
+    """Gives out the trials of a sweep, and takes their results; with ``again``, those that failed before, too."""
 
     def __init__(self, plan: Plan, *, again: bool = False) -> None:
         self.plan, self.path = plan, plan.folder / "journal.log"

@@ -56,21 +56,13 @@ SHAPE = (
 
 @dataclass(frozen=True)
 class Job:
-    """One run of a sweep.
+    """One run of a sweep."""
 
-    Attributes:
-        experiment: resolved.
-        words: of the command line, after ``--experiment``.
-        drawn: what Optuna drew for it.
-        parameters: the same, as settings.
-        run: its folder, ``<hash>-<seed>`` where other runs have the time, so that equal settings are one run.
-    """
-
-    experiment: Experiment
-    words: tuple[str, ...]
-    drawn: Mapping[str, Any]
-    parameters: Mapping[str, Any]
-    run: Run
+    experiment: Experiment  # resolved
+    words: tuple[str, ...]  # of the command line, after ``--experiment``
+    drawn: Mapping[str, Any]  # what Optuna drew for it
+    parameters: Mapping[str, Any]  # the same, as settings
+    run: Run  # in ``<hash>-<seed>`` where other runs have the time, so that equal settings are one run
 
     @property
     def finished(self) -> bool:
@@ -192,10 +184,9 @@ class Plan:
     def _parameter(self, key: str, spec: Spec) -> Parameter:
         try:
             return parse_parameter(spec, grid=self.method == "grid")
-        except KeyError as error:
-            raise InputError(f"parameters.{key}: needs {error}, or values") from error
-        except (TypeError, ValueError, OverflowError) as error:
-            raise InputError(f"parameters.{key}: {error}") from error
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            reason = f"needs {error}, or values" if isinstance(error, KeyError) else error
+            raise InputError(f"parameters.{key}: {reason}") from error
 
     def _points(self) -> list[dict[str, Any]]:
         """What is drawn for every run: a grid with the last key fastest, or ``limit`` random draws."""
@@ -220,11 +211,7 @@ class Plan:
         return "\n".join(lines) + f"; without --dry-run: {self.folder}\n"
 
     def job(self, drawn: Mapping[str, Any]) -> Job:
-        """The run for what Optuna drew, composed.
-
-        Raises:
-            InputError: a setting that does not exist or does not fit.
-        """
+        """The run for what Optuna drew, composed."""
         key = json.dumps(drawn, sort_keys=True)
         if key in self._jobs:
             return self._jobs[key]
@@ -250,11 +237,7 @@ def varying(jobs: Sequence[Job]) -> list[str]:
 
 
 def find_sweep(name: str) -> Path:
-    """The file that a path or a name in ``experiments/sweeps`` means; the nearest folder comes first.
-
-    Raises:
-        InputError: there is none, with the nearest names.
-    """
+    """The file that a path or a name in ``experiments/sweeps`` means; the nearest folder comes first."""
     paths = [path for folder in config.find_experiments() for path in sorted((folder / "sweeps").glob("*.yaml"))]
     names = {path.stem: path for path in reversed(paths)} | ({name: Path(name)} if Path(name).is_file() else {})
     if name not in names:
@@ -263,10 +246,7 @@ def find_sweep(name: str) -> Path:
 
 
 def fingerprint(experiment: Experiment) -> str:
-    """Ten hexadecimal digits of the settings that are no defaults and that no field declares free.
-
-    A setting that is added to the schema leaves them as they are.
-    """
+    """Ten hexadecimal digits of the settings that are no defaults and not free: a new setting leaves them alone."""
     return _digest({key: new for key, (_, new, _) in config.changed_settings(Experiment(), experiment).items()})
 
 

@@ -49,14 +49,8 @@ BESIDE_THE_PAPER = {"experiment", "loss.name", "data.inputs", "data.train", "see
 class Sweep:
     """Threads that each train one run after another, in a process of its own, until no run is left anywhere.
 
-    Args:
-        plan: of the sweep.
-        command: that continues it.
-        processes: runs at once.
-        again: whether runs that failed before are tried again.
-
-    Raises:
-        InputError: a store is missing.
+    ``command`` is that which continues the sweep, ``processes`` the number of runs at once; with ``again``, runs that
+    failed before are tried again. A missing store is an InputError.
     """
 
     def __init__(self, plan: Plan, command: str, processes: int = 1, *, again: bool = False) -> None:
@@ -70,8 +64,7 @@ class Sweep:
     def run(self) -> int:
         """Run what nobody has run, wait for what others run, then print the table.
 
-        Returns:
-            0; 1 where a run failed; 130 where Ctrl-C or SIGTERM stopped it.
+        The status is 1 where a run failed, 130 where Ctrl-C or SIGTERM stopped the sweep.
         """
         _write_record(self.journal, self.command)
         log.info("%s: %d runs left, %d at once", self.plan.name, self.first, self.processes)
