@@ -50,11 +50,6 @@ class ImageNetwork(Network):
         raise NotImplementedError
 
     def forward(self, xyz: Float[Tensor, "B N 3"], rgb: Float[Tensor, "B N 3"]) -> Float[Tensor, "B D"]:
-        """Embed a batch of crops.
-
-        Raises:
-            InputError: another number of pixels than a crop has.
-        """
         rows, columns = self.crop
         if rgb.shape[1] != rows * columns:
             raise InputError(

@@ -69,12 +69,7 @@ def load_published(folder: str | Path, weights: str = "model_last.pth", *, backe
 
 
 def published_overrides(folder: str | Path) -> dict[str, Any]:
-    """What a released options file says of the network, as arguments of ``build_model("ognet")``.
-
-    Raises:
-        MissingFileError: no such file.
-        InputError: an option value that has no counterpart here.
-    """
+    """What a released options file says of the network, as arguments of ``build_model("ognet")``."""
     path = Path(folder) / "opts.yaml"
     return _overrides(_read_options(path), path)
 

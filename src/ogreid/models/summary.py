@@ -36,10 +36,10 @@ def count_parameters(network: nn.Module) -> int:
 
 
 def count_flops(network: nn.Module, points: int = 4096) -> int:
-    """Floating-point operations of the matrix products and convolutions of one cloud, two per multiply-add.
+    """Floating-point operations of the matrix products and convolutions of one cloud or crop, two per multiply-add.
 
     Counted on the plain forms with PyTorch's own counter. A fused form does as many or fewer; the search for
-    neighbors, being comparisons, is left out. A network that reads crops is counted on one whole crop.
+    neighbors, being comparisons, is left out.
     """
     rows, columns = getattr(network, "crop", (0, 0))
     rgb = torch.rand(1, rows * columns or points, 3) - 0.5
@@ -55,9 +55,8 @@ def count_flops(network: nn.Module, points: int = 4096) -> int:
 
 def model_rows(points: int = 4096) -> list[ModelRow]:
     """A row for each network of :data:`ogreid.registry.MODELS` that learns, in that order."""
-    networks = {name: build_model(name) for name in MODELS}
     return [
         ModelRow(name, parameters, count_flops(network, points), PUBLISHED_PARAMETERS.get(name, ""))
-        for name, network in networks.items()
+        for name, network in zip(MODELS, map(build_model, MODELS), strict=True)
         if (parameters := count_parameters(network))
     ]

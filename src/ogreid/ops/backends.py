@@ -52,11 +52,7 @@ def _cluster_installed() -> bool:
 
 
 def outside_graphs(function: Callable[P, R]) -> Callable[P, R]:
-    """Leave ``function`` out of what ``torch.compile`` traces.
-
-    The decorator that torch's own optimizers use; ``torch.compiler.disable`` does the same but loads the whole compiler
-    when a module is imported.
-    """
+    """Leave ``function`` out of compiled graphs; ``torch.compiler.disable`` would load the compiler on import."""
     untraced: Callable[P, R] = torch._disable_dynamo(function)  # type: ignore[attr-defined]
     return untraced
 
@@ -75,11 +71,7 @@ def check_count(operation: str, count: int, points: int) -> None:
 def check_finite(operation: str, points: Tensor) -> Tensor:
     """Refuse NaN and infinity on the CPU; on an accelerator the check would cost a host synchronization.
 
-    Returns:
-        ``points``; inside :func:`ogreid.errors.collect_refusals` with zeros in the place of what is not finite.
-
-    Raises:
-        NotFinite: names the first cloud and point with such a coordinate.
+    Inside :func:`ogreid.errors.collect_refusals` ``points`` come back with zeros in the place of what is not finite.
     """
     if points.device.type != "cpu" or torch.compiler.is_compiling() or bool(points.sum().isfinite()):
         return points

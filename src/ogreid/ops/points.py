@@ -77,11 +77,7 @@ def nearest(points: Float[Tensor, "B N C"], k: int, *, backend: str = "auto") ->
 
 
 def nearest_of(points: Float[Tensor, "B N C"], centers: Float[Tensor, "B M C"], k: int) -> Int[Tensor, "B M k"]:
-    """The k nearest ``points`` of each center, nearest first (the grouping that the paper's text describes).
-
-    Raises:
-        InputError: ``k`` outside 1 to N.
-    """
+    """The k nearest ``points`` (1 to N) of each center, nearest first: the grouping that the paper's text describes."""
     check_count("k nearest", k, points.shape[1])
     # By differences: |p|^2 - 2 p q + |q|^2 cancels for near points, and near points are searched for.
     distance = torch.cdist(detached(centers), detached(points), compute_mode="donot_use_mm_for_euclid_dist")

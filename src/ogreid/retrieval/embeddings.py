@@ -56,11 +56,7 @@ class Embeddings:
                 raise InputError(f"{name}: expected {len(self.embedding)} texts, got the shape {shape}")
 
     def normalized(self) -> "Embeddings":
-        """The same with unit vectors, whose dot products are cosine similarities.
-
-        Raises:
-            InputError: an embedding is zero or not finite.
-        """
+        """The same with unit vectors, whose dot products are cosine similarities; refuses zero and NaN."""
         return self.replace(embedding=unit_vectors(self.embedding, "embedding"))
 
     def columns(self) -> dict[str, Any]:
@@ -91,8 +87,7 @@ class Embeddings:
         """Read an ``.npz`` or ``.parquet`` file that :meth:`save` wrote; nothing in it is run.
 
         Raises:
-            MissingFileError: there is no such file.
-            InputError: it is of another kind, damaged, or pyarrow is missing.
+            InputError: there is none, it is of another kind, damaged, or pyarrow is missing.
         """
         path = Path(path)
         if path.suffix not in _READERS:

@@ -103,8 +103,7 @@ def aggregate(
 ) -> RetrievalResult:
     """The result from (Q, 4) measures (NaN where a query is invalid) and the summed precision of `measure_queries`.
 
-    Raises:
-        InputError: no query is valid. Where samples are missing the rates are NaN instead.
+    Without a valid query an InputError is raised, or where samples are missing, the rates are NaN.
     """
     valid = ~np.isnan(measures[:, 0])
     count = int(valid.sum())

@@ -14,8 +14,7 @@ _SAMPLED = 4096
 def unit_vectors(rows: np.ndarray, name: str, order: np.ndarray | None = None) -> np.ndarray:
     """``rows[order]`` (all rows by default) normalized and rounded to multiples of 2^-24, (R, D) float32.
 
-    Raises:
-        InputError: a row is zero or not finite; ``name`` is what the message calls a row.
+    A row that is zero or not finite is refused; ``name`` is what the message calls a row.
     """
     order = np.arange(len(rows)) if order is None else order
     rows = rows if rows.dtype in (np.float32, np.float64) else rows.astype(np.float32)

@@ -10,10 +10,9 @@ __all__ = ["MaxMeanPooling", "initialize"]
 
 
 class MaxMeanPooling(nn.Module):
-    """Maximum and mean over the points of a cloud, side by side."""
+    """Maximum and mean over the points of a cloud, side by side: (B, N, C) -> (B, 2 C)."""
 
     def forward(self, features: Float[Tensor, "B N C"]) -> Float[Tensor, "B D"]:
-        """(B, N, C) -> (B, 2 C)."""
         return torch.cat([features.amax(1), features.mean(1)], 1)
 
 

@@ -35,18 +35,11 @@ class Gate(nn.Module):
 class GroupBranch(nn.Module):
     """One scale: each member of a group through two linear layers, then the maximum over the group.
 
-    Both layers are without bias and followed by BatchNorm over all members; a gate may stand between them. The only
-    activation is the last ReLU, as in the published code. The first layer is applied to points, not to members:
-    ``W (x_j - x_i, f_j) = W (x_j, f_j) - W (x_i, 0)``.
+    Both layers, ``hidden`` and ``width`` wide, are without bias and followed by BatchNorm over all members; a gate may
+    stand between them. The only activation is the last ReLU, as in the published code. The first layer is applied to
+    points, not to members: ``W (x_j - x_i, f_j) = W (x_j, f_j) - W (x_i, 0)``.
 
     Shapes: points (B, N, 3 + C), position first, centers (B, M, 3), index (B, M, S) -> (B, M, ``width``).
-
-    Args:
-        channels: C.
-        hidden: width of the first layer.
-        width: of the second.
-        gate: whether one stands between them.
-        backend: of the operation on groups.
     """
 
     def __init__(self, channels: int, hidden: int, width: int, *, gate: bool, backend: str = "auto") -> None:

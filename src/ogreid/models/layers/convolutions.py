@@ -58,11 +58,7 @@ class EdgeConv(nn.Module):
     With the weight cut into ``[U V]``, an edge is ``U x_j + (V - U) x_i + b``: two products per point instead of one
     per edge. The bias cancels in training but moves the running mean, as in the published network.
 
-    Args:
-        channels: C.
-        width: D.
-        blend: makes the module that gives the weight of the maximum against the mean.
-        backend: of the operation on edges.
+    ``blend`` makes the module that gives the weight of the maximum against the mean.
 
     Source: Wang et al., Dynamic graph CNN, TOG 2019; Zheng et al. 2022, section III-B.
     """

@@ -33,9 +33,8 @@ SHARED = (SharedBatchNorm, nn.SyncBatchNorm)  # their moments are those of all p
 def share_batch_norms(module: nn.Module) -> nn.Module:
     """Replace every BatchNorm in ``module`` by a :class:`SharedBatchNorm` with the same parameters and buffers."""
     if isinstance(module, _BatchNorm):
-        shared = SharedBatchNorm(
-            module.num_features, module.eps, module.momentum, module.affine, module.track_running_stats
-        )
+        size = module.num_features, module.eps, module.momentum, module.affine, module.track_running_stats
+        shared = SharedBatchNorm(*size)
         for name, value in [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]:
             setattr(shared, name, value)
         return shared.train(module.training)
