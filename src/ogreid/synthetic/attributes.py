@@ -175,12 +175,9 @@ def draw_attributes(body: Body, style: Style, rng: np.random.Generator) -> Perso
     outer = bool(rng.uniform() < style.outer)
     hem = _draw_lengths(rng, style, traits, feminine=feminine, outer=outer)
     cloths = _draw_cloths(rng, style, headgear=bool(headgear), skirt=hem > 0 and not outer, loaded=bool(props))
-    loose = (
-        rng.uniform(0.004, 0.014) + (rng.uniform(0.006, 0.02) if outer else 0),
-        rng.uniform(0.004, 0.014) + (rng.uniform(0.004, 0.012) if outer else 0),
-        rng.uniform(0.004, 0.02),
-        rng.uniform(0.004, 0.04),
-    )
+    torso = rng.uniform(0.004, 0.014) + (rng.uniform(0.006, 0.02) if outer else 0)
+    arms = rng.uniform(0.004, 0.014) + (rng.uniform(0.004, 0.012) if outer else 0)
+    loose = torso, arms, rng.uniform(0.004, 0.02), rng.uniform(0.004, 0.04)
     shape = _draw_shape(body, rng)
     return PersonAttributes(shape, cloths, traits, hair, headgear, hem, loose, props, draw_gait(rng, load))
 

@@ -197,19 +197,18 @@ def make_domain(
     workers: int = 1,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> None:
-    """Make a folder of crops in a benchmark's own layout, with ``bodies.npz`` beside them.
+    """Make a folder of crops in a benchmark's own layout, with ``bodies.npz`` beside them, whole or not at all.
 
     The crops depend on the domain, the number of identities and the seed only, the bodies on the estimator too, nothing
-    on the workers. All is written beside its place and renamed, so that the folder is there whole or not at all.
+    on the workers.
 
     Args:
         domain: a key of ``DOMAINS``.
-        root: the folder to make; it stands for ``Market-1501-v15.09.15``, ``DukeMTMC-reID``, ``MSMT17_V1`` or
-            ``cuhk03-np``.
-        identities: how many people; the first half for training, the rest is query and gallery.
+        root: the folder to make; it stands for ``Market-1501-v15.09.15``, ``MSMT17_V1`` or the like.
+        identities: 4 or more; the first half for training, the rest is query and gallery.
         seed: another seed is another world: other people, other cameras.
         estimator: how wrong the estimated bodies are, a key of ``NOISE``.
-        workers: processes; 1 makes everything in this one.
+        workers: processes.
         progress: called with (what is made, crops done, crops in total).
 
     Raises:

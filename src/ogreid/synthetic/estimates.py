@@ -119,11 +119,7 @@ def write_estimates(root: Path, entries: Sequence[tuple[str, Estimate]]) -> None
 
 
 def read_estimates(root: str | Path) -> Estimates:
-    """The estimated bodies of a folder of synthetic crops.
-
-    Raises:
-        InputError: no such file, or one of another format.
-    """
+    """The estimated bodies of a folder of synthetic crops; an InputError without such a file, or of another format."""
     path = Path(root) / FILE
     if not path.is_file():
         raise InputError(f"{path}: no such file; every folder of synthetic crops holds one, make the crops again")

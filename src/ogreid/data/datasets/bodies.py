@@ -69,11 +69,7 @@ class EstimatorBodies:
     missing: Missing = "error"  # crops without a body are refused; ``upright`` lifts them with the upright one
 
     def __call__(self, source: str) -> Mesh:
-        """The body of one crop.
-
-        Raises:
-            InputError: no body, unless ``missing`` is ``upright``; a file that cannot be read.
-        """
+        """The body of one crop; an InputError without one unless ``missing`` is ``upright``, and for a broken file."""
         size = crop_size(self.crops / source)
         try:
             return choose_body(self._people(source, size), size, self.faces)
@@ -83,11 +79,7 @@ class EstimatorBodies:
             return upright_template()
 
     def lacks_body(self, source: str) -> bool:
-        """Whether the estimator has no body of this crop; archives are read for it, surfaces are not.
-
-        Raises:
-            InputError: an archive that cannot be read.
-        """
+        """Whether the estimator has no body of this crop; archives are read for it, surfaces are not."""
         try:
             if not any(path.suffix in SURFACES for path, _ in self._files(Path(source))):
                 self._people(source, crop_size(self.crops / source))

@@ -10,22 +10,14 @@ from ogreid.registry import DATASETS
 
 
 def check_stores(data: Data) -> None:
-    """Every store that an experiment names is packed, or is synthetic and can be made.
-
-    Raises:
-        InputError: the first one that is neither, with the command that packs it.
-    """
+    """Refuse the first store of an experiment that is neither packed nor synthetic, with the command that packs it."""
     for name in dict.fromkeys((*data.train, *data.test, *data.transfer)):
         if parse_synthetic(name) is None:
             store_path(name, data_root(data.root))
 
 
 def store_path(name: str, root: Path) -> Path:
-    """The folder of a packed store: ``root/name``, or ``name`` itself where it is the path of one.
-
-    Raises:
-        InputError: nothing there, with the command that makes it.
-    """
+    """The folder of a packed store, ``root/name`` or the path ``name``; an InputError has the command that makes it."""
     for path in (root / name, Path(name)):
         if (path / "manifest.json").is_file():
             return path

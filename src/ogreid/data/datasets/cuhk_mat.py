@@ -25,13 +25,10 @@ def find_mat(root: Path, name: str = "cuhk-03.mat") -> Path | None:
 
 
 def unpack_mat(root: Path, kind: str, target: Path, progress: Callable[[int, int], None] | None = None) -> Path:
-    """Write the images of the new protocol as ``PPPP_cC_N.png`` in one folder per split.
+    """Write the images of the new protocol as ``PPPP_cC_N.png`` in one folder per split of ``target``.
 
-    Args:
-        root: holds ``cuhk-03.mat`` and ``cuhk03_new_protocol_config_<kind>.mat``, here or in ``cuhk03_release``.
-        kind: ``detected`` or ``labeled``.
-        target: folder to make; one that is there is taken as whole.
-        progress: called with (images done, images).
+    A target that is there is taken as whole. ``kind`` is ``detected`` or ``labeled``; ``progress`` is called with
+    (images done, images).
 
     Raises:
         InputError: ``h5py`` or the protocol's file is missing; a file is not what it should be.

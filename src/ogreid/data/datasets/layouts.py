@@ -153,11 +153,7 @@ are never queries.
 
 
 def images_in(folder: Path, suffixes: tuple[str, ...] = IMAGES) -> list[Path]:
-    """The images directly in a folder, sorted by name, without what unpacking leaves behind (``._*``).
-
-    Raises:
-        InputError: no such folder, or no image in it.
-    """
+    """The images directly in a folder (at least one) by name, without what unpacking leaves behind (``._*``)."""
     paths = [path for path in _entries(folder) if path.name.lower().endswith(suffixes) and path.name[:2] != "._"]
     if not paths:
         raise InputError(f"{folder}: no images ({', '.join(suffixes)}) in it; is it the right one, and unpacked whole?")

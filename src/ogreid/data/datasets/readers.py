@@ -176,14 +176,10 @@ def _check_identities(rows: list[Row], benchmark: Benchmark, folder: Path) -> No
 
 def _check_unread(folder: Path, read: set[Path], *, refuse: bool) -> None:
     """Log the files that were not read, by folder and kind; refuse further images where no counts are published."""
-    unread: Counter[str] = Counter()
-    images = 0
-    for place, _, names in os.walk(folder):
-        for path in (Path(place, name) for name in names if not name.startswith(".") and name != "Thumbs.db"):
-            if path not in read:
-                kind = path.suffix.lower() or "other"
-                unread[f"{kind} in {path.parent.relative_to(folder)}/"] += 1
-                images += kind in IMAGES and "__MACOSX" not in path.parts
+    paths = (Path(place, name) for place, _, names in os.walk(folder) for name in names)
+    left = [path for path in paths if path not in read and path.name[0] != "." and path.name != "Thumbs.db"]
+    images = sum(path.suffix.lower() in IMAGES and "__MACOSX" not in path.parts for path in left)
+    unread = Counter(f"{path.suffix.lower() or 'other'} in {path.parent.relative_to(folder)}/" for path in left)
     kinds = ", ".join(f"{count} {kind}" for kind, count in unread.most_common(5))
     if images and refuse:
         advice = "move them into query/, gallery/ or train/, or leave them out by --allow-count-mismatch"

@@ -37,11 +37,7 @@ class Store:
 
     @classmethod
     def open(cls, path: str | Path) -> "Store":
-        """Open a packed store.
-
-        Raises:
-            InputError: no store there, one of another version, a truncated or foreign file; names the file.
-        """
+        """Open a packed store; an InputError names a file that is missing, cut off, or of another version."""
         folder = Path(path)
         for _ in range(TRIES):
             if not (folder / "manifest.json").is_file():
@@ -116,11 +112,7 @@ class Store:
         return crop.reshape(self.manifest.height, self.manifest.width, 3)
 
     def verify(self, progress: Callable[[int, int], None] | None = None) -> None:
-        """Read everything and compare every checksum; ``progress`` gets (blocks done, blocks).
-
-        Raises:
-            InputError: the first file that differs, with the rows concerned.
-        """
+        """Read everything and refuse the first rows without their checksum; ``progress`` gets (blocks done, blocks)."""
         expected = [(n, i, one) for n, field in self.manifest.fields.items() for i, one in enumerate(field.checksums)]
         for done, (name, block, digest) in enumerate(expected, start=1):
             if checksum(read_block(self.path / f"{name}.npy", block)) != digest:
@@ -187,9 +179,8 @@ class MappedArray:
 def scattered(points: int) -> np.ndarray:
     """The order in which lifted points are stored: point i is pixel ``scattered(P)[i]`` of the row-major crop.
 
-    Ball query keeps the first neighbors in index order; in row-major order it would keep the upper edge of each ball
-    only. The order is a hash of the pixel's number (the finalizer of SplitMix64, Steele et al. 2014), not numpy's
-    generator, whose streams may change between versions.
+    Ball query keeps the first neighbors in index order: in row-major order, the upper edge of each ball. The order is a
+    hash of the pixel's number (SplitMix64, Steele et al. 2014): streams of numpy may change between versions.
     """
     with np.errstate(over="ignore"):
         mixed = np.arange(1, points + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)

@@ -12,6 +12,7 @@ import re
 import zipfile
 from collections import OrderedDict
 from collections.abc import Collection
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
@@ -51,12 +52,10 @@ def read_archive(path: Path, keys: Collection[str] | None = None) -> dict[str, A
         files.check_archive(path)
         with zipfile.ZipFile(path) as archive:
             names = {name.removesuffix(".npy"): name for name in archive.namelist() if name.endswith(".npy")}
-            return {
-                key: files.read_member(archive, name, lambda content: _unpickle(content, path))
-                if keys is None or key in keys
-                else None
-                for key, name in names.items()
-            }
+            arrays: dict[str, Any] = dict.fromkeys(names)
+            for key in names if keys is None else names.keys() & set(keys):
+                arrays[key] = files.read_member(archive, names[key], partial(_unpickle, path=path))
+            return arrays
     except InputError:
         raise
     except FileNotFoundError as error:

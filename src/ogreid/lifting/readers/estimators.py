@@ -77,11 +77,7 @@ def choose_body(people: Sequence[Person], size: Size, faces: np.ndarray | None =
 
 
 def read_faces(path: str | Path) -> np.ndarray:
-    """Faces (F, 3) of a body model: ``.npy``, ``.npz`` with ``faces`` or ``f``, ``.obj`` or ``.ply``.
-
-    Raises:
-        InputError: no readable file, no faces in it; names the file.
-    """
+    """Faces (F, 3) of a body model in a file: ``.npy``, ``.npz`` with ``faces`` or ``f``, ``.obj`` or ``.ply``."""
     path = Path(path)
     if path.suffix in (".obj", ".ply"):
         faces = read_vertices_and_faces(path)[1]

@@ -38,6 +38,7 @@ BEV_BETAS = 11  # ten shapes and the age; ROMP has ten
 MULTI_HMR_FOCAL = 0.5 / math.tan(math.radians(30))  # of the longer side, which covers 60 degrees
 MMHUMAN3D_BOX = 1.25  # the square that is estimated, in longer sides of the detected box
 MOST_PEOPLE = 1000
+KEYPOINTS = "pred_keypoints_3d", "pred_keypoints_2d"
 
 
 class NoBodyError(InputError):
@@ -45,31 +46,18 @@ class NoBodyError(InputError):
 
 
 class Person(NamedTuple):
-    """One body of a file.
+    """One body of a file; ``joints`` and ``pixels`` where the file holds joints both in space and in the image."""
 
-    Attributes:
-        vertices: (V, 3) float32 meters.
-        camera: projects them to the image.
-        joints: (J, 3) meters in the same coordinates, where the file holds joints in space and in the image.
-        pixels: (J, 2) as (column, row): where the file itself has these joints in the image.
-        faces: (F, 3), where the file holds them.
-        path: the file.
-    """
-
-    vertices: np.ndarray
-    camera: Camera
-    joints: np.ndarray | None = None
-    pixels: np.ndarray | None = None
-    faces: np.ndarray | None = None
+    vertices: np.ndarray  # (V, 3) float32 meters
+    camera: Camera  # projects them to the image
+    joints: np.ndarray | None = None  # (J, 3) meters in the same coordinates
+    pixels: np.ndarray | None = None  # (J, 2) as (column, row): where the file itself has these joints
+    faces: np.ndarray | None = None  # (F, 3), where the file holds them
     path: Path = Path()
 
 
 def people_in(contents: Contents, size: Size) -> list[Person]:
-    """Everybody in the contents of an archive; nobody is an empty list.
-
-    Raises:
-        InputError: an unknown form, or not what its keys promise.
-    """
+    """Everybody in the contents of an archive; nobody is an empty list."""
     if "results" in contents:
         return _romp(_mapping(np.asarray(contents["results"], dtype=object)[()]), size)
     if "outputs" not in contents:
@@ -148,16 +136,14 @@ class _Arrays:
 def _four_d_humans(arrays: _Arrays, camera: str, size: Size) -> list[Person]:
     centers, sides = arrays.numbers("box_center", 2), arrays.numbers("box_size", 1)
     cameras = _in_boxes(arrays.numbers(camera, 3), centers, sides, size)
-    return arrays.people(
-        cameras, "pred_keypoints_3d", "pred_keypoints_2d", scale=sides[:, None], offset=centers[:, None]
-    )
+    return arrays.people(cameras, *KEYPOINTS, scale=sides[:, None], offset=centers[:, None])
 
 
 def _sam_3d_body(arrays: _Arrays, translation: str, size: Size) -> list[Person]:
     if arrays.contents.get("pred_cam") is not None:
         raise InputError("4D-Humans' output without its box; save the batch beside it: np.savez(file, **out, **batch)")
     focal, translations = arrays.numbers("focal_length", 1)[:, 0], arrays.numbers(translation, 3)
-    return arrays.people(_pinholes(focal, translations, size), "pred_keypoints_3d", "pred_keypoints_2d")
+    return arrays.people(_pinholes(focal, translations, size), *KEYPOINTS)
 
 
 def _mmhuman3d(arrays: _Arrays, camera: str, size: Size) -> list[Person]:
@@ -195,8 +181,7 @@ FORMS: list[tuple[tuple[tuple[str, ...], ...], Reader]] = [
 ]
 """For each form its keys (one of each group; vertices, then the camera), most telling first, and its reader."""
 KEYS = {key for keys, _ in FORMS for names in keys for key in names} | {
-    *("results", "outputs", "faces", "joints", "joints3d", "pred_keypoints_2d", "pred_keypoints_3d"),
-    *("image_path", "frame_id"),
+    *("results", "outputs", "faces", "joints", "joints3d", *KEYPOINTS, "image_path", "frame_id"),
 }
 """All that is read of an archive; what else it holds is not opened."""
 

@@ -25,23 +25,18 @@ Elements = list[tuple[str, int, list[list[str]]]]
 def read_surface(
     path: Path, size: tuple[int, int], convention: Convention | None = None
 ) -> tuple[np.ndarray, np.ndarray | None, Camera]:
-    """A surface and its camera: of ``<same name>.json``, of ``camera.json`` in its folder, or of a convention.
+    """Vertices (V, 3) in ogreid's axes, faces (F, 3) or None, and the camera of an ``.obj`` or ``.ply`` file.
 
-    The camera is ``{"type": "weak", "scale", "translation": [x, y], "order": "s(x+t)" | "sx+t"}`` or
+    The camera lies in ``<same name>.json`` or in ``camera.json`` beside it, as
+    ``{"type": "weak", "scale", "translation": [x, y], "order": "s(x+t)" | "sx+t"}`` or
     ``{"type": "pinhole", "focal", "translation": [x, y, z], "center": [column, row]}`` in pixels of the crop as it lies
     on disk, and may add ``"axes": "right-up-towards"`` where the file's y and z point the other way.
 
     Args:
-        path: ``.obj`` or ``.ply``.
+        path: the file.
         size: height and width of the crop.
         convention: the estimator that wrote the file, where its name says so. Both put the camera's translation into
             the vertices; 4D-Humans' focal length follows from the crop, SAM 3D Body's lies in a file beside it.
-
-    Returns:
-        Vertices (V, 3) in ogreid's axes, faces (F, 3) or None, the camera.
-
-    Raises:
-        InputError: no camera, an incomplete one, a surface that cannot be read; names the file.
     """
     camera, axes = _read_camera(path, size, convention)
     vertices, faces = read_vertices_and_faces(path)
@@ -152,12 +147,11 @@ def _read_camera(
 ) -> tuple[WeakCamera | PinholeCamera, str]:
     focal_length = surface.with_name(f"{surface.stem.rpartition('_mesh_')[0]}_focal_length.json")
     places = [surface.with_suffix(".json"), surface.parent / "camera.json"]
+    places += [focal_length] if convention == "SAM 3D Body" else []
     path = next((place for place in places if place.is_file()), None)
     center = (size[1] / 2, size[0] / 2)
     if path is None and convention == "4D-Humans":
         return PinholeCamera(FOUR_D_HUMANS_FOCAL * max(size), (0, 0, 0), center), "right-up-towards"
-    if path is None and convention == "SAM 3D Body" and focal_length.is_file():
-        path = focal_length
     if path is None:
         raise InputError(f"{surface}: no camera; write {places[0].name} beside it, like {EXAMPLE}")
     try:
