@@ -13,24 +13,7 @@ from ogreid.data.store.mapped import Store
 from ogreid.errors import InputError
 
 ANGLES = (0, 35, 90)
-PAGE = """<!doctype html>
-<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<title>{title}</title>
-<style>
-:root {{ color-scheme: light dark; font: 15px/1.5 system-ui, sans-serif; }}
-body {{ margin: 2rem auto; max-width: 66rem; padding: 0 1rem; }}
-main {{ display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 31rem), 1fr)); gap: 1.5rem; }}
-figure {{ margin: 0; }} figure div {{ display: flex; gap: .25rem; overflow-x: auto; }}
-img {{ height: 11.5rem; image-rendering: pixelated; border-radius: .25rem; }}
-figcaption {{ font-size: .85em; overflow-wrap: anywhere; }}
-</style>
-<h1>{title}</h1>
-<p>{summary}</p>
-<main>
-{figures}
-</main>
-</html>
-"""
+PAGE = Path(__file__).with_name("preview.html")
 
 
 def write_preview(store: Store, count: int, path: Path) -> Path:
@@ -41,7 +24,8 @@ def write_preview(store: Store, count: int, path: Path) -> Path:
     angles = ", ".join(f"{angle}°" for angle in ANGLES)
     summary = f"{html.escape(repr(store))}, {store.manifest.mode}. The crop, then the cloud from {angles}."
     figures = "\n".join(_figure(store, row) for row in rows)
-    files.write_text(path, PAGE.format(title=html.escape(store.name), summary=summary, figures=figures))
+    page = PAGE.read_text(encoding="utf-8")
+    files.write_text(path, page.format(title=html.escape(store.name), summary=summary, figures=figures))
     return path
 
 

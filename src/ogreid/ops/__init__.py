@@ -6,17 +6,6 @@ from ogreid.ops.norms import Moments, Norm
 from ogreid.ops.points import ball, balls, farthest_points, gather_points, nearest, nearest_of
 
 __all__ = [
-    "GateWeights",
-    "Moments",
-    "Norm",
-    "ball",
-    "balls",
-    "edge_blend",
-    "farthest_points",
-    "gather_points",
-    "group_max",
-    "group_members",
-    "group_perceptron",
-    "nearest",
-    "nearest_of",
-]
+    "GateWeights", "Moments", "Norm", "ball", "balls", "edge_blend", "farthest_points", "gather_points", "group_max",
+    "group_members", "group_perceptron", "nearest", "nearest_of",
+]  # fmt: skip
