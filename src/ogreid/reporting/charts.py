@@ -128,16 +128,12 @@ def themed(text: str) -> str:
 
 @dataclass(frozen=True)
 class Line:
-    """One line of a chart through ``points`` (x, y), ascending in x.
-
-    With ``level`` it is a horizontal reference instead of data: dashed, across the chart, without markers. The
-    ``spread`` of each point is drawn as a whisker to both sides, none where it is 0.
-    """
+    """One line of a chart."""
 
     name: str
-    points: Sequence[tuple[float, float]]
-    level: bool = False
-    spread: Sequence[float] = ()
+    points: Sequence[tuple[float, float]]  # (x, y), ascending in x
+    level: bool = False  # a horizontal reference instead of data: dashed, across the chart, without markers
+    spread: Sequence[float] = ()  # of each point, drawn as a whisker to both sides, none where it is 0
 
 
 def line_chart(

@@ -139,9 +139,8 @@ def sweep_figures(record: SweepRecord) -> dict[str, Chart]:
 def density_figure(rows: Sequence[Mapping[str, Any]], trained: float | None) -> str:
     """SVG of one trained network tested at several densities (the paper's Figure 8).
 
-    Args:
-        rows: ``density`` in (0, 1] and ``retrieval``, the numbers on each data set.
-        trained: the density of training, where it is known: an upright line marks it.
+    ``rows`` have ``density`` in (0, 1] and ``retrieval``, the numbers on each data set; an upright line marks the
+    density of training, where it is known.
     """
     sets, upright = rows[0]["retrieval"], None if trained is None else 100 * trained
     lines = [Line(test, [(100 * row["density"], row["retrieval"][test]["mAP"]) for row in rows]) for test in sets]

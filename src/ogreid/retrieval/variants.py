@@ -29,7 +29,7 @@ def reranked_scores(
     as in the released code: the method does not look at identities. The defaults are those for Market-1501.
 
     Args:
-        query: (Q, D) embeddings of any length.
+        query: (Q, D) embeddings.
         gallery: (G, D) embeddings.
         neighbors: k1 >= 1, how many neighbors must be mutual.
         expansion: k2, over how many neighbors a row's weights are averaged, 1 (none) to k1 + 1.
@@ -40,8 +40,7 @@ def reranked_scores(
         (B, G) float32 for the queries in their order, B at most ``block``.
 
     Raises:
-        InputError: an embedding that is zero or not finite, widths that differ, fewer rows than neighbors, or numbers
-            out of range.
+        InputError: embeddings zero, not finite or of two widths, fewer rows than neighbors, numbers out of range.
     """
     if neighbors < 1 or not 1 <= expansion <= neighbors + 1 or not 0 <= weight <= 1:
         expected = "expected neighbors >= 1, expansion from 1 to neighbors + 1, weight from 0 to 1"

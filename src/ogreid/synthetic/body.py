@@ -67,11 +67,8 @@ class Body:
     def skin(self, vertices: Array, joints: Array, pose: Array) -> PosedBody:
         """Pose a rest body by linear blend skinning.
 
-        Args:
-            vertices: (V, 3) at rest, cloth included; the first vertices of the body, or all.
-            joints: (J, 3) at rest.
-            pose: (J, 3) rotation of each joint against its parent, as rotation vectors in rest axes; the pelvis's
-                is the orientation of the whole body.
+        ``vertices`` (V, 3), cloth included, are the first ones of the body, or all; ``pose`` (J, 3) are rotations
+        against the joint's parent, as rotation vectors in rest axes; the pelvis's is that of the whole body.
         """
         moved, transforms = self.move_joints(joints, pose)
         return PosedBody(_skinned(vertices, self.weight_joints, self.weights, transforms), moved, transforms)

@@ -71,13 +71,10 @@ def parse_synthetic(name: str) -> Synthetic | None:
 
 
 def ensure_synthetic(name: str, data_root: str | Path, *, workers: int = 1, progress: Progress | None = None) -> Path:
-    """The folder of a synthetic store, made first where it is missing.
+    """The folder of a synthetic store, ``<domain>-<identities>[-s<seed>][-noisy]``, made first where it is missing.
 
-    Args:
-        name: ``<domain>-<identities>[-s<seed>][-noisy]``.
-        data_root: stores lie in it, the crops in ``synthetic/`` below it.
-        workers: processes; they do not change a byte.
-        progress: called with (what is made, done, total).
+    Stores lie in ``data_root``, the crops in ``synthetic/`` below it. The number of ``workers`` changes no byte;
+    ``progress`` is called with (what is made, done, total).
 
     Raises:
         InputError: no such name; a store that another version of the synthetic data made.

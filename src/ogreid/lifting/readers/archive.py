@@ -40,9 +40,7 @@ PLAIN_TYPE = re.compile(r"[biufcSU]\d{1,9}")
 def read_archive(path: Path, keys: Collection[str] | None = None) -> dict[str, Any]:
     """The arrays of an ``.npz`` file by name; arrays of objects too, as far as their pickle is harmless.
 
-    Args:
-        path: the file.
-        keys: only these are opened, and the others come as None.
+    With ``keys`` only these are opened, and the others come as None.
 
     Raises:
         InputError: not an archive, one that unpacks to far more than it is, or a pickle that asks for more than data;

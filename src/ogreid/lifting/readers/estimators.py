@@ -59,12 +59,7 @@ def choose_body(people: Sequence[Person], size: Size, faces: np.ndarray | None =
 
     The measure is the intersection over union of the body's box and the crop, times how close their centers are. A body
     far from its origin (a translation in its vertices) comes near it, and its camera takes the depth: float16 stores
-    27 m in steps of 16 mm.
-
-    Args:
-        people: at least one.
-        size: height and width of the crop.
-        faces: (F, 3) for people without any.
+    27 m in steps of 16 mm. ``faces`` (F, 3) are for people without any.
 
     Raises:
         InputError: the camera does not put the joints where the file has them; no body (see :class:`Mesh`).
@@ -113,7 +108,7 @@ def _present(people: list[Person], path: Path, faces: np.ndarray | None = None) 
 
 @np.errstate(all="ignore")
 def _presence(person: Person, height: int, width: int) -> float:
-    """Intersection over union of the body's box and the crop, times how close their centers are; -1 without a box."""
+    """The measure of :func:`choose_body`; -1 without a box."""
     try:
         pixels = person.camera.pixels(person.vertices.astype(np.float64), height, width)
     except (ValueError, LookupError):

@@ -19,9 +19,7 @@ class MaxMeanPooling(nn.Module):
 def initialize(module: nn.Module, mode: Literal["fan_in", "fan_out"]) -> None:
     """Set the published initial weights in place: Kaiming normal, biases 0, BatchNorm weights N(1, 0.02).
 
-    Args:
-        module: all its linear layers, 2D convolutions and BatchNorms are initialized.
-        mode: ``fan_in`` for what the published code writes as 1x1 convolutions, ``fan_out`` for its linear layers.
+    ``mode`` is ``fan_in`` for what the published code writes as 1x1 convolutions, ``fan_out`` for its linear layers.
     """
     for part in module.modules():
         if isinstance(part, nn.Linear | nn.Conv2d):

@@ -52,12 +52,9 @@ def norm_of(norm: _BatchNorm) -> Norm:
 
 @torch.no_grad()
 def track_moments(norm: _BatchNorm, moments: Moments, count: int) -> None:
-    """Update the running statistics as ``nn.BatchNorm1d`` does: exponential, or cumulative where momentum is None.
+    """Update the running statistics of a ``norm`` in training mode as ``nn.BatchNorm1d`` does.
 
-    Args:
-        norm: nothing happens unless it is in training mode.
-        moments: mean and *biased* variance of the batch.
-        count: values of this process behind each moment; the running variance is the unbiased one.
+    ``moments`` has the *biased* variance of the batch; ``count`` values of this process stand behind each moment.
     """
     if not norm.training or norm.running_mean is None or norm.running_var is None:
         return
