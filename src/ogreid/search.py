@@ -1,7 +1,6 @@
 """Where was a person seen: ``python -m ogreid.search --checkpoint RUN --gallery STORE --query IMAGE``."""
 
 import argparse
-import logging
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -10,7 +9,6 @@ from ogreid import config
 from ogreid.config import command_line
 from ogreid.errors import InputError, MissingFileError
 
-log = logging.getLogger(__name__)
 HINT = (
     "{} has estimated bodies and the images the upright one, so that scores are lower, even of the same image: "
     "give the images' own bodies with --meshes, or estimate them with --bodies"
@@ -62,27 +60,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     from ogreid.data.datasets.sources import read_crop
     from ogreid.lifting.landmarks import MODEL_FILE
     from ogreid.reporting.pages import write_rankings
-    from ogreid.retrieval.embeddings import Embeddings, check_target
+    from ogreid.retrieval.embeddings import Embeddings
     from ogreid.retrieval.inspection import search
     from ogreid.training.inference import embed, embed_store, fingerprint, load_network
 
-    network, cache = load_network(**command_line.network(arguments)), arguments.embeddings
-    gallery = Embeddings.load(cache) if cache is not None and cache.is_file() else None
-    if gallery is None or gallery.fingerprint != fingerprint(network, store):
-        if cache is not None:
-            check_target(cache)
-        gallery = embed_store(network, store, progress=partial(ProgressBars(), "embedding"))
-        if cache is not None:
-            log.info("%s: computed for this network and store", cache)
-            gallery.save(cache)
+    network = load_network(**command_line.network(arguments))
+    compute = partial(embed_store, network, store, progress=partial(ProgressBars(), "embedding"))
+    gallery = Embeddings.cached(arguments.embeddings, fingerprint(network, store), compute)
     images = [(path.parent, path.name) for path in arguments.query]
     landmark_network = arguments.pose_model or config.data_root(arguments.data) / MODEL_FILE
     fitted = fit_images(images, arguments.bodies, arguments.landmarks, landmark_network)
     crops = crop_dataset(images, meshes=arguments.meshes, faces=arguments.faces, like=store, fitted=fitted)
     rows, scores = search(embed(network, crops).embedding, gallery.embedding, top=arguments.top)
     hint = HINT.format(store.name) if store.manifest.creation and not (arguments.meshes or fitted) else ""
-    if hint:
-        log.warning("%s", hint)
     queries = [(path.name, read_crop(path)) for path in arguments.query]
     ranking, size = (gallery.index[rows], scores), len(gallery.index)
     people = network.pictures and not arguments.no_pictures

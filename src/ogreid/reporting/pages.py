@@ -1,6 +1,7 @@
 """Pages that need nothing else: a run, several runs, a sweep, a search; templates and style are in ``templates/``."""
 
 import json
+import logging
 import shlex
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -23,6 +24,7 @@ from ogreid.reporting.tables import COLUMNS, Row, csv_table, csv_text, results_t
 if TYPE_CHECKING:
     from ogreid.data.store.mapped import Store
 
+log = logging.getLogger(__name__)
 MOST_CURVES = 12  # lines of one chart that can be distinguished
 LOSS, SPEED = "train/loss", "train/clouds_per_second"
 _FOLDER, _STRICT = FileSystemLoader(Path(__file__).with_name("templates")), StrictUndefined
@@ -89,11 +91,13 @@ def write_rankings(
         scores: (Q, T) their cosine similarities.
         ranked: how many rows of the store were ranked.
         people: whether a page shows images, or names alone.
-        hint: what to know about the scores, in one line.
+        hint: what to know about the scores, in one line; logged, too.
 
     Raises:
         InputError: another suffix, or the file cannot be written.
     """
+    if hint:
+        log.warning("%s", hint)
     known = [{key: store.rows[key][row].item() for key in ("identity", "camera", "source")} for row in rows.flat]
     places = [(name, rank) for name, _ in queries for rank in range(1, rows.shape[1] + 1)]
     records = [

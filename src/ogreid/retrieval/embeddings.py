@@ -4,6 +4,7 @@ Parquet (Apache Arrow's ``pyarrow``) and faiss (Douze et al., 2024, arXiv:2401.0
 """
 
 import dataclasses
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -16,6 +17,8 @@ from ogreid.errors import InputError, MissingFileError
 from ogreid.files import atomic_write, read_arrays
 from ogreid.retrieval.protocol import integers, to_numpy
 from ogreid.retrieval.unit_vectors import unit_vectors
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(eq=False)
@@ -101,6 +104,19 @@ class Embeddings:
             return cls(**required | {"split": columns.get("split"), "fingerprint": str(columns["fingerprint"])})
         except (OSError, ValueError, KeyError) as error:
             raise InputError(f"{path}: not embeddings that ogreid saved ({error}); delete it, or save again") from error
+
+    @classmethod
+    def cached(cls, path: Path | None, fingerprint: str, compute: Callable[[], "Embeddings"]) -> "Embeddings":
+        """Those in a file, where they have this fingerprint, else computed and saved there; without a path computed."""
+        if path is None:
+            return compute()
+        if path.is_file() and (known := cls.load(path)).fingerprint == fingerprint:
+            return known
+        check_target(path)
+        log.info("%s: none of this network and store, computed", path)
+        embeddings = compute()
+        embeddings.save(path)
+        return embeddings
 
 
 def check_target(path: Path) -> None:
