@@ -127,15 +127,16 @@ def _mean_circle(positive: Tensor, negative: Tensor) -> Tensor:
 
 
 def triplet_loss(
-    embedding: Float[Tensor, "B D"], identity: Int[Tensor, " B"], *, margin: float = 0.3
+    embedding: Float[Tensor, "B D"], identity: Int[Tensor, " B"], *, margin: float = 0.3, normalize: bool = False
 ) -> Float[Tensor, ""]:
     """Batch-hard triplet loss: ``max(0, farthest positive - nearest negative + margin)``, mean over complete anchors.
 
-    Euclidean distances of the embedding as it is.
+    Euclidean distances of the embedding as it is, or ``normalize``d to length 1.
 
     Source: Hermans et al., In defense of the triplet loss, 2017, equation 5.
     """
     wide = embedding if embedding.dtype == torch.float64 else embedding.float()
+    wide = functional.normalize(wide, dim=1) if normalize else wide
     squared = (wide.unsqueeze(0) - wide.unsqueeze(1)).square().sum(-1)
     distance = squared.clamp_min(1e-12).sqrt()  # the root of 0 has no gradient
     same = identity.unsqueeze(0) == identity.unsqueeze(1)
@@ -184,17 +185,18 @@ class TripletLoss(nn.Module):
 
     Args:
         margin: see :func:`triplet_loss`.
+        normalize: see :func:`triplet_loss`.
         gather: look for positives and negatives in the batches of all processes; else in each one's own.
     """
 
-    def __init__(self, margin: float = 0.3, *, gather: bool = False) -> None:
+    def __init__(self, margin: float = 0.3, *, normalize: bool = False, gather: bool = False) -> None:
         super().__init__()
-        self.margin, self.gather = margin, gather
+        self.margin, self.normalize, self.gather = margin, normalize, gather
 
     def forward(self, embedding: Float[Tensor, "B D"], identity: Int[Tensor, " B"]) -> Float[Tensor, ""]:
         if self.gather:
             embedding, identity = all_gather(embedding.float()), all_gather(identity)
-        return triplet_loss(embedding, identity, margin=self.margin)
+        return triplet_loss(embedding, identity, margin=self.margin, normalize=self.normalize)
 
 
 def last_norm(network: nn.Module) -> nn.BatchNorm1d:

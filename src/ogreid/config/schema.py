@@ -126,6 +126,7 @@ class Loss:
         margin: of Circle loss (0.25) or triplet loss (0.3).
         gamma: scale of Circle loss.
         pairs: ``batch`` (as released) or ``anchor`` (as in fast-reid).
+        normalize: let triplet loss compare embeddings of length 1.
         gather: form the pairs over all processes, with gradients.
         options: further arguments, for losses of your own.
     """
@@ -137,6 +138,7 @@ class Loss:
     margin: float | None = setting(low=0)
     gamma: float | None = setting(low=0, exclusive=True)
     pairs: str | None = setting(choices=("batch", "anchor"))
+    normalize: bool | None = setting()
     gather: bool | None = setting()
     options: dict[str, Any] = setting({})
 
