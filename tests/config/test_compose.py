@@ -5,9 +5,6 @@ from pathlib import Path
 import pytest
 
 from ogreid import config
-from ogreid.errors import InputError
-
-REPOSITORY = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -16,11 +13,6 @@ def folder(tmp_path: Path) -> Path:
     for name, text in {
         "parent": "model: {k: 5}\ntrainer: {max_epochs: 7}\n",
         "child": "extends: parent\nmodel: {k: 9}\n",
-        "circle_a": "extends: circle_b\n",
-        "circle_b": "extends: circle_a\n",
-        "typo": "model: {kk: 9}\n",
-        "list": "- a\n- b\n",
-        "broken": "model: {k: \n",
     }.items():
         (tmp_path / "experiments" / f"{name}.yaml").write_text(text)
     return tmp_path
@@ -52,46 +44,6 @@ def test_an_experiment_survives_the_trip_through_yaml(folder):
     assert config.from_dict(config.to_dict(experiment)) == experiment
     (folder / "written.yaml").write_text(config.to_yaml(experiment))
     assert config.load(str(folder / "written.yaml")) == experiment
-
-
-@pytest.mark.parametrize(
-    ("name", "override", "words"),
-    [
-        ("chidl", None, "chidl.*child"),
-        ("child", "k=8", r"'k=8'.*model\.k\?"),
-        ("child", "modle.k=8", r"'modle\.k'.*model\.k"),
-        ("child", "learning_rate=1", "'learning_rate'.*--print-config"),
-        ("child", "ops=plain", r"'ops' is a group.*ops\.backend"),
-        ("child", "model.k", r"group\.key=value"),
-        ("child", "model.k=many", r"'model\.k=many'.*Integer"),
-        ("child", "data.train=market", "expected a list"),
-        ("child", "loss.name=cirle", r"loss\.name.*circle"),
-        ("child", "data.train=[a", "not readable as YAML"),
-        ("child", "name=../x", "name"),
-        ("typo", None, r"typo\.yaml.*'model\.kk'.*model\.k"),
-        ("list", None, r"list\.yaml.*expected settings"),
-        ("broken", None, r"broken\.yaml.*YAML"),
-        ("circle_a", None, "circle_a -> circle_b"),
-        ("absent.yaml", None, r"absent\.yaml"),
-    ],
-)
-def test_a_wrong_word_is_answered_with_the_right_one(folder, name, override, words):
-    with pytest.raises(InputError, match=words) as refused:
-        config.load(name, [override] if override else [], start=folder)
-    assert "\n" not in str(refused.value)
-
-
-@pytest.mark.parametrize(
-    "content", [{"seed": object()}, {"data": {"root": "${oc.env:HOME}"}}, {"data": 3}, {"sead": 1}]
-)
-def test_settings_of_a_file_from_elsewhere_are_plain_and_resolved(content):
-    with pytest.raises(InputError, match="file"):
-        config.from_dict(content, where="file")
-
-
-@pytest.mark.parametrize("name", config.experiment_names(REPOSITORY))
-def test_every_shipped_experiment_composes(name):
-    assert config.load(name, start=REPOSITORY).name == Path(name).name
 
 
 def test_settings_that_differ_come_with_what_the_change_means_on_resume(folder):

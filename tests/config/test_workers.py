@@ -8,7 +8,7 @@ from contextlib import closing
 import pytest
 
 from ogreid.config.bars import ProgressBars
-from ogreid.config.workers import WorkerError, available_cores, map_in_processes
+from ogreid.config.workers import WorkerError, map_in_processes
 from ogreid.errors import InputError
 
 
@@ -94,10 +94,6 @@ def _is_group(number):
     except ProcessLookupError:
         return False
     return True
-
-
-def test_there_is_a_core():
-    assert 1 <= available_cores() <= (os.cpu_count() or 1)
 
 
 def test_bars_are_drawn_on_standard_error_and_end_when_all_is_done(capsys):

@@ -8,7 +8,6 @@ import pickle
 import shutil
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -162,13 +161,3 @@ def test_a_store_on_a_read_only_disk_is_read(tmp_path, monkeypatch):
     monkeypatch.setattr(type(tmp_path), "open", refuse)
     monkeypatch.setattr(type(tmp_path), "mkdir", lambda *_, **__: pytest.fail("made a folder"))
     assert color_of(Store.open(tmp_path / "tiny")) == 1
-
-
-def test_a_drive_that_went_away_is_reported(tmp_path):
-    def gone():
-        raise OSError(116, "Stale file handle")
-
-    store = write(tmp_path / "tiny", 1)
-    store._arrays["rgb"]._map = SimpleNamespace(size=gone)
-    with pytest.raises(InputError, match=r"rgb.npy: .*Stale file handle"):
-        store.field("rgb", [0])

@@ -1,17 +1,13 @@
 """The data module: identities apart, rows exactly once, batches that depend on the seed alone."""
 
-import inspect
-from dataclasses import fields
-
 import numpy as np
 import pytest
 import torch
 
-from ogreid.config import Augmentation, Data
+from ogreid.config import Augmentation
 from ogreid.data.module import ReIDDataModule
 from ogreid.data.store.mapped import scattered
 from ogreid.data.transforms import Draws, to_crops
-from ogreid.errors import InputError
 
 
 @pytest.fixture
@@ -64,14 +60,6 @@ def test_an_evaluation_set_gives_queries_first_and_each_row_once(data):
         np.testing.assert_array_equal(identity, evaluated.store.rows["identity"][evaluated.rows])
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_workers_change_nothing(data, workers):
-    def epoch(module):
-        return [batch.index.tolist() for batch in module.train_dataloader()]
-
-    assert epoch(data(num_workers=workers)) == epoch(data(num_workers=0))
-
-
 @pytest.mark.parametrize(
     "changes", [{"train": ["one", "two"]}, {"inputs": "crop"}, {"sampler": "pk", "num_points": 256}]
 )
@@ -121,27 +109,3 @@ def test_an_image_in_space_has_no_depth(data):
 def test_density_is_a_fraction_of_the_stored_points(data):
     assert data(density=0.5).num_points(256) == 128
     assert data(num_points=99).num_points(256) == 99
-
-
-@pytest.mark.parametrize(
-    ("changes", "words"),
-    [
-        ({"num_points": 300}, "at most 256.*300"),
-        ({"batch_size": 99}, "one batch of 99.*16"),
-        ({"test": "onne"}, "onne.*did you mean one"),
-        ({"test": "market"}, "market.*ogreid.pack market --root"),
-        ({"train": []}, "data.train.*empty"),
-    ],
-)
-def test_what_cannot_be_served_is_one_line(data, changes, words):
-    with pytest.raises(InputError, match=words) as refused:
-        data(**changes).train_dataloader()
-    assert "\n" not in str(refused.value)
-
-
-def test_arguments_and_settings_are_the_same_list():
-    """A field of ``data:`` in YAML is an argument of the class, with the same default."""
-    arguments = dict(inspect.signature(ReIDDataModule).parameters)
-    assert arguments.pop("seed").default == 0
-    assert list(arguments) == [one.name for one in fields(Data)]
-    assert ReIDDataModule().config == Data()

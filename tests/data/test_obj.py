@@ -96,21 +96,6 @@ def test_a_published_cloud_survives_the_store(tmp_path):
     np.testing.assert_allclose(short.clouds([0])[0][0], golden[:, :3], atol=1e-3)
 
 
-def test_evaluation_selects_the_released_loader_s_points_of_a_packed_cloud(tmp_path):
-    torch = pytest.importorskip("torch")
-    from ogreid.data.batch import CloudBatch
-    from ogreid.data.transforms import to_network
-
-    golden = np.load(GOLDEN / "load_published.npz")["cloud"]
-    store = packed(tmp_path, [np.load(GOLDEN / "lift_vertex.npz")["points"]], dtype="float32")
-    xyz, rgb = map(torch.from_numpy, store.raw([0]))
-    one = torch.zeros(1, dtype=torch.int64)
-    batch = to_network(CloudBatch(xyz, rgb, one, one, one), 4096)
-    # The released loader sums 8192 float32 coordinates one after the other, which costs its mean 5e-6 m.
-    np.testing.assert_allclose(batch.xyz[0], golden[:, :3], atol=1e-5)
-    np.testing.assert_allclose(batch.rgb[0], golden[:, 3:], atol=1e-6)
-
-
 def test_clouds_of_different_sizes_are_not_packed_together(tmp_path):
     with pytest.raises(InputError, match=r"c2s1_000001_00.jpg.obj: 49 points, .* has 50"):
         packed(tmp_path, [cloud(50), cloud(49)])

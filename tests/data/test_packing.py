@@ -18,7 +18,7 @@ from ogreid.data.datasets.synthetic_stores import Synthetic, ensure_synthetic, p
 from ogreid.data.store.manifest import BLOCK
 from ogreid.data.store.writing import pack
 from ogreid.errors import InputError
-from ogreid.lifting import Mesh, WeakCamera, lift, lift_surface, upright_template
+from ogreid.lifting import lift, lift_surface, upright_template
 from ogreid.synthetic import DOMAINS
 
 
@@ -135,15 +135,6 @@ def test_an_unreadable_image_is_named_and_nothing_is_left(tmp_path, workers):
     assert not list(tmp_path.glob("tiny*"))
 
 
-def beside(source):
-    return Mesh(upright_template().vertices, upright_template().faces, WeakCamera(1.0, (9.0, 0.0)))
-
-
-def test_a_body_beside_its_crop_is_reported_with_the_crop(tmp_path, root, rows):
-    with pytest.raises(InputError, match=r"0001_c1s1_000151_01.jpg: .*columns"):
-        packed(rows, CropClouds(root, beside), tmp_path / "tiny")
-
-
 def test_what_an_image_says_about_itself_is_obeyed(tmp_path):
     colors = np.random.default_rng(0).integers(0, 256, (128, 64, 3), dtype=np.uint8)
     image, path, exif = Image.fromarray(colors), tmp_path / "a.png", Image.Exif()
@@ -221,20 +212,3 @@ def test_a_missing_synthetic_store_is_made_once_however_many_runs_need_it(tmp_pa
         ensure()
     with pytest.raises(InputError, match=r"did you mean plaza\?, as in plaza-160"):
         ensure_synthetic("plazza-8", tmp_path)
-
-
-def test_a_script_without_a_main_guard_makes_a_synthetic_store_in_worker_processes(tmp_path):
-    (tmp_path / "script.py").write_text(
-        "from ogreid.data.datasets.synthetic_stores import ensure_synthetic\n"
-        "print(ensure_synthetic('platform-4', 'data', workers=2))\n"
-    )
-    answer = subprocess.run(
-        [sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120
-    )
-    assert answer.stdout == "data/platform-4\n", answer.stderr
-    store = Store.open(tmp_path / "data/platform-4")
-    assert store.manifest.benchmark == "platform" and len(store.manifest.cameras) == 2
-    assert all(len(store.split(split)) for split in ("train", "query", "gallery"))
-    query, train = (set(store.rows["identity"][store.split(split)]) for split in ("query", "train"))
-    assert not query & train
-    assert store.crop(0).std() > 5

@@ -10,7 +10,6 @@ import pytest
 
 from ogreid.data import Store
 from ogreid.data.samplers import EvaluationSampler, TrainingSampler
-from ogreid.lifting import lift, upright_template
 from ogreid.registry import SAMPLERS, resolve
 from small_stores import small_rows, small_store
 
@@ -80,16 +79,6 @@ def test_a_store_of_any_size_is_packed_opened_and_read_batch_by_batch(tmp_path, 
     assert xyz.shape == (len(indices), points, 3)
     assert memory < 3 * (xyz.nbytes + rgb.nbytes) / MEBI + 1
     store.verify()
-
-
-@pytest.mark.parametrize(("height", "width"), [(8, 8), pytest.param(400, 250, marks=pytest.mark.thorough)])
-def test_a_crop_of_64_or_of_100_000_pixels_is_lifted(height, width):
-    points, body = height * width, upright_template()
-    crop = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
-    lift(crop, body)  # compiles
-    cloud, memory = peak(lambda: lift(crop, body))
-    assert cloud.shape == (points, 6) and np.isfinite(cloud).all()
-    assert memory < 400 * points / MEBI + 4
 
 
 @pytest.mark.thorough
