@@ -93,13 +93,6 @@ def test_what_is_no_image_is_counted(crops, tmp_path, caplog):
     assert "8 images" in caplog.text and "1 .txt" in caplog.text and "1 .png" in caplog.text
 
 
-def test_an_error_in_a_worker_process_is_one_line(tmp_path, capsys):
-    (tmp_path / "empty.jpg").touch()
-    with pytest.raises(InputError) as refused:
-        embedded(tmp_path, str(tmp_path / "empty.jpg"))
-    assert str(refused.value).startswith(f"{tmp_path / 'empty.jpg'}: not a readable image")
-
-
 def test_a_network_on_crops_refuses_clouds_that_are_in_no_pixel_order(stores, tmp_path):
     stores("written", order="written")
     with pytest.raises(InputError, match=r"data\.inputs=crop"):

@@ -15,6 +15,7 @@ from ogreid import export
 from ogreid.__main__ import COMMANDS
 from ogreid.config import command_line
 from ogreid.runs import STAMP
+from sweeping_files import make_sweep
 
 GOLDEN = Path(__file__).parent / "golden"
 EXPERIMENTS = {
@@ -53,6 +54,7 @@ TABLE = [
     ("a word for a number", f"{FIT} model.k=many", "model.k 'many'"),
     ("a number out of range", f"{FIT} model.k=0", "model.k 1 0"),
     ("a group for a key", f"{FIT} ops=plain", "'ops' ops.backend"),
+    ("half a list", f"{FIT} data.train=[a", "data.train YAML"),
     ("an unknown network", f"{FIT} model.name=ognt", "model.name 'ognt' ognet"),
     ("an unknown loss", f"{FIT} loss.name=cirle", "loss.name 'cirle' circle"),
     ("a name for a list", f"{FIT} data.train=tiny", "data.train list"),
@@ -122,6 +124,8 @@ TABLE = [
     ("one camera", "pack people --images crops", "crops camera"),
     ("no workers", "pack people --images names --workers 0", "--workers 0"),
     ("no shard", "pack people --images names --shard 3/2", "--shard 3/2"),
+    ("a shard of nothing", "pack people --images names --shard 3", "--shard 3"),
+    ("a shard and a merge", "pack people --merge --shard 1/2", "--merge --shard"),
     ("shards that do not exist", "pack people --merge", "people shards --shard"),
     ("one person", "pack plaza-1", "plaza-1 4"),
     ("a domain with a typing error", "pack plazza-16", "plazza-16 plaza-16"),
@@ -159,6 +163,10 @@ TABLE = [
     ("no run to report", "report", "runs --models"),
     ("not a run", "report none", "none experiment.yaml"),
     ("a page in no folder", "report runs/made/a --to nowhere/a.html", "nowhere --to"),
+    ("a page of another kind", "report runs/made/a --to page.pdf", "page.pdf .html"),
+    ("a file and a format", "report runs/made/a --to page.html --csv", "--to --csv"),
+    ("nothing to open", "report runs/made/a --csv --open", "--open"),
+    ("a sweep and a run", "report swept runs/made/a", "swept alone"),
     ("two formats", "report runs/made/a --markdown --csv", "--csv --markdown"),
     ("no sweep", "sweep", "FILE --help"),
     ("no sweep file", "sweep gone.yaml", "gone.yaml k_by_density"),
@@ -201,6 +209,7 @@ def world(tmp_path_factory) -> Path:
     for name, text in EXPERIMENTS.items():
         (here / "experiments" / f"{name}.yaml").write_text(text)
     command = 'command: ["${env}", python, -m, ogreid.fit, --experiment, mine, "${args_no_hyphens}"]\n'
+    make_sweep(here / "swept", [{"model.k": 4, "level": 20.0}])
     endless = "method: bayes\nmetric: {name: val/mAP, goal: maximize}\nparameters: {model.k: {values: [1]}}\n"
     (here / "bayes.yaml").write_text(endless + command)
     (here / "blank.yaml").write_text("method: grid\nparameters: {}\n")

@@ -214,11 +214,6 @@ def test_a_data_module_without_sets_or_identities_is_refused_in_one_line(place):
         trainer().test(module(), Bare(), verbose=False)
 
 
-def test_crops_for_a_network_on_points_are_refused_before_the_first_batch(place):
-    with pytest.raises(InputError, match=r"data\.inputs"):
-        trainer().fit(module(), data_module(inputs="crop"))
-
-
 @pytest.mark.parametrize(
     ("changes", "word"),
     [({"lr": -1.0}, "lr"), ({"loss_options": {"margn": 1}}, "margin"), ({"model_options": {"kk": 8}}, "kk")],

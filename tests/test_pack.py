@@ -1,6 +1,4 @@
 import logging
-import subprocess
-import sys
 
 import pytest
 
@@ -51,13 +49,6 @@ def test_to_and_name_choose_another_place_and_an_empty_variable_is_not_set(tmp_p
     assert len(Store.open("data/mine")) == 6
 
 
-@pytest.mark.parametrize("name", ["market", "duke", "msmt", "cuhk"])
-def test_every_data_set_packs_from_its_own_layout(tmp_path, data, name):
-    run(name, "--root", getattr(trees, name)(tmp_path / "tree"), "--allow-count-mismatch")
-    store = Store.open(data / name)
-    assert store.manifest.benchmark == name and len(store.split("query")) and len(store.split("train"))
-
-
 def test_published_clouds_pack_from_the_tree_and_from_the_folder_above(tmp_path, data):
     root = trees.clouds(tmp_path / "released")
     for place, name in ((root, "above"), (root / "3DMarket+bg", "tree")):
@@ -102,35 +93,3 @@ def test_shards_are_packed_beside_the_store_and_merged(data, crops, caplog):
         run("mine", "--images", crops, "--shard", "1/2")
     run("mine", "--merge", "--verify")
     assert len(Store.open(data / "mine")) == 6 and "no longer needed" in caplog.text
-
-
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        ("market", "where is Market-1501.*--root DIR"),
-        ("markett --root .", "did you mean market"),
-        ("market --images .", "market is a benchmark"),
-        ("market --root . --workers 0", "--workers 0"),
-        ("market --root . --mode", "--help"),
-        ("market --root . --shard 3", "expected I/N"),
-        ("market --merge --shard 1/2", "not allowed with"),
-        ("market --root . --mode rastr", "Market-1501 is not in it"),
-        ("mine --images CROPS --mode rastr", "did you mean raster"),
-        ("plaza", "number of identities, like plaza-160"),
-        ("plaza8", r"did you mean plaza-8\?"),
-    ],
-)
-def test_wrong_arguments_are_refused_before_anything_is_written(data, crops, arguments, words):
-    with pytest.raises(InputError, match=words):
-        pack.main(arguments.replace("CROPS", crops).split())
-    assert not data.exists()
-
-
-def test_the_command_reports_an_error_in_one_line_with_status_2_without_torch(tmp_path):
-    code = "import sys, atexit; from ogreid import pack; from ogreid.config import command_line\n"
-    code += "atexit.register(lambda: print('torch' in sys.modules))\n"
-    code += "sys.argv[1:] = ['market', '--root', 'nowhere']; command_line.run(pack.main)"
-    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=False)
-    assert answer.returncode == 2
-    assert answer.stderr.startswith("error: nowhere: no such folder") and answer.stderr.count("\n") == 1
-    assert answer.stdout == "False\n"

@@ -1,13 +1,10 @@
 """The report command: pages and tables by the suffix of their file."""
 
 import csv
-import subprocess
-import sys
 
 import pytest
 
 from fabricated import make_run
-from ogreid.errors import InputError
 from ogreid.report import main
 from sweeping_files import make_sweep
 
@@ -58,30 +55,6 @@ def test_a_file_is_of_the_kind_that_its_suffix_says(tmp_path, capsys):
     assert [(row["seed"], row["model.k"], row["mAP"]) for row in means] == [("", "4", "4.5"), ("", "8", "8.5")]
 
 
-@pytest.mark.parametrize(
-    ("arguments", "word"),
-    [
-        ([], "run folders"),
-        (["{run}", "--to", "page.pdf"], ".html, .md or .csv"),
-        (["{run}", "--to", "page.html", "--csv"], "--to"),
-        (["{run}", "--csv", "--open"], "--open"),
-        (["{run}", "--to", "nowhere/page.html"], "nowhere"),
-        (["{run}", "--to", "nowhere/table.csv"], "nowhere"),
-        (["absent"], "absent"),
-        (["{sweep}", "{run}"], "alone"),
-        (["{sweep}"], "not a whole sweep"),
-    ],
-)
-def test_what_cannot_be_reported_is_refused(tmp_path, monkeypatch, arguments, word):
-    monkeypatch.chdir(tmp_path)
-    places = {"run": make_run(tmp_path / "run", pictures=False), "sweep": tmp_path / "sweep"}
-    places["sweep"].mkdir()
-    (places["sweep"] / "sweep.json").write_text("{}")
-    with pytest.raises(InputError) as refused:
-        main([argument.format(**places) for argument in arguments])
-    assert word in str(refused.value) and "\n" not in str(refused.value)
-
-
 def test_networks_are_listed_with_what_they_cost(monkeypatch, capsys):
     rows = [("ognet", 1_951_738, 8_450_000_000, "1.95 M"), ("dgcnn", 1_366_144, 120_000_000_000, "")]
     monkeypatch.setattr("ogreid.models.summary.model_rows", lambda: rows)
@@ -89,11 +62,3 @@ def test_networks_are_listed_with_what_they_cost(monkeypatch, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert lines[2] == "| ognet   |  1,951,738 |   8.45 | 1.95 M |"
     assert len({len(line) for line in lines}) == 1
-
-
-def test_neither_torch_nor_pyplot_is_loaded_and_help_needs_no_matplotlib(tmp_path):
-    code = "import sys; from ogreid.report import main\ntry: main(sys.argv[1:])\nexcept SystemExit: pass\n"
-    code += "print(sorted({'torch', 'matplotlib', 'matplotlib.pyplot', 'jinja2'} & {*sys.modules}), file=sys.stderr)"
-    for argument, loaded in (("--help", []), (str(make_run(tmp_path / "run")), ["jinja2", "matplotlib"])):
-        command = [sys.executable, "-c", code, argument]
-        assert subprocess.run(command, capture_output=True, text=True, check=True).stderr == f"{loaded}\n"

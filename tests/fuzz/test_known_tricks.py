@@ -157,6 +157,8 @@ PICKLES = [
     b"\x80\x02]q\x00h\x00a.",  # a list in itself
     b"\x80\x02" + b"]" * 20_000 + b"a" * 19_999 + b".",
     b"cos\nsystem\n(S'touch was_run'\ntR.",
+    b"cnumpy._core.multiarray\n_reconstruct\n(cbuiltins\neval\n(I0\ntS'b'\ntR.",
+    b"\x80\x02c_codecs\nencode\nN}X\x0c\x00\x00\x00__defaults__)s\x86b.",  # an attribute of what is allowed
     b"",
 ]
 

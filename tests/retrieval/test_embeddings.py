@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from ogreid.errors import InputError, MissingFileError
-from ogreid.retrieval import Embeddings, embeddings, search
+from ogreid.retrieval import Embeddings, embeddings
 
 
 @pytest.fixture
@@ -28,17 +28,6 @@ def test_a_file_gives_back_every_column(example, tmp_path, suffix, split):
         np.testing.assert_array_equal(getattr(loaded, name), column)
         assert getattr(getattr(loaded, name), "dtype", None) == getattr(column, "dtype", None)
     assert [path.name for path in tmp_path.iterdir()] == [f"people{suffix}"]
-
-
-def test_the_faiss_index_ranks_as_search_does_and_answers_with_the_index(example, tmp_path):
-    faiss = pytest.importorskip("faiss")
-    example.save(str(tmp_path / "people.faiss"))
-    query = np.random.default_rng(2).normal(size=(3, 8)).astype(np.float32)
-    unit = query / np.linalg.norm(query, axis=1, keepdims=True)
-    scores, ids = faiss.read_index(str(tmp_path / "people.faiss")).search(unit, 5)
-    rows, expected = search(query, example.embedding, top=5)
-    np.testing.assert_array_equal(ids, example.index[rows])
-    np.testing.assert_allclose(scores, expected, atol=1e-6)
 
 
 def test_tensors_become_arrays_of_the_documented_types():
@@ -66,12 +55,6 @@ def test_a_file_that_holds_no_embeddings_is_refused(tmp_path, name):
         (tmp_path / name).write_bytes(b"PAR1 and nothing else")
     with pytest.raises(MissingFileError if name == "missing.npz" else InputError, match=name):
         Embeddings.load(tmp_path / name)
-
-
-@pytest.mark.parametrize(("name", "word"), [("people.csv", ".parquet"), ("nowhere/people.npz", "folder")])
-def test_a_target_that_cannot_be_written_is_refused_before_the_work(tmp_path, name, word):
-    with pytest.raises(InputError, match=word):
-        embeddings.check_target(tmp_path / name)
 
 
 @pytest.mark.parametrize(("suffix", "package"), [(".parquet", "pyarrow"), (".faiss", "faiss")])
