@@ -3,20 +3,13 @@
 import json
 from pathlib import Path
 
-import lightning as L
 import numpy as np
 import pytest
 import torch
 
-import ogreid
 from ogreid import embed, evaluate, export, fit, pack, report, search, sweep
 from ogreid.data import Store
-from ogreid.lifting import lift
-from ogreid.losses import circle_loss
-from ogreid.models import build_model
-from ogreid.retrieval import evaluate_retrieval
 from ogreid.runs import STAMP
-from ogreid.synthetic import read_estimates
 from tiny_runs import TINY
 
 NAME = "plaza-8"
@@ -29,46 +22,6 @@ def root(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("data")
     assert pack.main([NAME, "--data", str(folder), "--workers", "1"]) == 0
     return folder
-
-
-def test_a_person_goes_from_crop_to_mean_average_precision(root):
-    # Crop and body, as a data set and an estimator give them.
-    folder, store = root / "synthetic" / NAME, Store.open(root / NAME)
-    query = int(store.split("query")[0])
-    source = str(store.rows["source"][query])
-    crop = store.crop(query)
-    assert (folder / source).is_file() and crop.shape == (128, 64, 3)
-
-    # Cloud: the store holds what lifting gives, in an order of its own.
-    points = lift(crop, read_estimates(folder)[source])
-    xyz, rgb = store.clouds([query])
-    lifted = {tuple(p) for p in np.round(points[:, :2].astype(np.float16).astype(np.float64), 5)}
-    stored = {tuple(p) for p in np.round(xyz[0][:, :2].astype(np.float64), 5)}
-    assert len(lifted & stored) > 0.99 * len(lifted)
-    np.testing.assert_allclose(np.sort(rgb[0].sum(1)), np.sort(points[:, 3:].sum(1)), atol=1e-5)
-
-    # Batch, network, loss.
-    data = ogreid.ReIDDataModule(root, train=NAME, test=NAME, num_points=128, batch_size=8, num_workers=0)
-    data.setup("fit")
-    torch.manual_seed(0)
-    network = build_model("ognet", channels=[8, 16], num_kept=[32, 16], k=4)
-    batch = data.augmented(next(iter(data.train_dataloader())), 0, 0)
-    assert batch.xyz.shape == batch.rgb.shape == (8, 128, 3)
-    circle_loss(network(batch.xyz, batch.rgb), batch.identity).backward()
-    assert all(torch.isfinite(p.grad).all() for p in network.parameters() if p.grad is not None)
-
-    # Evaluation: the same numbers by the function and by Lightning's loop.
-    evaluated, module = data.evaluation_sets[0], ogreid.ReIDModule("histogram", loss="ce", scales=(1.0,))
-    quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
-    trainer = L.Trainer(accelerator="cpu", devices=1, callbacks=[ogreid.RetrievalEvaluation()], **quiet)
-    embedding = torch.cat([batch.embedding for batch in trainer.predict(module, data)]).numpy()
-    rows = evaluated.store.rows[evaluated.rows]
-    columns = (embedding, rows["identity"], rows["camera"])
-    split = evaluated.num_queries
-    result = evaluate_retrieval(*(c[:split] for c in columns), *(c[split:] for c in columns))
-    assert result.answerable > 0 and 0 < result.mean_average_precision < 1
-    (numbers,) = trainer.test(module, data, verbose=False)
-    assert numbers[f"test/{NAME}/mAP"] == pytest.approx(100 * result.mean_average_precision, abs=1e-4)
 
 
 @pytest.fixture(scope="module")

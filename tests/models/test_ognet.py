@@ -6,7 +6,6 @@ import sys
 import pytest
 import torch
 
-from ogreid.errors import InputError
 from ogreid.losses import CircleLoss, IdentityHead
 from ogreid.models import build_model
 
@@ -146,17 +145,6 @@ def test_a_network_learns_eight_identities_by_heart(seed, clouds):
     assert (similarity.masked_fill(~same, 2).amin(1) > similarity.masked_fill(same, -2).amax(1)).all()
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")  # inside torch.export (pytorch/pytorch#150994)
-@pytest.mark.filterwarnings("ignore::FutureWarning:torch")
-def test_an_exported_network_agrees(clouds):
-    network = tiny().float().eval()
-    with torch.no_grad():
-        exported = torch.export.export(network, clouds())
-        torch.testing.assert_close(exported.module()(*clouds()), network(*clouds()), rtol=1e-4, atol=1e-4)
-    names = {str(node.target) for node in exported.graph.nodes if node.op == "call_function"}
-    assert all(name.startswith(("aten.", "<built-in")) for name in names), "nothing but torch's own operators"
-
-
 COMPILED = """
 import torch
 from ogreid.models import build_model
@@ -186,9 +174,3 @@ def test_a_cloud_of_fewer_points_than_are_kept_is_kept_whole(points, num_kept, c
     other = tiny(num_kept=num_kept).eval()
     other.load_state_dict(network.state_dict())
     torch.testing.assert_close(network(*sparse), other(*sparse), rtol=0, atol=0)
-
-
-@pytest.mark.parametrize(("options", "points", "words"), [({}, 4, "got 5"), ({"backend": "cuda"}, 60, "cuda")])
-def test_too_few_points_and_unknown_backends_are_refused(options, points, words, clouds):
-    with pytest.raises(InputError, match=words):
-        tiny(**options)(*clouds(points=points, dtype=torch.float64))

@@ -1,7 +1,5 @@
 """The evaluation against golden numbers, a slow loop, scikit-learn, and inputs it must refuse."""
 
-import doctest
-
 import numpy as np
 import pytest
 import torch
@@ -11,7 +9,7 @@ from sklearn.metrics import average_precision_score
 
 import retrieval_scenes
 from ogreid.errors import InputError
-from ogreid.retrieval import evaluate_retrieval, inspection, judge, protocol
+from ogreid.retrieval import evaluate_retrieval, judge
 from ogreid.retrieval.protocol import evaluate_scores
 from retrieval_scenes import COLUMNS, scene
 
@@ -73,12 +71,6 @@ def ranked(ranks, total):
 def assert_same(left, right):
     for name, one, other in zip(left._fields, left, right, strict=True):
         np.testing.assert_array_equal(one, other, err_msg=name)
-
-
-@pytest.mark.parametrize("module", [protocol, inspection])
-def test_the_examples_of_the_docstrings_run(module):
-    results = doctest.testmod(module)
-    assert results.attempted > 1 and not results.failed
 
 
 @pytest.mark.parametrize(("unanswerable", "over"), [("skip", "answerable"), ("zero", "all")])

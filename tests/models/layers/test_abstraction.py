@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from ogreid.models.layers.abstraction import GroupBranch, nearest_groups
+from ogreid.models.layers.abstraction import GroupBranch
 
 
 def random(*shape, seed=0, dtype=torch.float64):
@@ -52,11 +52,3 @@ def test_gradients_lie_as_their_parameters_do(kind):
     assert branch.gate.expand.weight.shape == (8, 1)
     for name, parameter in branch.named_parameters():
         assert parameter.grad.stride() == parameter.stride(), name
-
-
-def test_nearest_groups_are_the_nearest_of_each_scale():
-    xyz = random(1, 30, 3, seed=4)
-    few, many = nearest_groups(xyz, xyz[:, :5], (0.1, 0.2), (3, 7))
-    order = torch.cdist(xyz[:, :5], xyz).argsort(2)
-    assert torch.equal(few, order[..., :3])
-    assert torch.equal(many, order[..., :7])
