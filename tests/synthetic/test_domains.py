@@ -70,24 +70,6 @@ def test_identities_are_split_and_every_query_has_a_match_before_another_camera(
         assert any(other == identity and seen != camera for other, seen in gallery)
 
 
-def test_the_lists_of_transit_name_every_crop_once(tmp_path):
-    root, listed = tmp_path / "transit", []
-    make_domain("transit", root, identities=4)
-    for split, folder in (("train", "train"), ("val", "train"), ("query", "test"), ("gallery", "test")):
-        for line in (root / f"list_{split}.txt").read_text().splitlines():
-            path, label = line.rsplit(" ", 1)
-            assert int(path[:4]) == int(label)
-            listed.append(f"{folder}/{path}")
-    assert sorted(listed) == sorted(crops(root))
-
-
-def test_progress_ends_at_the_number_of_crops(tmp_path):
-    steps = []
-    make_domain("platform", tmp_path / "root", identities=4, progress=lambda *step: steps.append(step))
-    assert steps == sorted(steps)
-    assert steps[-1] == ("root: crops", *[len(crops(tmp_path / "root"))] * 2)
-
-
 def test_a_failure_leaves_nothing_behind(tmp_path):
     def stop(what, done, total):
         raise KeyboardInterrupt
