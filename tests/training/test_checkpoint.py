@@ -37,14 +37,6 @@ def test_a_checkpoint_that_is_spoiled_is_named_with_what_is_wrong(place):
         assert str(refused.value).startswith("wrong.ckpt") or words == "kk"
 
 
-def test_a_truncated_checkpoint_and_a_missing_one_are_named(tmp_path):
-    (tmp_path / "cut.ckpt").write_bytes(b"PK\x03\x04 not much")
-    with pytest.raises(InputError, match=r"cut\.ckpt: not readable"):
-        load_checkpoint(tmp_path / "cut.ckpt")
-    with pytest.raises(FileNotFoundError, match=r"gone\.ckpt"):
-        load_checkpoint(tmp_path / "gone.ckpt")
-
-
 @pytest.fixture
 def stopped(tmp_path, monkeypatch):
     """A run with a checkpoint, and its experiment."""
@@ -60,7 +52,6 @@ def stopped(tmp_path, monkeypatch):
 
 def test_a_run_is_resumed_from_its_last_checkpoint_or_the_one_that_is_named(stopped, monkeypatch):
     run, experiment = stopped
-    assert starting_checkpoint(run, None, experiment) is None
     assert starting_checkpoint(run, str(run.folder), experiment) == run.last
     assert starting_checkpoint(run, str(run.last), experiment) == run.last
     with pytest.raises(FileNotFoundError, match=r"best\.ckpt"):

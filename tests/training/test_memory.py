@@ -26,15 +26,3 @@ def test_it_is_refused_before_anything_is_allocated(place):
     module.hparams["num_identities"] = 10**12
     with pytest.raises(InputError, match="1000000000000 identities"):
         trainer.fit(module, data)
-
-
-def test_free_memory_is_the_least_of_the_machines_and_the_containers(tmp_path):
-    table = tmp_path / "meminfo"
-    table.write_text("MemTotal: 900 kB\nMemAvailable: 300 kB\n")
-    assert memory._available(table) == 300 * 1024 and memory._available(tmp_path / "gone") is None
-    for name, text in {"max": "1000", "current": "700", "stat": "anon 5\ninactive_file 200\n"}.items():
-        (tmp_path / f"memory.{name}").write_text(text)
-    assert memory._left_in_container(tmp_path) == 500
-    (tmp_path / "memory.max").write_text("max\n")
-    assert memory._left_in_container(tmp_path) is None and memory._left_in_container(tmp_path / "gone") is None
-    assert memory.free_memory() is None or memory.free_memory() > 0

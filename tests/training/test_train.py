@@ -152,9 +152,3 @@ def test_a_second_run_of_the_same_stamp_is_refused(place, monkeypatch):
             fit_tiny("trainer.max_epochs=1", *settings)
     (folder,) = Path("runs/small").iterdir()
     assert Run.open(folder).experiment().model.k == 4
-
-
-def test_a_run_without_a_checkpoint_leaves_no_folder(place):
-    with pytest.raises(InputError, match=r"num_points.*256"):
-        fit_tiny("data.num_points=9999")
-    assert not Path("runs").exists()

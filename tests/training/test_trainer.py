@@ -2,7 +2,6 @@
 
 import errno
 import os
-import subprocess
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -85,18 +84,3 @@ def test_a_full_disk_is_one_line_and_the_checkpoint_before_stays(tmp_path, monke
         AtomicCheckpoints().save_checkpoint({"x": torch.zeros(3)}, path)
     assert torch.load(path, weights_only=True)["x"].sum() == 3
     assert [one.name for one in path.parent.iterdir()] == ["last.ckpt"]
-
-
-def test_a_disk_that_is_really_full_leaves_the_checkpoint_before(tmp_path):
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(tmp_path)], capture_output=True)
-    if mounted.returncode:
-        pytest.skip("a small file system cannot be mounted here (needs root)")
-    try:
-        path = tmp_path / "last.ckpt"
-        AtomicCheckpoints().save_checkpoint({"x": torch.ones(30_000)}, path)
-        with pytest.raises(InputError, match=r"No space left.*the one before it stays"):
-            AtomicCheckpoints().save_checkpoint({"x": torch.zeros(60_000)}, path)
-        assert torch.load(path, weights_only=True)["x"].sum() == 30_000
-        assert [one.name for one in tmp_path.iterdir()] == ["last.ckpt"]
-    finally:
-        subprocess.run(["umount", str(tmp_path)], check=True)
