@@ -85,12 +85,6 @@ def test_dots_have_the_color_and_the_name_of_their_group():
     assert len({entry.color for entry in chart.legend}) == 3
 
 
-def test_pixels_are_those_of_the_chart_with_its_legend():
-    one, two = (line_chart([Line(str(i), [(0, i), (1, 2)]) for i in range(n)], **LABELS) for n in (1, 2))
-    assert one.pixels().shape == (2 * (270 + 26 + 18 + 8), 840, 3) and one.pixels().dtype == np.uint8
-    assert two.pixels().shape[0] == one.pixels().shape[0] + 2 * 18
-
-
 def test_thinning_keeps_the_mean_and_short_curves():
     points = [(float(i), float(i % 7)) for i in range(1000)]
     thin = thin_out(points, 100)

@@ -11,7 +11,7 @@ import wandb
 from PIL import Image
 
 from ogreid.errors import InputError
-from ogreid.reporting.galleries import gallery_sheet, portrait, write_pictures
+from ogreid.reporting.galleries import gallery_sheet, write_pictures
 from ogreid.reporting.media import set_media, transfer_media
 from ogreid.retrieval import evaluate_retrieval
 
@@ -104,11 +104,6 @@ def test_the_sheet_frames_the_right_green_and_the_wrong_red(tmp_path):
     np.testing.assert_array_equal(cells[:, 1:, 0, 0, 1] > cells[:, 1:, 0, 0, 0], arrays["correct"])
     np.testing.assert_array_equal(cells[:, 1:, 4:-4, 4:-4], arrays["gallery"])
     np.testing.assert_array_equal(cells[:, 0, 4:-4, 4:-4], arrays["query"])
-
-
-def test_a_portrait_shows_the_nearest_point():
-    image = portrait(np.array([[0, 0, 1.0], [0, 0, 0.5], [1, 2, 1.0]]), np.eye(3))
-    assert image[0, 0].tolist() == [0, 255, 0] and image[-1, -1].tolist() == [0, 0, 255]
 
 
 def test_an_unwritable_folder_is_refused(tmp_path):

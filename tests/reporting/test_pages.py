@@ -1,11 +1,9 @@
 """The report: everything that a run says is on the page, which needs nothing else; what is missing is left out."""
 
 import base64
-import csv
 import json
 import re
 from html.parser import HTMLParser
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,7 +11,6 @@ import pytest
 from fabricated import make_run
 from ogreid.errors import InputError
 from ogreid.reporting import read_run, write_report
-from ogreid.reporting.pages import write_rankings
 from ogreid.reporting.results import named_runs
 from sweeping_files import make_sweep
 
@@ -197,35 +194,3 @@ def test_a_sweep_is_shown_with_its_table_its_chart_and_its_runs(tmp_path):
     assert len(read.all("section", "id")) == 5
     assert read.all("svg", "aria-label")[0].startswith("k: mAP over model.k")
     assert all(f"--experiment {run}/experiment.yaml" in read.text for run in runs)
-
-
-ROWS = np.array([(7, 1, "a/<b>.jpg"), (8, 2, "a/c.jpg")], [("identity", int), ("camera", int), ("source", "U20")])
-STORE = SimpleNamespace(name="plaza-8", rows=ROWS, crop=lambda row: np.zeros((8, 4, 3), np.uint8) if row else None)
-QUERIES = [("query.jpg", np.zeros((8, 4, 3), np.uint8))]
-ARGUMENTS = ("ognet", STORE, QUERIES, np.array([[1, 0]]), np.array([[0.75, 0.5]]))
-EXPECTED = [
-    {"query": "query.jpg", "rank": 1, "score": 0.75, "identity": 8, "camera": 2, "source": "a/c.jpg"},
-    {"query": "query.jpg", "rank": 2, "score": 0.5, "identity": 7, "camera": 1, "source": "a/<b>.jpg"},
-]
-
-
-def test_json_and_csv_hold_every_image(tmp_path):
-    content = json.loads(write_rankings(tmp_path / "r.json", *ARGUMENTS, ranked=2).read_text())
-    assert content == {"network": "ognet", "store": "plaza-8", "ranked": 2, "hint": "", "results": EXPECTED}
-    rows = csv.DictReader(write_rankings(tmp_path / "r.csv", *ARGUMENTS, ranked=2).read_text().splitlines())
-    assert list(rows) == [{key: str(value) for key, value in row.items()} for row in EXPECTED]
-
-
-def test_a_page_shows_images_or_names_alone(tmp_path):
-    page = write_rankings(tmp_path / "r.html", *ARGUMENTS, ranked=2, hint="scores are lower").read_text()
-    assert page.count("data:image") == 2  # the query, and the row that has an image
-    assert "rank 1, score 0.750, identity 8, camera 2, c.jpg" in page and "&lt;b&gt;.jpg" in page
-    assert "scores are lower" in page
-    page = write_rankings(tmp_path / "r.html", *ARGUMENTS, ranked=2, people=False).read_text()
-    assert "data:image" not in page and "c.jpg 0.75" in page
-
-
-def test_other_files_are_refused(tmp_path):
-    for name in ("r.pdf", "nowhere/r.html"):
-        with pytest.raises(InputError, match=name):
-            write_rankings(tmp_path / name, *ARGUMENTS, ranked=2)

@@ -78,13 +78,6 @@ def test_a_second_parameter_makes_the_lines_and_each_data_set_a_chart(tmp_path):
     assert len(markers(charts["plot-plaza-8"].svg())) == 6
 
 
-def test_density_is_drawn_in_equal_steps_in_percent(tmp_path):
-    rows = [{"data.density": d, "level": 20.0} for d in (0.05, 0.5, 1.0)]
-    places = markers(figures(tmp_path / "d", rows)["plot"].svg())
-    assert list(places) == [f"plaza-8: 20 at {percent}" for percent in (5, 50, 100)]
-    assert places["plaza-8: 20 at 50"] == pytest.approx(LEFT + (RIGHT - LEFT) * 45 / 95, abs=0.1)
-
-
 def test_the_papers_two_numbers_stand_beside_k_on_its_own_benchmark(tmp_path):
     rows = [{"model.k": k, "level": 60.0} for k in (1, 20)]
     own, other = (figures(tmp_path / on, rows, on=on)["plot"].legend for on in ("market", "plaza-8"))
