@@ -44,14 +44,3 @@ def test_a_benchmark_is_packed_trained_on_and_evaluated(place, name, tree, optio
     assert evaluate.main(["--model", "histogram", "--on", name, "--points", "256", "--json", "numbers.json"]) == 0
     numbers = json.loads((place / "numbers.json").read_text())["retrieval"][name]
     assert numbers["queries"] == len(store.split("query"))
-
-
-def test_a_folder_of_crops_is_evaluated_without_training(place):
-    for person in (1, 2, 3):
-        for camera in (1, 2):
-            trees.image(place / f"crops/{person:04d}_c{camera}_0.jpg", seed=person)
-    assert pack.main(["people-folder", "--images", "crops", "--workers", "1", "--verify"]) == 0
-    assert evaluate.main(["--model", "histogram", "--on", "people-folder", "--json", "numbers.json"]) == 0
-    numbers = json.loads((place / "numbers.json").read_text())["retrieval"]["people-folder"]
-    # Both images of a person are the same here, and nobody else's.
-    assert numbers["rank1"] == 100 and numbers["queries"] == 6

@@ -28,11 +28,6 @@ def test_every_lower_bound_is_the_version_that_make_minimum_tests():
     assert bounds == {name: f">={version}" for name, version in pinned.items()}
 
 
-def test_the_tests_that_make_minimum_runs_exist():
-    names = re.findall(r"tests/\S+", (REPOSITORY / "Makefile").read_text().partition("JOBS :=")[0])
-    assert names and [name for name in names if not (REPOSITORY / name).exists()] == []
-
-
 def build(copy: Path) -> dict[str, bytes]:
     for part in BUILT:
         source, target = REPOSITORY / part, copy / part

@@ -135,12 +135,3 @@ def leaves(group, prefix=""):
     for key, value in group.items():
         inner = value if isinstance(value, dict) and key != "trainer" else {}
         yield from leaves(inner, f"{prefix}{key}.") if inner else [(prefix + key, value)]
-
-
-def test_what_is_wrong_is_noticed(tmp_path):
-    page = tmp_path / "page.md"
-    page.write_text("See [there](nowhere.md), `python -m ogreid.fit --experiment demo model.kk=8`.\n")
-    with pytest.raises(AssertionError, match=r"nowhere\.md"):
-        test_every_relative_link_resolves(page)
-    with pytest.raises(InputError, match=r"did you mean model\.k or"):
-        test_every_command_parses(page)

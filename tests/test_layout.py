@@ -110,17 +110,6 @@ def test_names_are_the_field_s_own():
         assert not names_in(path) & NO_NAMES, path
 
 
-@pytest.mark.parametrize("part", ["src", "tests", "benchmarks", "scripts", "notebooks"])
-def test_the_oldest_python_that_is_promised_reads_every_file(part):
-    """Syntax only; `ast` refuses most of what later versions brought, exception groups and `type` among them."""
-    oldest = re.search(r'requires-python = ">=3\.(\d+)', (REPOSITORY / "pyproject.toml").read_text())
-    assert oldest is not None
-    with pytest.raises(SyntaxError):
-        ast.parse("type X = int", feature_version=(3, int(oldest[1])))
-    for path in (REPOSITORY / part).rglob("*.py"):
-        ast.parse(path.read_text(), filename=str(path), feature_version=(3, int(oldest[1])))
-
-
 def test_no_file_is_longer_than_a_reader_wants():
     assert {str(p): n for p in FILES if (n := len(p.read_text().splitlines())) > 350} == {}
 

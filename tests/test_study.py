@@ -1,7 +1,6 @@
 """The study: its experiments run, its sweeps share what they can, its page says what was measured and nothing else."""
 
 import json
-from functools import cache
 from pathlib import Path
 
 import pytest
@@ -9,19 +8,12 @@ import pytest
 import study
 import study_page
 import study_tables
-import study_untrained
 from ogreid import config, fit, pack, runs
-from ogreid.sweeps.plan import Plan
 
 ROOT = Path(__file__).parents[1]
 NAMES = [name for name in config.experiment_names(ROOT) if name.startswith("study/")]
 COLLECTED = sorted((ROOT / "docs" / "study").glob("*.json"))
 KINDS = ["ognet", "deep", "dgcnn", "pointnet2_msg", "shufflenetv2", "image", "visible", "half", "no_gate"]
-
-
-@cache
-def jobs(name):
-    return Plan(study.SWEEPS / f"{name}.yaml").jobs
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -33,18 +25,6 @@ def test_an_experiment_of_the_study_composes_on_its_stores(name):
         f"{study.STORES[size][0]}-visible",
     }
     assert own.data.train == own.data.test and own.data.num_points == int(study.POINTS[size])
-
-
-@pytest.mark.parametrize("size", ["quick", pytest.param("full", marks=pytest.mark.thorough)])
-def test_every_sweep_of_a_size_is_run_and_tables_share_the_runs_of_the_base_network(size):
-    files = {path.stem.partition("_")[2] for path in study.SWEEPS.glob(f"{size}_*.yaml")}
-    assert files == set(study.SWEPT[size])
-    assert sum(command[0] == "ogreid.sweep" for command in study.commands(size, 2)) == len(files)
-    base = {job.run.folder for job in jobs(f"{size}_table2_ce")}
-    for name in ("table1", "table3", "table4", "table5", "figure7", "figure8"):
-        assert len(base & {job.run.folder for job in jobs(f"{size}_{name}")}) == 3, name
-    for name in files:
-        assert len({job.experiment.trainer["max_epochs"] for job in jobs(f"{size}_{name}")}) == 1, name
 
 
 @pytest.fixture(scope="module")
@@ -71,14 +51,6 @@ def test_an_experiment_of_the_study_runs(name, root, tmp_path, monkeypatch):
     assert fit.main(["--experiment", str(ROOT / "experiments" / "study" / f"{name}.yaml"), *settings]) == 0
     (summary,) = (tmp_path / "runs" / name).glob("*/summary.json")
     assert set(json.loads(summary.read_text())["transfer"]) == set(stores["transfer"])
-
-
-@pytest.mark.thorough
-def test_an_untrained_network_is_compared_with_chance(root, monkeypatch):
-    monkeypatch.chdir(ROOT)
-    settings = ["data.train=[plaza-4]", "data.test=[plaza-4]", f"data.root={root}", "data.num_points=256"]
-    line = study_untrained.describe("quick_small", [*settings, "data.batch_size=4", "data.num_instances=2"])
-    assert "untrained mAP" in line and "stages.0" in line
 
 
 def _smallest(store):
