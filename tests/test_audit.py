@@ -1,4 +1,4 @@
-"""Known vulnerabilities lead to the right status, and everything that comes along may be used beside MIT code."""
+"""Everything that comes along may be used beside MIT code."""
 
 import audit
 

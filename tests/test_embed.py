@@ -15,8 +15,6 @@ from ogreid.data.datasets.crops import find_images
 from ogreid.errors import InputError
 from ogreid.retrieval import Embeddings
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*does not have many workers", "ignore:.*LeafSpec:FutureWarning")
-
 
 def embedded(place, *arguments, network=("--model", "histogram")):
     target = place / "embedded.npz"

@@ -11,7 +11,6 @@ from ogreid.errors import InputError
 from tiny_runs import fit_tiny
 
 RELEASED = Path(__file__).parent / "golden" / "ognet"
-pytestmark = pytest.mark.filterwarnings("ignore:.*does not have many workers", "ignore:.*LeafSpec:FutureWarning")
 
 
 @pytest.fixture(scope="module")

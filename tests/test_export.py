@@ -29,7 +29,7 @@ def test_the_program_of_a_released_network_agrees(tmp_path):
         torch.testing.assert_close(program(xyz, rgb), network(xyz, rgb), rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("inputs", ["scene", "image", "crop"])
+@pytest.mark.parametrize("inputs", [pytest.param("scene", marks=pytest.mark.thorough), "image", "crop"])
 def test_a_program_prepares_its_input_as_the_training_did(crops, tmp_path, inputs):
     """Depth does not reach a network on flat clouds; one on crops takes every pixel; a density is a share of them."""
     name = "shufflenetv2" if inputs == "crop" else "ognet"

@@ -13,7 +13,6 @@ from ogreid.runs import STAMP
 from tiny_runs import TINY
 
 NAME = "plaza-8"
-pytestmark = pytest.mark.filterwarnings("ignore:.*does not have many workers", "ignore:.*LeafSpec:FutureWarning")
 
 
 @pytest.fixture(scope="module")

@@ -1,8 +1,6 @@
 """What the commands print on standard error, as real processes: nothing that our dependencies say unasked."""
 
 import os
-import shutil
-import subprocess
 
 import pytest
 
@@ -46,17 +44,6 @@ def test_a_fit_its_resumption_and_an_evaluation_say_nothing(place):
     assert errors == ""
     assert errors_of(place, "ogreid.fit", "--resume", folder, "trainer.max_steps=-1") == ""
     assert errors_of(place, "ogreid.evaluate", "--checkpoint", folder, "--on", "tiny") == ""
-
-
-@pytest.mark.skipif(shutil.which("git") is None, reason="no git")
-def test_a_fit_inside_a_git_repository_is_as_quiet(place):
-    (inside := place / "inside").mkdir()
-    for name in ("data", "experiments", "home"):
-        (inside / name).symlink_to(place / name)
-    author = ["-c", "user.name=a", "-c", "user.email=a@b.c"]
-    for words in (["init", "-q"], ["add", "experiments"], [*author, "commit", "-q", "-m", "one"]):
-        subprocess.run(["git", "-C", str(inside), *words], check=True)
-    assert fitted(inside, "alone", "trainer.devices=1")[0] == ""
 
 
 def test_a_fit_of_two_processes_is_as_quiet(place):

@@ -14,7 +14,6 @@ from ogreid.errors import InputError
 from ogreid.retrieval import Embeddings
 from ogreid.training import inference
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*does not have many workers", "ignore:.*LeafSpec:FutureWarning")
 QUERY = "0003_c1s1_000001_00.png"
 HISTOGRAM = ("--model", "histogram")
 

@@ -1,15 +1,9 @@
-"""How commands fail and leave."""
+"""What a command says that fails."""
 
 import pytest
 
 from ogreid.config import command_line
 from ogreid.errors import nearest_names
-
-
-def leave(main, *arguments: str) -> int:
-    with pytest.raises(SystemExit) as left:
-        command_line.run(main, arguments)
-    return left.value.code
 
 
 def test_a_fault_of_ours_keeps_its_traceback():

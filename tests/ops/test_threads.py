@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from ogreid.ops import farthest_points
-from ogreid.ops.kernels.threads import share, share_rows
+from ogreid.ops.kernels.threads import share
 from operation_cases import blend, edge_case, outcome
 
 
@@ -25,19 +25,6 @@ def test_every_piece_is_done_once(threads, count, pieces):
     done = []  # appending is atomic
     share(done.append, pieces)
     assert sorted(done) == list(range(pieces))
-
-
-@pytest.mark.parametrize("count", [1, 3])
-def test_every_row_of_every_cloud_is_in_one_run(threads, count):
-    threads(count)
-
-    def kernel(factor, start, stop, values, out, sums):
-        out[start:stop] += factor * values[start:stop]
-        sums += values[start:stop].sum(0)
-
-    values, out = torch.arange(40.0).view(2, 10, 2), torch.zeros(2, 10, 2)
-    assert share_rows(kernel, (2, 10), (values, out), 3, sums=(2,), length=4).tolist() == [380.0, 400.0]
-    assert torch.equal(out, 3 * values)
 
 
 def test_an_error_in_a_thread_is_raised(threads):

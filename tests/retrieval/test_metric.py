@@ -160,15 +160,6 @@ def test_a_sample_that_is_twice_not_finite_is_named():
         metric.compute()
 
 
-@pytest.mark.parametrize(("apart", "collapsed"), [(1e-6, True), (1e-2, False)])
-def test_a_collapse_is_seen_whatever_the_lengths(apart, collapsed):
-    embedding, *others = columns()
-    metric = RetrievalMetric(QUERIES, GALLERY)
-    metric.update(torch.linspace(1, 50, TOTAL)[:, None] * (1 + apart * embedding), *others)
-    metric.compute()
-    assert metric.samples.collapsed() is collapsed
-
-
 def test_an_index_outside_the_set_and_an_empty_side_are_refused():
     with pytest.raises(InputError, match=f"from 0 to {TOTAL - 1}, outside the set of 23 queries and 77 gallery"):
         feed(RetrievalMetric(QUERIES, GALLERY - 1), range(TOTAL)).compute()

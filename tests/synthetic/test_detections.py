@@ -8,7 +8,6 @@ import pytest
 from ogreid.lifting.raster import visible_faces
 from ogreid.synthetic.attributes import STYLES, draw_attributes
 from ogreid.synthetic.body import load_body, rotation
-from ogreid.synthetic.cameras import View
 from ogreid.synthetic.clothing import dress
 from ogreid.synthetic.detections import HEIGHT, WIDTH
 from ogreid.synthetic.domains import DOMAINS, detection_of, person_of
@@ -134,13 +133,3 @@ def test_a_triangle_is_drawn_where_it_projects_and_the_nearer_one_wins():
     assert image[5, 1].argmax() == 0  # only red reaches here
     assert cover[7, 7] == 0
     assert cover.sum() == pytest.approx(32, abs=3)
-
-
-def test_the_horizon_of_a_level_camera_is_in_the_middle():
-    view = View(height=3.0, pitch=0.0, focal=500.0, size=(640, 480))
-    horizon = np.array([[0, 3.0, 1e6]], dtype=np.float32)
-    assert np.allclose(view.project(horizon @ view.rotation.T), [[320, 240]], atol=0.1)
-    tilted = dataclasses.replace(view, pitch=0.2)
-    assert tilted.project(horizon @ tilted.rotation.T)[0, 1] < 200
-    point = tilted.rays()[300, 400] * 7
-    assert np.allclose(tilted.project(point[None] @ tilted.rotation.T), [[400.5, 300.5]], atol=1e-2)

@@ -96,17 +96,6 @@ def test_what_is_no_step_of_the_training_is_not_resumed_from(stopped):
             starting_checkpoint(run, str(run.checkpoints / name), experiment)
 
 
-@pytest.mark.parametrize("spoiled", [{"ogreid": 3}, {"ogreid": {"experiment": {"seed": "x"}}}, None])
-def test_a_spoiled_checkpoint_is_refused_before_the_training_starts(stopped, spoiled):
-    run, experiment = stopped
-    if spoiled is None:
-        run.last.write_bytes(run.last.read_bytes()[:100])
-    else:
-        torch.save(content(run.last) | spoiled, run.last)
-    with pytest.raises(InputError, match=r"last\.ckpt"):
-        starting_checkpoint(run, str(run.folder), experiment)
-
-
 def test_what_a_step_draws_depends_on_its_place_and_on_nothing_before_it():
     def drawn(*place):
         seed_step(*place)

@@ -93,15 +93,14 @@ def test_two_processes_evaluate_every_set_whole(together):
         assert len(set(arrays["source"])) == 18
 
 
-def test_a_checkpoint_has_the_same_numbers_on_one_two_and_three_processes(place, together, monkeypatch):
+def test_a_checkpoint_has_the_same_numbers_on_one_and_three_processes(place, together, monkeypatch):
     """5 batches over 3 processes, and 2 batches, which leave the third process with nothing."""
     monkeypatch.chdir(place)
     command = ["--checkpoint", str(together[0].folder), "--on", "odd", "few", "--also", "expanded", "--json"]
     assert evaluate.main([*command, "1.json"]) == 0
-    for devices in ("2", "3"):
-        output, _ = call(place, "ogreid.evaluate", *command, f"{devices}.json", "--devices", devices)
-        assert output.count("rank-1") == 2  # and rank-10
-        assert (place / f"{devices}.json").read_text() == (place / "1.json").read_text()
+    output, _ = call(place, "ogreid.evaluate", *command, "3.json", "--devices", "3")
+    assert output.count("rank-1") == 2  # and rank-10
+    assert (place / "3.json").read_text() == (place / "1.json").read_text()
     odd = json.loads((place / "1.json").read_text())["retrieval"]["odd"]
     assert odd["queries"] == 6 and odd["mAP"] > 0
 
@@ -117,13 +116,6 @@ def test_torchrun_says_how_many_processes_make_one_run(place):
     assert run.summary()["retrieval"]["few"]["missing"] == 2 and set(run.summary()["baselines"]) == {"histogram"}
     assert len(logged(run, "train/loss")) == 3  # 24 clouds, 8 a step
     assert [path.name for path in run.checkpoints.iterdir()] == ["last.ckpt"] and run.result == run.last
-
-
-@pytest.mark.thorough
-def test_torchrun_with_another_number_of_devices_writes_nothing(place):
-    command = ["ogreid.fit", "--experiment", "small", *SMALL, *ONE, "runs.root=refused"]
-    _, errors = call(place, *TORCHRUN, *command, fails=True)
-    assert "error: trainer.devices" in errors and "expected 2" in errors and not (place / "refused").exists()
 
 
 @pytest.mark.thorough

@@ -17,8 +17,6 @@ def test_a_classifier_too_large_for_memory_is_refused_with_its_size(monkeypatch)
     memory.check_classifier(512, 10**12, "cpu")  # on a system that does not say
 
 
-@pytest.mark.filterwarnings("ignore:.*does not have many workers")
-@pytest.mark.filterwarnings("ignore:.*LeafSpec.*:FutureWarning")
 def test_it_is_refused_before_anything_is_allocated(place):
     data = ReIDDataModule("data", train="tiny", test="tiny", num_points=64, batch_size=8, num_workers=0)
     trainer = evaluation_trainer([], max_epochs=1, accelerator="cpu", devices=1, enable_progress_bar=False)

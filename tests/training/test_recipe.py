@@ -47,9 +47,15 @@ def test_each_optimizer_is_torchs_own_step(name, batch):
         assert torch.equal(one, other)
 
 
-def test_parts_have_rates_of_their_own_and_the_longest_name_wins():
+@pytest.mark.parametrize(
+    "factors",
+    [
+        {"network": 0.1, "network.stages.0": 0.0},
+        {"network": {"stages": {"0": 0.0, "1": 0.1}, "project": 0.1, "norm": 0.1}},
+    ],
+)
+def test_parts_have_rates_of_their_own_and_the_longest_name_wins(factors):
     module = tiny_module()
-    factors = {"network": 0.1, "network.stages.0": 0.0}
     optimizer = build_optimizer(module, config.Optimizer(lr=2.0, lr_factors=factors))
     rates = {id(one): group["lr"] for group in optimizer.param_groups for one in group["params"]}
     for name, parameter in module.named_parameters():

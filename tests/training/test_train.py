@@ -128,11 +128,6 @@ def test_what_the_device_or_the_disk_refuses_is_one_line(place, forgiving, monke
         fit_tiny("trainer.max_epochs=1", "trainer.deterministic=true")
 
 
-def test_a_fast_dev_run_goes_through_everything_and_says_that_it_is_partial(place):
-    run = fit_tiny("trainer.fast_dev_run=true", "data.eval_batch_size=4", "optimizer.swa_fraction=0.5")
-    assert run.summary()["retrieval"]["tiny"]["missing"] > 0
-
-
 def test_a_run_that_ignores_ctrl_c_from_its_start_goes_on_ignoring_it(place, monkeypatch):
     """Those of a sweep, and those that a shell has put into the background."""
     step = ReIDModule.training_step

@@ -1,15 +1,9 @@
 """What the evaluation says beside its numbers: a network that distinguishes nobody."""
 
-import pytest
 from torch import nn
 
 from ogreid import ReIDDataModule, ReIDModule, RetrievalEvaluation
 from ogreid.training.trainer import evaluation_trainer
-
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:.*does not have many workers"),
-    pytest.mark.filterwarnings("ignore:.*LeafSpec.*:FutureWarning"),
-]
 
 
 class Flat(nn.Module):

@@ -24,8 +24,6 @@ class Learner(L.LightningModule):
         return torch.optim.SGD(self.parameters(), 1e-3)
 
 
-@pytest.mark.filterwarnings("ignore:.*does not have many workers")
-@pytest.mark.filterwarnings("ignore:.*LeafSpec.*:FutureWarning")
 @pytest.mark.parametrize(
     ("limit", "shown"),
     [
