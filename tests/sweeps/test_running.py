@@ -189,7 +189,7 @@ def test_processes_that_are_killed_lose_no_run_and_repeat_none(place):
         assert len(rows) == len(set(rows)) == 5, "each epoch once"
 
 
-@pytest.mark.parametrize("times", [1, 2])
+@pytest.mark.parametrize("times", [1, pytest.param(2, marks=pytest.mark.thorough)])
 def test_ctrl_c_lets_the_runs_save_and_a_second_one_leaves_at_once(place, times):
     write_sweep(place / "s.yaml", FIVE)
     command = fake_sweep("s.yaml", "--processes", "2")
