@@ -321,6 +321,7 @@ PICKLED += words(b"R b \x85 data.pkl FloatStorage cpu meta")
 @reader
 def published_networks() -> Reader:
     import torch
+    import torch._dynamo  # which torch else imports under watch, where it makes a folder
 
     from ogreid.losses import IdentityHead
     from ogreid.models import build_model
