@@ -269,7 +269,9 @@ def merge_shards(target: Path, *, progress: Callable[[int, int], None] | None = 
 
     plan = _settings(shards[0])
     if counts := [shard.manifest.creation[COUNTS] for shard in shards if COUNTS in shard.manifest.creation]:
-        plan.creation[COUNTS] = {name: sum(own[name] for own in counts) for name in counts[0]}
+        if not all(isinstance(own, dict) and all(type(one) is int for one in own.values()) for own in counts):
+            raise InputError(f"{target}: a shard's manifest counts no {COUNTS}; pack the shards again")
+        plan.creation[COUNTS] = {name: sum(own.get(name, 0) for own in counts) for name in counts[0]}
     return write_store(target, plan, rows, copied, overwrite=overwrite, progress=progress)
 
 
