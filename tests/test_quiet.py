@@ -23,18 +23,23 @@ def place(tmp_path_factory):
     return folder
 
 
-def errors_of(place, *command):
+ALLOCATION = {"SLURM_JOB_ID": "7", "SLURM_JOB_NAME": "reid", "SLURM_NNODES": "1", "SLURM_NTASKS": "2"}
+ALLOCATION |= {"SLURM_NTASKS_PER_NODE": "2", "SLURM_PROCID": "0", "SLURM_LOCALID": "0", "SLURM_NODEID": "0"}
+"""Of a batch script, before any ``srun``."""
+
+
+def errors_of(place, *command, **environment):
     home = place / "home"
-    environment = {"HOME": str(home), "PATH": f"{home}:{os.environ['PATH']}"}
+    environment |= {"HOME": str(home), "PATH": f"{home}:{os.environ['PATH']}"}
     output, errors = call(place, *command, **environment, GIT_CEILING_DIRECTORIES=str(place.parent))
     assert "wandb:" not in output and "arning" not in output
-    return errors
+    return "\n".join(line for line in errors.splitlines() if not line.startswith("a batch holds"))  # which is our own
 
 
-def fitted(place, root, *settings):
+def fitted(place, root, *settings, **environment):
     """Fit with W&B offline; standard error, and the run's folder."""
     command = ["ogreid.fit", "--experiment", "small", *SETTINGS, f"runs.root={root}", *settings]
-    errors, run = errors_of(place, *command), only_run(place / root)
+    errors, run = errors_of(place, *command, **environment), only_run(place / root)
     assert list(run.folder.glob("wandb/offline-run-*")), "W&B took part"
     return errors, str(run.folder)
 
@@ -46,5 +51,13 @@ def test_a_fit_its_resumption_and_an_evaluation_say_nothing(place):
     assert errors_of(place, "ogreid.evaluate", "--checkpoint", folder, "--on", "tiny") == ""
 
 
-def test_a_fit_of_two_processes_is_as_quiet(place):
-    assert fitted(place, "two", "trainer.devices=2", "trainer.strategy=ddp")[0] == ""
+@pytest.mark.parametrize("job", [{}, ALLOCATION])
+def test_a_fit_of_two_processes_is_as_quiet(place, job):
+    root, two = f"two-{len(job)}", ("trainer.devices=2", "trainer.strategy=ddp")
+    assert fitted(place, root, *two, **job)[0] == ""
+
+
+def test_in_a_batch_script_without_srun_a_fit_is_one_process(place):
+    errors, folder = fitted(place, "job", "trainer.devices=1", **ALLOCATION)
+    assert errors == "" and "job7" not in folder  # a second command of the script is another run
+    assert errors_of(place, "ogreid.evaluate", "--checkpoint", folder, "--on", "tiny", **ALLOCATION) == ""

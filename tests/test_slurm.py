@@ -35,7 +35,7 @@ SETTINGS = [
     "loss.dropout=0.5",
     "optimizer.swa_fraction=0.5",
     "optimizer.loss_warmup=2",
-    "trainer.max_epochs=6",
+    "trainer.max_epochs=16",
     "runs.save_every_n_steps=2",
     "runs.pictures=false",
 ]
