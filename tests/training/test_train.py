@@ -16,7 +16,7 @@ from ogreid.training.checkpoint import load_checkpoint
 from tiny_runs import content, fit_tiny, logged, logged_rows, same, weights
 
 
-def test_a_run_learns_and_leaves_all_its_files(place):
+def test_a_run_learns_and_leaves_all_its_files(place, capsys):
     run = fit_tiny("trainer.max_epochs=12", "data.transfer=[other]", "evaluation.baselines=[untrained,histogram]")
     for name in ("experiment.yaml", "metrics.csv", "summary.json", "report.html", "log.txt"):
         assert (run.folder / name).is_file(), name
@@ -26,6 +26,9 @@ def test_a_run_learns_and_leaves_all_its_files(place):
     assert {name: set(sets) for name, sets in summary["baselines"].items()} == {
         name: {"tiny", "other"} for name in ("untrained", "histogram")
     }
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith(("epoch ", "validation "))]
+    assert len(lines) == 12 + 6 and all(f": {line}\n" in (run.folder / "log.txt").read_text() for line in lines)
+    assert "loss " in lines[0] and "clouds/s" in lines[-1] and "validation at step 24: tiny mAP" in lines[-2]
     loss = logged(run, "train/loss")
     assert sum(loss[-4:]) < 0.6 * sum(loss[:4])
     assert len(logged(run, "val/mAP")) == 6

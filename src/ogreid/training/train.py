@@ -29,7 +29,7 @@ from ogreid.training.callbacks.evaluation import RetrievalEvaluation, TransferEv
 from ogreid.training.callbacks.nan_guard import NaNGuard
 from ogreid.training.callbacks.pictures import Pictures
 from ogreid.training.callbacks.preemption import StopAfter, StopOnSignal, Stopped
-from ogreid.training.callbacks.progress import NetworkSummary, TrainingProgress
+from ogreid.training.callbacks.progress import NetworkSummary, ProgressLines, TrainingProgress
 from ogreid.training.callbacks.seeding import SeedEachStep
 from ogreid.training.callbacks.throughput import Throughput
 from ogreid.training.distributed import rank, run_stamp
@@ -155,7 +155,8 @@ class _Training:
         chosen += [self.last, self.throughput, *([self.averaging] if self.averaging else []), self.pictures]
         if not self.dry:
             chosen.append(LearningRateMonitor(logging_interval="epoch"))
-        return [*chosen, NetworkSummary(experiment.model.name), *self.progress()]
+        lines = ProgressLines(self.retrieval, self.transfer)
+        return [*chosen, lines, NetworkSummary(experiment.model.name), *self.progress()]
 
     def progress(self) -> list[Callback]:
         """The progress bar, unless the experiment turns it off."""

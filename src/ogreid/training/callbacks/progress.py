@@ -1,6 +1,7 @@
 """The progress bar: loss, clouds per second and mAP."""
 
 import logging
+import sys
 
 import lightning as L
 from lightning.pytorch.callbacks import RichProgressBar
@@ -9,6 +10,7 @@ from torch.utils.data import DataLoader
 
 from ogreid.data.samplers import TrainingSampler, positive_pairs
 from ogreid.reporting.terminal import network_table
+from ogreid.training.callbacks.evaluation import RetrievalEvaluation
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +37,41 @@ class TrainingProgress(RichProgressBar):
         if any(name.endswith("/collapsed") and value for name, value in known.items()):
             shown["embedding"] = "collapsed"
         return shown
+
+
+class ProgressLines(L.Callback):
+    """A line for each epoch and each validation: in the log file, and on standard output where that is no terminal.
+
+    Args:
+        evaluations: whose results are shown.
+    """
+
+    def __init__(self, *evaluations: RetrievalEvaluation) -> None:
+        self.evaluations = evaluations
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        most, known = trainer.max_epochs, trainer.callback_metrics
+        names = [name for name in SHOWN if name.startswith("train/") and name in known]
+        numbers = [f"{SHOWN[name]} {float(known[name]):.4g}" for name in names]
+        epoch = f"epoch {trainer.current_epoch + 1}" + (f"/{most}" if most is not None and most > 0 else "")
+        _write_line(trainer, f"{epoch}: {', '.join(numbers)}")
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if trainer.sanity_checking:
+            return
+        sets = trainer.datamodule.evaluation_sets  # type: ignore[attr-defined]  # as below
+        names = [(part, sets[position].name) for part in self.evaluations for position in part.metrics]
+        results = [(name, part.results[name].summary()) for part, name in names]
+        numbers = [f"{name} mAP {one['mAP']:.2f}, rank-1 {one['rank1']:.2f}" for name, one in results]
+        _write_line(trainer, f"validation at step {trainer.global_step}: {'; '.join(numbers)}")
+
+
+def _write_line(trainer: L.Trainer, line: str) -> None:
+    if trainer.is_global_zero:
+        log.debug("%s", line)
+        if not Console().is_terminal:
+            sys.stdout.write(f"{line}\n")
+            sys.stdout.flush()  # which a file or a pipe would keep back
 
 
 class NetworkSummary(L.Callback):
