@@ -32,6 +32,8 @@ def parser() -> command_line.Parser:
     what.add_argument("--published", metavar="DIR", help="the authors' clouds of the data set (.obj)")
     what.add_argument("--images", metavar="DIR", help="a folder of person crops of your own")
     how = pack.add_argument_group("how")
+    how.add_argument("--pattern", metavar="REGEX", help="of the names in --images, with groups identity and camera")
+    how.add_argument("--dry-run", action="store_true", help="show what names in --images are taken for, pack nothing")
     how.add_argument("--meshes", metavar="DIR|FILE", help="bodies of HMR, ROMP, 4D-Humans, mmhuman3d, SAM 3D Body")
     how.add_argument("--faces", metavar="FILE", help="the body model's faces, where the bodies come without")
     command_line.body_arguments(how)
@@ -65,9 +67,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.workers is not None and args.workers < 1:
         raise InputError(f"--workers {args.workers}: expected 1 or more")
     command_line.check_bodies(args)
-    from ogreid.data.packing import run_pack
+    if (args.pattern or args.dry_run) and not args.images:
+        raise InputError("--pattern and --dry-run require --images")
+    from ogreid.data.packing import log_names, run_pack
 
-    run_pack(args)
+    (log_names if args.dry_run else run_pack)(args)
     return 0
 
 

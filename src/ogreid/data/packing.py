@@ -16,6 +16,7 @@ from ogreid.config.workers import available_cores
 from ogreid.data.datasets.bodies import EstimatorBodies, estimates_in
 from ogreid.data.datasets.cuhk_mat import find_mat, unpack_mat
 from ogreid.data.datasets.fitted_bodies import FittedBodies, counts_in_words, fit_crops, landmark_source
+from ogreid.data.datasets.layouts import Row, name_rule
 from ogreid.data.datasets.obj import PublishedClouds, read_published
 from ogreid.data.datasets.readers import benchmark_named, read_benchmark, rows_array
 from ogreid.data.datasets.sources import CropClouds, MeshSource, upright
@@ -122,7 +123,7 @@ def _job(args: Namespace, place: Path, workers: int, bars: ProgressBars) -> _Job
     if benchmark in CUHK_KINDS and find_mat(root):
         crops = data_root(args.data) / f"{benchmark}-crops"
         root = unpack_mat(root, CUHK_KINDS[benchmark], crops, partial(bars, f"{benchmark}: crops"))
-    rows = rows_array(read_benchmark(benchmark, root, allow_count_mismatch=args.allow_count_mismatch))
+    rows = rows_array(_read(args, benchmark, root))
     if args.meshes:
         bodies, creation = estimates_in(args.meshes, root, args.faces, args.missing), {"bodies": "estimated"}
         return benchmark, rows, _lifting(args, root, bodies), creation | _upright(args, bodies, rows["source"])
@@ -130,6 +131,24 @@ def _job(args: Namespace, place: Path, workers: int, bars: ProgressBars) -> _Job
         return benchmark, rows, *_fitted(args, root, rows, place, workers, bars)
     log.info("%s: no --meshes, no --bodies; every crop is lifted with the built-in upright body", title)
     return benchmark, rows, _lifting(args, root, upright), {}
+
+
+def _read(args: Namespace, benchmark: str, root: Path) -> list[Row]:
+    rule = name_rule(args.pattern) if args.pattern else None
+    return read_benchmark(benchmark, root, allow_count_mismatch=args.allow_count_mismatch, rule=rule)
+
+
+def log_names(args: Namespace) -> None:
+    """Log what the names of up to ten images of a folder are taken for, spread over all; nothing is packed.
+
+    Raises:
+        InputError: as packing would.
+    """
+    rows = _read(args, "folder", Path(args.images))
+    for row in rows[:: -(-len(rows) // 10)]:
+        log.info("%s: identity %d, camera %d, %s", row.path, row.identity, row.camera, row.split)
+    people, cameras = ({getattr(row, name) for row in rows} for name in ("identity", "camera"))
+    log.info("%d rows, %d identities, %d cameras; nothing was packed", len(rows), len(people), len(cameras))
 
 
 def _fitted(

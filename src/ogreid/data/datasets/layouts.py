@@ -42,7 +42,27 @@ class NameRule:
         if match is None:
             expected = f"expected names like {self.example}; rename it or take it out of the folder"
             raise InputError(f"{path}: no identity and camera in the name; {expected}")
-        return int(match["identity"]), int(match["camera"])
+        try:
+            return int(match["identity"]), int(match["camera"])
+        except (TypeError, ValueError) as error:  # a group of a user's pattern that took part in nothing, or text
+            values = f"identity {match['identity']!r}, camera {match['camera']!r}"
+            raise InputError(f"{path}: {values} by the pattern {self.pattern}; expected whole numbers") from error
+
+
+def name_rule(pattern: str) -> NameRule:
+    """The rule of a regular expression with the groups ``identity`` and ``camera``, for names of any kind.
+
+    Raises:
+        InputError: no such expression.
+    """
+    example = r"(?P<identity>\d+)_c(?P<camera>\d+)"
+    try:
+        groups = re.compile(pattern).groupindex
+    except re.error as error:
+        raise InputError(f"--pattern {pattern}: {error}; expected a regular expression like {example}") from error
+    if not {"identity", "camera"} <= set(groups):
+        raise InputError(f"--pattern {pattern}: expected the groups identity and camera, like {example}")
+    return NameRule(pattern, f"those that {pattern} matches")
 
 
 @dataclass(frozen=True)

@@ -120,6 +120,7 @@ def read_benchmark(
     allow_count_mismatch: bool = False,
     layouts: tuple[Layout, ...] = (),
     folders: tuple[str, ...] = (),
+    rule: NameRule | None = None,
 ) -> list[Row]:
     """The crops of a data set, by split and then in the order of their names.
 
@@ -129,12 +130,14 @@ def read_benchmark(
         allow_count_mismatch: take it as it is where the counts differ from the published ones.
         layouts: instead of the data set's own.
         folders: further folders below ``root`` in which a layout may begin.
+        rule: of the names, instead of the data set's own.
 
     Raises:
         InputError: missing, incomplete, a name that matches no pattern, no identity, or one camera only.
     """
     benchmark, root = benchmark_named(name), Path(root)
     layout, folder = _find(benchmark, root, layouts or benchmark.layouts, (*folders, *benchmark.folders))
+    benchmark = replace(benchmark, rule=rule or benchmark.rule)
     entries = layout.entries(folder, benchmark.rule)
     rows = [Row(*entry[:3], entry[3].relative_to(root).as_posix()) for entry in entries]
     _check_identities(rows, benchmark, folder)
