@@ -142,6 +142,21 @@ def test_a_run_that_ignores_ctrl_c_from_its_start_goes_on_ignoring_it(place, mon
         signal.signal(signal.SIGINT, before)
 
 
+def test_a_finished_run_is_not_resumed_and_the_time_of_parts_adds_up(place, caplog):
+    limited = fit_tiny("trainer.max_epochs=6", "trainer.max_steps=8")
+    before = {path: path.read_bytes() for path in limited.folder.rglob("*") if path.is_file()}
+    with caplog.at_level("INFO", "ogreid"):
+        fit_tiny(resume=str(limited.folder))
+    assert "is finished" in caplog.text
+    assert before == {path: path.read_bytes() for path in limited.folder.rglob("*") if path.is_file()}
+    checkpoint = content(limited.last)
+    timed = next(state for name, state in checkpoint["callbacks"].items() if "Throughput" in name)
+    timed["elapsed"] += 1000
+    torch.save(checkpoint, limited.last)
+    resumed = fit_tiny("trainer.max_steps=-1", resume=str(limited.folder)).summary()
+    assert 1000 < resumed["seconds"] < 1200 and resumed["steps"] == 12
+
+
 def test_a_second_run_of_the_same_stamp_is_refused(place, monkeypatch):
     """Of two commands in one job, or of a stamp that was set by hand."""
     for settings in ([], ["model.k=3"]):

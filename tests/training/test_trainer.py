@@ -35,7 +35,14 @@ def test_settings_of_the_trainer_reach_it():
     "setting",
     (
         *("precision=99", "precision=16-true", "devices=many", "strategy=foo", "accelerator=abacus"),
-        *("logger=false", "val_check_interval=2", "overfit_batches=1", "max_epoch=3"),
+        *(
+            "logger=false",
+            "val_check_interval=2",
+            "overfit_batches=1",
+            "max_epoch=3",
+            "max_epochs=0",
+            "limit_train_batches=0",
+        ),
     ),
 )
 def test_a_setting_that_cannot_be_served_is_refused_before_anything_is_written(place, setting):

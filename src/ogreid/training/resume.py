@@ -15,6 +15,23 @@ from ogreid.training.distributed import rank
 log = logging.getLogger(__name__)
 
 
+def is_finished(run: Run, resume: str | None, experiment: Experiment) -> bool:
+    """Whether a run that is continued has its results already, and no setting makes it longer or another one."""
+    continued = _requeued() if resume is None else not resume.endswith(".ckpt")
+    steps = run.summary().get("steps") if continued and run.last.is_file() else None
+    if steps is None:
+        return False
+    content = read_checkpoint(run.last)
+    recorded = recorded_experiment(content, run.last)
+    return (
+        recorded is not None and content["global_step"] == steps and not config.changed_settings(recorded, experiment)
+    )
+
+
+def _requeued() -> bool:
+    return int(os.environ.get("SLURM_RESTART_COUNT", 0)) > 0
+
+
 def starting_checkpoint(run: Run, resume: str | None, experiment: Experiment) -> Path | None:
     """The checkpoint that a run starts from; None to begin at the beginning.
 
@@ -29,8 +46,7 @@ def starting_checkpoint(run: Run, resume: str | None, experiment: Experiment) ->
     Raises:
         InputError: a checkpoint that cannot be read or resumed, or settings that do not fit it.
     """
-    requeued = int(os.environ.get("SLURM_RESTART_COUNT", 0)) > 0
-    if resume is None and not requeued:
+    if resume is None and not _requeued():
         if run.last.is_file():
             raise InputError(f"{run.folder}: holds a run already; give --resume, or another {STAMP}")
         return None

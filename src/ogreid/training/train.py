@@ -2,9 +2,8 @@
 
 import logging
 import os
-import time
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -35,7 +34,7 @@ from ogreid.training.callbacks.throughput import Throughput
 from ogreid.training.distributed import rank, run_stamp
 from ogreid.training.loggers import RunCSVLogger, TrackPosition, log_files, tracked
 from ogreid.training.module import ReIDModule
-from ogreid.training.resume import starting_checkpoint
+from ogreid.training.resume import is_finished, starting_checkpoint
 from ogreid.training.session import log_to, one_process_speaks, plain_errors, remove_empty
 from ogreid.training.trainer import build_trainer, check_trainer, evaluation_trainer
 
@@ -90,6 +89,11 @@ def train(experiment: Experiment, resume: str | None = None) -> Run:
     """
     check_trainer(experiment)
     run = Run.open(resume) if resume else Run.start(experiment, run_stamp(experiment), write=rank() == 0)
+    if is_finished(run, resume, experiment):
+        if rank() == 0:
+            log.info("%s: is finished; nothing was changed", run.folder)
+        os.environ.pop(STAMP, None)
+        return run
     first, locked = rank() == 0, False
     try:
         with run.lock() if first else nullcontext(), log_to(run.folder / "log.txt") if first else nullcontext():
@@ -115,7 +119,6 @@ class _Training:
 
     experiment: Experiment
     run: Run
-    started: float = field(default_factory=time.perf_counter)
 
     def __post_init__(self) -> None:
         experiment = self.experiment
@@ -176,6 +179,7 @@ class _Training:
                 experiment, [*self.callbacks(), *positions], logger=loggers or False, root=run.checkpoints
             )
             trainer.fit(module, datamodule=data, ckpt_path=start, weights_only=True)
+            steps = trainer.global_step
             self.evaluate_end(trainer, module, data)
             last = self.results()
             if self.averaging and not self.dry:
@@ -184,8 +188,13 @@ class _Training:
                 trainer.save_checkpoint(run.average, weights_only=False)
             choice = self.choose(trainer, module, data) if self.chooses else None
             if trainer.is_global_zero:
-                summary = self.summary(module) | {"baselines": baselines, "last": last, "choice": choice}
-                summary["seconds"] = round(time.perf_counter() - self.started, 1)
+                summary = self.summary(module) | {
+                    "baselines": baselines,
+                    "last": last,
+                    "choice": choice,
+                    "steps": steps,
+                }
+                summary["seconds"] = round(self.throughput.elapsed, 1)
                 run.write_summary(summary)
                 self.print_results(summary, write_report(run.folder))
                 log_files(trainer.loggers, experiment, run, summary)

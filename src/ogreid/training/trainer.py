@@ -162,6 +162,8 @@ def _check_arguments(arguments: dict[str, Any]) -> None:
     for name, value in arguments.items():
         if name in REFUSED:
             raise InputError(f"trainer.{name}: not supported in a run; {REFUSED[name]}")
+        if name in ("max_epochs", "max_steps", "limit_train_batches") and value == 0:
+            raise InputError(f"trainer.{name}: expected a step at least, got 0; python -m ogreid.evaluate trains none")
         if name not in known:
             raise InputError(f"unknown key 'trainer.{name}'; {nearest_names(name, known)}")
         if name == "precision" and value is not None and str(value) not in PRECISIONS:

@@ -23,6 +23,20 @@ class Throughput(L.Callback):
         self.steps, self.clouds, self.seconds = 0, 0, 0.0
         self.running: float | None = None
         self._last: float | None = None
+        self.started = time.perf_counter()
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the run was started, of all its parts as far as the checkpoints between them."""
+        return time.perf_counter() - self.started
+
+    def state_dict(self) -> dict[str, float]:
+        return {"clouds": self.clouds, "seconds": self.seconds, "elapsed": self.elapsed}
+
+    def load_state_dict(self, state_dict: dict[str, float]) -> None:
+        """A resumed run adds its own time to that before the checkpoint."""
+        self.clouds, self.seconds = int(state_dict["clouds"]), state_dict["seconds"]
+        self.started -= state_dict["elapsed"]
 
     @property
     def clouds_per_second(self) -> float | None:
