@@ -126,7 +126,8 @@ def test_triplet_loss_takes_the_farthest_positive_and_the_nearest_negative():
         each.append(max(0.0, positive - negative + 0.3))
     assert float(triplet_loss(embedding, identity)) == pytest.approx(sum(each) / 12)
     unit = torch.nn.functional.normalize(embedding, dim=1)
-    assert float(triplet_loss(5 * embedding, identity, normalize=True)) == pytest.approx(float(triplet_loss(unit, identity)))
+    normalized = triplet_loss(5 * embedding, identity, normalize=True)
+    assert float(normalized) == pytest.approx(float(triplet_loss(unit, identity)))
 
 
 def test_triplet_loss_of_equal_rows_has_a_finite_gradient():

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from operator import attrgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, get_origin
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -166,7 +166,9 @@ def _leaves(kind: Any = Experiment, prefix: str = "") -> Iterator[tuple[str, Any
 
 def _check_key(key: str, where: str) -> None:
     leaves = {full: one.name for full, one in _leaves()}
-    open_ended = ("trainer.", "model.options.", "loss.options.")  # checked against what they are arguments of
+    open_ended = tuple(
+        f"{full}." for full, one in _leaves() if get_origin(one.type) is dict
+    )  # checked where they are used
     if key in leaves or key.startswith(open_ended):
         return
     same_leaf = [full for full, leaf in leaves.items() if leaf == key]

@@ -81,7 +81,8 @@ def rows_of(run: RunResults, name: str | None = None, settings: Collection[str] 
     own = {"seed": run.experiment.seed} | {key: run.settings.get(key) for key in settings}
     rows, baselines = [], run.summary.get("baselines", {}).items()
     for test, transfer, numbers in run.evaluations():
-        ours = Row(test, transfer, name or run.experiment.model.name, "run", numbers, own)
+        label = (name or run.experiment.model.name) + (", held-out choice" if run.summary.get("choice") else "")
+        ours = Row(test, transfer, label, "run", numbers, own)
         others = [Row(test, transfer, who, "baseline", sets[test]) for who, sets in baselines if test in sets]
         rows += [ours, *others, *_beside_paper(run, ours)]
     return rows

@@ -3,6 +3,7 @@
 import inspect
 import math
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from torch import nn
 from torch.optim import Optimizer
@@ -35,9 +36,9 @@ def build_optimizer(module: nn.Module, settings: config.Optimizer) -> Optimizer:
     return optimizer
 
 
-def _groups(module: nn.Module, factors: Mapping[str, float]) -> dict[float, list[nn.Parameter]]:
+def _groups(module: nn.Module, factors: Mapping[str, Any]) -> dict[float, list[nn.Parameter]]:
     """Parameters by the factor of the longest part that names them."""
-    names = [name for name, _ in module.named_parameters()]
+    names, factors = [name for name, _ in module.named_parameters()], _flat(factors)
     for part, factor in factors.items():
         if isinstance(factor, bool) or not isinstance(factor, int | float) or not 0 <= factor < math.inf:
             raise InputError(f"optimizer.lr_factors: expected a number of 0 or more for {part}, got {factor}")
@@ -48,6 +49,14 @@ def _groups(module: nn.Module, factors: Mapping[str, float]) -> dict[float, list
             parts = [part for part in factors if is_part(name, part)]
             groups.setdefault(factors[max(parts, key=len)] if parts else 1.0, []).append(parameter)
     return groups
+
+
+def _flat(factors: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested groups, as settings of a command line are, under their dotted names."""
+    flat: dict[str, Any] = {}
+    for name, value in factors.items():
+        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
+    return flat
 
 
 def is_part(name: str, part: str) -> bool:

@@ -1,0 +1,192 @@
+"""The study on Market-1501: train and evaluate each row, and lay the numbers in docs/benchmarks.md.
+
+python -m ogreid.pack market --root DIR            first; DIR is Market-1501-v15.09.15
+python scripts/market.py --dry-run                 what would run
+python scripts/market.py --processes 2             everything, on two CPU cores; started again, it continues
+python scripts/market.py --parts networks recipe   some tables of it
+python scripts/market.py --page                    only the page, of the numbers so far
+
+Pictures, clouds, embeddings and checkpoints stay in the data root and ``runs/market``. What is committed are the
+numbers in ``docs/benchmarks/market.json``, each with its command, revision and processor time.
+"""
+
+import argparse
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import mean
+from threading import Lock
+from typing import Any
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+NUMBERS = REPOSITORY / "docs" / "benchmarks" / "market.json"
+PAGE = REPOSITORY / "docs" / "benchmarks.md"
+RUNS = Path("runs") / "market"
+SHARED = ["runs.pictures=false", "wandb.mode=disabled", "trainer.enable_progress_bar=false", f"runs.root={RUNS}"]
+RELEASED = (
+    *("data.sampler=balanced", "data.batch_size=36", "loss.dropout=0.7", "loss.label_smoothing=0", "loss.neck=false"),
+    *("loss.name=circle", "optimizer.name=adam", "optimizer.lr=0.001", "optimizer.weight_decay=0.0005"),
+    *("optimizer.lr_warmup=0", "optimizer.loss_warmup=10", "data.augmentation.erase=0", "data.augmentation.crop=0"),
+    "data.augmentation.color_jitter=0",
+)
+"""The released recipe of ``market_circle``, as differences from ``market_laptop``."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of a table: ``market_laptop`` with these settings, or an untrained network.
+
+    Attributes:
+        part: its table.
+        label: its first column; also names its runs.
+        settings: beside those of ``market_laptop``.
+        epochs: of the training, about 30 minutes of one core.
+        model: an untrained network, evaluated as it is.
+    """
+
+    part: str
+    label: str
+    settings: tuple[str, ...] = ()
+    epochs: int = 12
+    model: str = ""
+
+    @property
+    def name(self) -> str:
+        """Of its runs."""
+        return re.sub(r"[^a-z0-9]+", "-", f"{self.part} {self.label}".lower()).strip("-")
+
+
+VISIBLE, FITTED = (
+    tuple(f"data.{use}=[market-{kind}]" for use in ("train", "test")) for kind in ("visible", "estimated")
+)
+ROWS = (
+    Row("networks", "color histogram", model="histogram"),
+    Row("networks", "OG-Net, narrow"),
+    Row("networks", "OG-Net, narrow, no graph", ("model.k=1",), 16),
+    Row("networks", "PointNet++ MSG, half width", ("model.name=pointnet2_msg", "model.width_mult=0.5"), 10),
+    Row(
+        "networks", "ShuffleNetV2 on crops", ("model.name=shufflenetv2", "model.size=[128,64]", "data.inputs=crop"), 10
+    ),
+    Row("inputs", "upright body"),
+    Row("inputs", "image (x, y, 0)", ("data.inputs=image",)),
+    Row("inputs", "upright body, no background", VISIBLE),
+    Row("inputs", "fitted bodies", FITTED),
+    Row("recipe", "market_laptop"),
+    Row("recipe", "as released", RELEASED, 11),
+    Row("recipe", "as released, P x K", (*RELEASED, "data.sampler=pk", "data.batch_size=64"), 12),
+    Row("recipe", "no triplet, no neck", ("loss.name=ce", "loss.neck=false")),
+    Row("recipe", "no warm-up, no smoothing", ("optimizer.lr_warmup=0", "loss.label_smoothing=0")),
+    Row("recipe", "no erasing, no crop", ("data.augmentation.erase=0", "data.augmentation.crop=0")),
+    Row("recipe", "average of the weights (EMA)", ("optimizer.ema_decay=0.995",)),
+)
+
+
+def command(row: Row, seed: int) -> list[str]:
+    """The module and arguments that give a row's numbers."""
+    if row.model:
+        return ["ogreid.evaluate", "--model", row.model, "--points", "512", "--on", "market", "--json"]
+    settings = [*row.settings, f"trainer.max_epochs={row.epochs}", f"seed={seed}", f"name={row.name}"]
+    return ["ogreid.fit", "--experiment", "market_laptop", *settings, *SHARED]
+
+
+def jobs(rows: list[Row], seeds: int) -> Iterator[tuple[Row, int]]:
+    """Rows and seeds whose numbers are missing, the first seed of every row first."""
+    known = {(entry["part"], entry["label"], entry["seed"]) for entry in numbers()}
+    for seed in range(seeds):
+        for row in rows:
+            if (row.part, row.label, seed) not in known and not (row.model and seed):
+                yield row, seed
+
+
+def numbers() -> list[dict[str, Any]]:
+    """The rows measured so far."""
+    return json.loads(NUMBERS.read_text()) if NUMBERS.is_file() else []
+
+
+def measure(row: Row, seed: int, lock: Lock) -> None:
+    """Train, or continue a training; add the numbers to the file."""
+    folders = sorted((RUNS / row.name).glob(f"*-{seed}"))
+    target, arguments = RUNS / f"{row.name}.json", command(row, seed)
+    if row.model:
+        arguments = [*arguments, str(target)]
+    elif folders:
+        arguments = ["ogreid.fit", "--resume", str(folders[-1])]
+    RUNS.mkdir(parents=True, exist_ok=True)
+    with (RUNS / f"{row.name}-{seed}.log").open("ab") as log:
+        one = os.environ | {"OMP_NUM_THREADS": "1"}
+        process = subprocess.Popen([sys.executable, "-m", *arguments], stdout=log, stderr=log, env=one)
+        _, status, used = os.wait4(process.pid, 0)
+    if os.waitstatus_to_exitcode(status):
+        print(f"{row.part}, {row.label}, seed {seed}: failed; see {log.name}", flush=True)
+        return
+    if row.model:
+        result = {"retrieval": json.loads(target.read_text())["retrieval"]}
+    else:
+        (folder,) = sorted((RUNS / row.name).glob(f"*-{seed}"))[-1:]
+        result = json.loads((folder / "summary.json").read_text())
+    (own,) = result["retrieval"].values()
+    entry = {"part": row.part, "label": row.label, "seed": seed, "epochs": 0 if row.model else row.epochs}
+    entry |= {key: round(own[key], 2) for key in ("mAP", "rank1", "rank5", "rank10", "mINP")}
+    entry |= {"parameters": result.get("parameters", 0), "processor": round(used.ru_utime + used.ru_stime)}
+    entry |= {"resumed": bool(folders), "revision": revision(), "command": " ".join(["python -m", *command(row, seed)])}
+    with lock:
+        NUMBERS.parent.mkdir(parents=True, exist_ok=True)
+        NUMBERS.write_text(json.dumps([*numbers(), entry], indent=1) + "\n")
+    print(f"{row.part}, {row.label}, seed {seed}: mAP {entry['mAP']}, rank-1 {entry['rank1']}", flush=True)
+
+
+def revision() -> str:
+    """Of the working tree."""
+    described = ["git", "-C", str(REPOSITORY), "describe", "--always", "--dirty"]
+    return subprocess.run(described, capture_output=True, text=True, check=False).stdout.strip()
+
+
+def write_page() -> None:
+    """Replace the tables between the markers of the page."""
+    lines = []
+    for part in dict.fromkeys(row.part for row in ROWS):
+        measured = [entry for entry in numbers() if entry["part"] == part]
+        if not measured:
+            continue
+        head = f"| {part} | parameters | epochs | processor, min | seeds | mAP | rank-1 |"
+        lines += ["", head, "|---|--:|--:|--:|--:|--:|--:|"]
+        for label in dict.fromkeys(entry["label"] for entry in measured):
+            own = [entry for entry in measured if entry["label"] == label]
+            minutes = "-" if own[0]["resumed"] else f"{mean(entry['processor'] for entry in own) / 60:.0f}"
+            size = f"{own[0]['parameters'] / 1e6:.2f} M" if own[0]["parameters"] else "-"
+            cells = [label, size, str(own[0]["epochs"]), minutes, str(len(own))]
+            cells += [f"{mean(entry[key] for entry in own):.1f}" for key in ("mAP", "rank1")]
+            lines.append(f"| {' | '.join(cells)} |")
+    begin, end = "<!-- market.json -->", "<!-- end -->"
+    before, _, rest = PAGE.read_text().partition(begin)
+    PAGE.write_text(before + begin + "\n".join(lines) + "\n\n" + end + rest.partition(end)[2])
+
+
+def main() -> None:
+    """Measure what is missing, then write the page."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--parts", nargs="+", choices=sorted({row.part for row in ROWS}), help="tables (all of them)")
+    parser.add_argument("--seeds", type=int, default=1, help="of each row (%(default)s)")
+    parser.add_argument("--processes", type=int, default=1, help="trainings at once (%(default)s)")
+    parser.add_argument("--dry-run", action="store_true", help="print the commands and leave")
+    parser.add_argument("--page", action="store_true", help="write the page and leave")
+    options = parser.parse_args()
+    chosen = [row for row in ROWS if not options.parts or row.part in options.parts]
+    missing = [] if options.page else list(jobs(chosen, options.seeds))
+    if options.dry_run:
+        print("\n".join(" ".join(["python -m", *command(row, seed)]) for row, seed in missing))
+        return
+    lock = Lock()
+    with ThreadPoolExecutor(options.processes) as pool:
+        list(pool.map(lambda job: measure(*job, lock), missing))
+    write_page()
+
+
+if __name__ == "__main__":
+    main()
