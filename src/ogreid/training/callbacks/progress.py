@@ -99,12 +99,8 @@ class NetworkSummary(L.Callback):
             return
         assert isinstance(loader.sampler, TrainingSampler)
         pairs, identities = positive_pairs(loader.sampler)
-        rare = pl_module.hparams["loss"] != "ce" and pairs < identities
-        advice = "; a loss on pairs learns little from so few: data.sampler=pk draws more" if rare else ""
-        log.log(
-            logging.WARNING if rare else logging.INFO,
-            "a batch holds %.1f positive pairs of %.1f identities on average%s",
-            pairs,
-            identities,
-            advice,
-        )
+        line = f"a batch holds {pairs:.1f} positive pairs of {identities:.1f} identities on average"
+        if pl_module.hparams["loss"] != "ce" and pairs < identities:
+            log.warning("%s; a loss on pairs learns little from so few: data.sampler=pk draws more", line)
+        else:
+            Console().print(line, highlight=False)
