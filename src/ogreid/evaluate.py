@@ -82,6 +82,10 @@ def _check(arguments: argparse.Namespace) -> None:
             raise InputError(f"--{name}: expected 1 or more, got {value}")
     if arguments.density is not None and (arguments.points is not None or arguments.also):
         raise InputError("--density says the number of points and uses no variants; leave out --points and --also")
+    if arguments.checkpoint is not None and not Path(arguments.checkpoint).is_file():
+        from ogreid.runs import Run
+
+        Run.open(arguments.checkpoint)
     path = arguments.json
     if path is not None and path.suffix != ".json":
         raise InputError(f"{path}: expected a name that ends in .json")

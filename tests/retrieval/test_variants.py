@@ -93,6 +93,18 @@ def test_images_of_one_person_by_one_camera_become_one_query():
     np.testing.assert_allclose(pooled, [[-1, 0], [0.5**0.5, 0.5**0.5], [0.5**0.5, 0.5**0.5]], atol=1e-6)
 
 
+def test_one_query_a_camera_is_pooled_with_the_gallery_of_that_camera():
+    """As in the real Market-1501: the query looks like another person, its camera's other images like its own."""
+    query = np.array([[1.0, 0.1]]), np.array([7]), np.array([1])
+    gallery = np.array([[0.0, 9.0], [0.0, 1.0], [1.0, 0.0]]), np.array([7, 7, 8]), np.array([1, 2, 2])
+    assert evaluate_retrieval(*query, *gallery).rank(1) == 0
+    pooled = VARIANTS["multi-query"](
+        query,
+        (np.concatenate([gallery[0], [[0, 2]]]), *(np.append(g, e) for g, e in zip(gallery[1:], (7, 1), strict=True))),
+    )
+    assert pooled.rank(1) == 1 and pooled.answerable == 1
+
+
 @pytest.mark.parametrize("name", list(VARIANTS))
 def test_a_variant_retrieves_more_than_the_plain_query(name):
     rows = scene(4, queries=80, gallery=400, identities=20, width=10, noise=0.9)

@@ -181,12 +181,20 @@ def _expanded(query: Side, gallery: Side) -> RetrievalResult:
     return evaluate_retrieval(expand_queries(query[0], gallery[0], min(5, len(gallery[0]))), *query[1:], *gallery)
 
 
+def _multi_query(query: Side, gallery: Side) -> RetrievalResult:
+    """As the authors of Market-1501: a query is all images of its person by its camera, gallery included."""
+    embedding, identity, camera = (np.concatenate(parts) for parts in zip(query, gallery, strict=True))
+    queried = set(zip(query[1].tolist(), query[2].tolist(), strict=True))
+    rows = np.array([pair in queried for pair in zip(identity.tolist(), camera.tolist(), strict=True)])
+    return evaluate_retrieval(*pool_queries(embedding[rows], identity[rows], camera[rows]), *gallery)
+
+
 VARIANTS: dict[str, Callable[[Side, Side], RetrievalResult]] = {
     "re-ranked": lambda query, gallery: evaluate_scores(
         reranked_scores(query[0], gallery[0]), *query[1:], *gallery[1:]
     ),
     "expanded": _expanded,
-    "multi-query": lambda query, gallery: evaluate_retrieval(*pool_queries(*query), *gallery),
+    "multi-query": _multi_query,
 }
 """By the name that ``python -m ogreid.evaluate --also`` takes: k-reciprocal re-ranking with its published numbers;
 queries mixed with the five gallery rows most like them; all images of a person by one camera as one query."""
