@@ -8,6 +8,7 @@ from ogreid.config import Augmentation
 from ogreid.data.module import ReIDDataModule
 from ogreid.data.store.mapped import scattered
 from ogreid.data.transforms import Draws, to_crops
+from ogreid.errors import InputError
 
 
 @pytest.fixture
@@ -109,3 +110,9 @@ def test_an_image_in_space_has_no_depth(data):
 def test_density_is_a_fraction_of_the_stored_points(data):
     assert data(density=0.5).num_points(256) == 128
     assert data(num_points=99).num_points(256) == 99
+
+
+def test_a_transfer_set_that_is_trained_on_is_refused():
+    for name in ("one", "./one"):
+        with pytest.raises(InputError, match="is trained on, too"):
+            ReIDDataModule("data", train=["one", "two"], test="two", transfer=[name])

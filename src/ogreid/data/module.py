@@ -16,7 +16,7 @@ from ogreid.config import Augmentation, Data, check, data_root
 from ogreid.config.workers import available_cores, signals_blocked
 from ogreid.data.batch import CloudBatch
 from ogreid.data.dataset import CloudDataset, EvaluationSet, ResidentClouds, holdout_set, split_identities
-from ogreid.data.datasets.catalogue import store_path
+from ogreid.data.datasets.catalogue import check_transfer, store_path
 from ogreid.data.datasets.synthetic_stores import ensure_synthetic, parse_synthetic
 from ogreid.data.samplers import EvaluationSampler, TrainingSampler
 from ogreid.data.store.mapped import Store, scattered
@@ -110,6 +110,7 @@ class ReIDDataModule(L.LightningDataModule):
         config: Any = (given, *sets, *sizes, sampler, num_instances, inputs, num_workers, resident, augmentation)
         self.config = check(Data(*config))
         self.root, self.seed = data_root(root), seed
+        check_transfer(self.config, self.root)
         self.save_hyperparameters({**asdict(self.config), "seed": seed})
         self.progress: Progress | None = None
         self.train_set: CloudDataset | None = None
@@ -341,8 +342,7 @@ def _as_read(batch: Any) -> Any:  # noqa: ANN401 - torch types a batch as a list
 
 
 class _Loader(DataLoader[CloudBatch]):
-    # Its workers see no signal: the parent needs batches to finish a step, and their copies of Lightning's handlers
-    # would save checkpoints of the moment of the fork. They leave through their queue, or where the parent is gone.
+    # Its workers see no signal: the parent needs batches to finish a step, and a fork inherits its handlers.
     def _get_iterator(self) -> Any:  # noqa: ANN401 - torch's private iterator
         with signals_blocked("SIGINT", "SIGTERM", "SIGUSR1", "SIGUSR2"):
             return super()._get_iterator()

@@ -16,6 +16,14 @@ def check_stores(data: Data) -> None:
             store_path(name, data_root(data.root))
 
 
+def check_transfer(config: Data, root: Path) -> None:
+    """Refuse a transfer set that is also trained on."""
+    trained_on = {(root / name).resolve() for name in config.train}
+    for name in config.transfer:
+        if (root / name).resolve() in trained_on:
+            raise InputError(f"data.transfer: {name} is trained on, too, so it is no transfer; name it in data.test")
+
+
 def store_path(name: str, root: Path) -> Path:
     """The folder of a packed store, ``root/name`` or the path ``name``; an InputError has the command that makes it."""
     for path in (root / name, Path(name)):
