@@ -19,7 +19,7 @@ from benchmarks.timing import save
 from sklearn.metrics import average_precision_score
 
 from ogreid.retrieval import evaluate_retrieval
-from ogreid.retrieval.variants import VARIANTS
+from ogreid.retrieval.variants import reranked
 
 SIZES = {"market": (3368, 19732, 750, 6), "msmt": (11659, 82161, 3060, 15)}
 """Queries, gallery rows, identities, cameras of the test sets."""
@@ -202,7 +202,6 @@ def rerank(size):
     """k-reciprocal re-ranking with its evaluation, after the plain way, on a network that is only fair."""
     rows = scene(*SIZES[size], noise=2.6)
     query, gallery = rows[:3], rows[3:]
-    reranked = VARIANTS["re-ranked"]
     reranked([column[:400] for column in query], [column[:400] for column in gallery])  # compiles
     print(f"\n{size}, re-ranked: {len(query[0])} x {len(gallery[0])}, D = {WIDTH}", flush=True)
     report = {}

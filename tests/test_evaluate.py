@@ -1,6 +1,9 @@
 """The evaluate command: variants, densities and released networks, and the paper beside a run."""
 
 import json
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -34,6 +37,13 @@ def test_variants_stand_beside_the_plain_protocol(root, capsys):
     assert len({one["mAP"] for one in results.values()}) == 3 and {one["queries"] for one in results.values()} == {36}
     table = capsys.readouterr().out
     assert all(f"{one['mAP']:.2f}" in table for one in results.values())
+
+
+def test_an_unknown_variant_is_refused_before_torch_loads():
+    command = [sys.executable, "-X", "importtime", "-m", "ogreid.evaluate", "--model", "histogram", "--on", "any"]
+    shown = subprocess.run([*command, "--also", "rerank"], capture_output=True, text=True, check=False)
+    assert shown.returncode == 2 and "error: --also rerank: did you mean re-ranked?" in shown.stderr
+    assert not re.search(r"\| +(torch|lightning)$", shown.stderr, re.MULTILINE)
 
 
 def test_one_network_is_tested_at_several_densities(root, monkeypatch):

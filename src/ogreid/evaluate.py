@@ -7,7 +7,8 @@ from typing import Any
 
 from ogreid import config
 from ogreid.config import command_line
-from ogreid.errors import InputError
+from ogreid.errors import InputError, nearest_names
+from ogreid.registry import VARIANTS
 
 EPILOG = """\
 examples:
@@ -32,9 +33,7 @@ def parser() -> command_line.Parser:
     command.add_argument("--data", metavar="DIR", help="data root (OGREID_DATA, else data)")
     command.add_argument("--points", type=int, help="points per cloud (default: as trained; 4096 without training)")
     command.add_argument("--devices", type=int, default=1, help="processes that share the work (%(default)s)")
-    command.add_argument(
-        "--also", nargs="+", action="extend", default=[], metavar="VARIANT", help="re-ranked, expanded, multi-query"
-    )
+    command.add_argument("--also", nargs="+", action="extend", default=[], metavar="VARIANT", help=", ".join(VARIANTS))
     command.add_argument(
         "--density", nargs="*", type=float, metavar="SHARE", help="shares of the points (none named: 0.05, 0.1 ... 1)"
     )
@@ -80,6 +79,9 @@ def _check(arguments: argparse.Namespace) -> None:
         value = getattr(arguments, name)
         if value is not None and value < 1:
             raise InputError(f"--{name}: expected 1 or more, got {value}")
+    for name in arguments.also:
+        if name not in VARIANTS:
+            raise InputError(f"--also {name}: {nearest_names(name, VARIANTS)}")
     if arguments.density is not None and (arguments.points is not None or arguments.also):
         raise InputError("--density says the number of points and uses no variants; leave out --points and --also")
     if arguments.checkpoint is not None and not Path(arguments.checkpoint).is_file():

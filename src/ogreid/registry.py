@@ -57,6 +57,13 @@ DATASETS: dict[str, Any] = {
 }
 """Data sets that can be packed: each a ``Benchmark``, which says how it lies on disk."""
 
+VARIANTS: dict[str, Any] = {
+    "re-ranked": "ogreid.retrieval.variants:reranked",
+    "expanded": "ogreid.retrieval.variants:expanded",
+    "multi-query": "ogreid.retrieval.variants:multi_query",
+}
+"""Other ways to query a gallery: functions ``(query, gallery) -> RetrievalResult`` of two ``Side``."""
+
 BACKENDS: tuple[str, ...] = ("auto", "fused", "cluster", "plain")
 """Implementations of the point operations."""
 

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from ogreid.errors import InputError
+from ogreid.registry import VARIANTS, resolve
 from ogreid.retrieval import evaluate_retrieval
-from ogreid.retrieval.variants import VARIANTS, expand_queries, pool_queries, reranked_scores
+from ogreid.retrieval.variants import expand_queries, multi_query, pool_queries, reranked_scores
 from retrieval_scenes import scene
 
 
@@ -98,7 +99,7 @@ def test_one_query_a_camera_is_pooled_with_the_gallery_of_that_camera():
     query = np.array([[1.0, 0.1]]), np.array([7]), np.array([1])
     gallery = np.array([[0.0, 9.0], [0.0, 1.0], [1.0, 0.0]]), np.array([7, 7, 8]), np.array([1, 2, 2])
     assert evaluate_retrieval(*query, *gallery).rank(1) == 0
-    pooled = VARIANTS["multi-query"](
+    pooled = multi_query(
         query,
         (np.concatenate([gallery[0], [[0, 2]]]), *(np.append(g, e) for g, e in zip(gallery[1:], (7, 1), strict=True))),
     )
@@ -108,7 +109,7 @@ def test_one_query_a_camera_is_pooled_with_the_gallery_of_that_camera():
 @pytest.mark.parametrize("name", list(VARIANTS))
 def test_a_variant_retrieves_more_than_the_plain_query(name):
     rows = scene(4, queries=80, gallery=400, identities=20, width=10, noise=0.9)
-    plain, variant = evaluate_retrieval(*rows), VARIANTS[name](tuple(rows[:3]), tuple(rows[3:]))
+    plain, variant = evaluate_retrieval(*rows), resolve("variant", VARIANTS, name)(tuple(rows[:3]), tuple(rows[3:]))
     assert variant.mean_average_precision > plain.mean_average_precision + 0.02
     pairs = set(zip(rows[1].tolist(), rows[2].tolist(), strict=True))
     assert variant.answerable + variant.unanswerable == (len(pairs) if name == "multi-query" else 80)

@@ -1,6 +1,6 @@
 """Other ways to query the same gallery, evaluated by the same rules; the plain way stays the headline."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 from numba import njit
@@ -177,24 +177,19 @@ def pool_queries(query: ndarray, identity: ndarray, camera: ndarray) -> Side:
     return unit_vectors(pooled, "pooled query"), pairs[:, 0], pairs[:, 1]
 
 
-def _expanded(query: Side, gallery: Side) -> RetrievalResult:
+def reranked(query: Side, gallery: Side) -> RetrievalResult:
+    """K-reciprocal re-ranking with its published numbers."""
+    return evaluate_scores(reranked_scores(query[0], gallery[0]), *query[1:], *gallery[1:])
+
+
+def expanded(query: Side, gallery: Side) -> RetrievalResult:
+    """Queries averaged with the five gallery rows most similar to them."""
     return evaluate_retrieval(expand_queries(query[0], gallery[0], min(5, len(gallery[0]))), *query[1:], *gallery)
 
 
-def _multi_query(query: Side, gallery: Side) -> RetrievalResult:
+def multi_query(query: Side, gallery: Side) -> RetrievalResult:
     """As the authors of Market-1501: a query is all images of its person by its camera, gallery included."""
     embedding, identity, camera = (np.concatenate(parts) for parts in zip(query, gallery, strict=True))
     queried = set(zip(query[1].tolist(), query[2].tolist(), strict=True))
     rows = np.array([pair in queried for pair in zip(identity.tolist(), camera.tolist(), strict=True)])
     return evaluate_retrieval(*pool_queries(embedding[rows], identity[rows], camera[rows]), *gallery)
-
-
-VARIANTS: dict[str, Callable[[Side, Side], RetrievalResult]] = {
-    "re-ranked": lambda query, gallery: evaluate_scores(
-        reranked_scores(query[0], gallery[0]), *query[1:], *gallery[1:]
-    ),
-    "expanded": _expanded,
-    "multi-query": _multi_query,
-}
-"""By the name that ``python -m ogreid.evaluate --also`` takes: k-reciprocal re-ranking with its published numbers;
-queries mixed with the five gallery rows most like them; all images of a person by one camera as one query."""

@@ -17,11 +17,11 @@ from ogreid.data.dataset import CloudDataset
 from ogreid.data.datasets.catalogue import store_path
 from ogreid.data.module import ReIDDataModule
 from ogreid.data.store.mapped import Store
-from ogreid.errors import InputError, nearest_names
+from ogreid.errors import InputError
 from ogreid.models.published import load_published
 from ogreid.ops.collectives import all_gather_object
+from ogreid.registry import VARIANTS, resolve
 from ogreid.retrieval.embeddings import Embeddings
-from ogreid.retrieval.variants import VARIANTS
 from ogreid.training.callbacks.evaluation import RetrievalEvaluation
 from ogreid.training.callbacks.progress import TrainingProgress
 from ogreid.training.checkpoint import load_checkpoint
@@ -105,16 +105,14 @@ def evaluate(
         network: see :func:`load_network`.
         stores: names under ``root``, or paths.
         root: data root.
-        also: keys of :data:`ogreid.retrieval.variants.VARIANTS`; their numbers come as ``<store>, <variant>``.
+        also: keys of :data:`ogreid.registry.VARIANTS`; their numbers come as ``<store>, <variant>``.
         devices: processes that share the work; each returns the same numbers, to the bit, whatever their number.
         **changes: arguments of ``ReIDDataModule``, for example ``num_points``.
 
     Raises:
         InputError: an unknown variant or store; a set that cannot be evaluated.
     """
-    for name in also:
-        if name not in VARIANTS:
-            raise InputError(f"--also {name}: {nearest_names(name, VARIANTS)}")
+    variants = {name: resolve("variant", VARIANTS, name) for name in also}
     data = network.data_module(root, test=list(stores), **changes)
     evaluation = RetrievalEvaluation()
     trainer = evaluation_trainer([evaluation, TrainingProgress(leave=False)], devices=devices)
@@ -124,7 +122,7 @@ def evaluate(
         assert metric.samples is not None
         sides = metric.samples.sides(metric.num_queries)
         name = data.evaluation_sets[position].name
-        results |= {f"{name}, {variant}": VARIANTS[variant](*sides) for variant in also}
+        results |= {f"{name}, {variant}": evaluated(*sides) for variant, evaluated in variants.items()}
     return {name: result.summary() for name, result in results.items()}
 
 
