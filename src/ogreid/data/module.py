@@ -144,6 +144,8 @@ class ReIDDataModule(L.LightningDataModule):
         if not self.test_sets and not (stage == "predict" and self.predict_datasets):
             names = [(name, False) for name in self.config.test] + [(name, True) for name in self.config.transfer]
             self.test_sets = [self._evaluation_set(name, transfer) for name, transfer in names]
+            if self.train_set is not None:
+                self.train_set.check_transfer(self.test_sets)
 
     def num_points(self, stored: int) -> int:
         """Points per cloud that the network gets, of as many as are stored.
