@@ -18,6 +18,8 @@
 #
 # A camera saw a person; an estimator guessed the body under the clothes. *Lifting* puts the colors of the picture onto
 # that body, and the background behind it. The person here is synthetic, made on the spot: nothing is downloaded.
+#
+# It needs `pip install -e ".[notebooks]"`, in the repository.
 
 # %%
 from pathlib import Path
@@ -91,16 +93,18 @@ beside(*turned(points, 0, 30, 60, 90))
 # | `nearest` | what the paper's text says: the closest vertex |
 #
 # Testing vertices alone leaves holes: pixels on the body without a vertex of their own fall back to the plane. Taking
-# the closest vertex closes them and spills over the edge. How many points are lifted off the plane, against how many
-# pixels lie on the body, tells both.
+# the closest vertex closes them and spills over the edge. How many points are lifted off the plane, on the body and
+# beside it, tells both.
 
 # %%
 plane = float(mesh.vertices[:, 2].mean())
 clouds = {mode: lift(crop, mesh, mode=mode) for mode in ("raster", "vertex", "nearest")}
-body = int(surface.foreground.sum())
+body = surface.foreground
+share = {}  # of the pixels on the body that are lifted, in percent
 for mode, cloud in clouds.items():
-    lifted = int((np.abs(cloud[:, 2] - plane) > 1e-6).sum())
-    print(f"{mode:8} {lifted:5d} points off the plane, {100 * lifted / body:5.1f} % of {body} pixels on the body")
+    lifted = np.abs(cloud[:, 2] - plane) > 1e-6
+    share[mode] = 100 * lifted[body].mean()
+    print(f"{mode:8} lifts {share[mode]:5.1f} % of the pixels on the body, and {lifted[~body].sum():4d} others")
 beside(*(turned(cloud, 60)[0] for cloud in clouds.values()))
 
 # %% [markdown]

@@ -18,6 +18,8 @@
 #
 # OG-Net never looks at the picture: it asks which points are near each other, blends their colors, keeps fewer points,
 # and asks again. Position says who is near whom; appearance is what is learned from.
+#
+# It needs `pip install -e ".[notebooks]"`, in the repository.
 
 # %%
 from pathlib import Path

@@ -18,6 +18,8 @@
 #
 # A narrow OG-Net learns to find forty synthetic people, with a plain Lightning Trainer. Then the same as an experiment
 # whose run folder holds everything.
+#
+# It needs `pip install -e ".[notebooks]"`, in the repository.
 
 # %%
 from html import escape

@@ -19,6 +19,8 @@
 # One setting over several values, or several over all their combinations. The file is in W&B's own schema, so the same
 # one works with `wandb sweep` where there is a server; `python -m ogreid.sweep FILE` runs it here. The shipped ones are
 # in `experiments/sweeps`.
+#
+# It needs `pip install -e ".[notebooks]"`, in the repository.
 
 # %%
 import json

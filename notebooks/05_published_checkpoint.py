@@ -19,6 +19,8 @@
 # The authors released their networks as folders: `opts.yaml` and `model_last.pth`. They load here strictly, without
 # running pickled code, and give the numbers that the released code gave. The folder below is a tiny network of the same
 # architecture that the tests hold; put the path of your own download there, and the same cells work.
+#
+# It needs `pip install -e ".[notebooks]"`, in the repository.
 
 # %%
 import tempfile

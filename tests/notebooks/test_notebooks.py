@@ -20,6 +20,7 @@ def test_the_two_forms_of_a_notebook_are_in_step_and_hold_no_output(source):
     """After an edit: jupytext --sync notebooks/*.py."""
     script, notebook = jupytext.read(source), jupytext.read(source.with_suffix(".ipynb"))
     assert [(c.cell_type, c.source) for c in script.cells] == [(c.cell_type, c.source) for c in notebook.cells]
+    assert 'pip install -e ".[notebooks]"' in notebook.cells[0].source
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     assert all(cell.outputs == [] and cell.execution_count is None for cell in code)
 
@@ -91,6 +92,7 @@ def test_a_crop_becomes_a_cloud(run, tmp_path):
     assert {mode: len(cloud) for mode, cloud in names["clouds"].items()} == dict.fromkeys(
         ("raster", "vertex", "nearest"), 8192
     )
+    assert 0 < names["share"]["vertex"] < names["share"]["nearest"] <= 100
 
 
 @pytest.mark.thorough
