@@ -57,6 +57,14 @@ DATASETS: dict[str, Any] = {
 }
 """Data sets that can be packed: each a ``Benchmark``, which says how it lies on disk."""
 
+LOGGERS: dict[str, Any] = {
+    "csv": "ogreid.training.loggers:csv_logger",
+    "wandb": "ogreid.training.loggers:wandb_logger",
+    "tensorboard": "ogreid.training.loggers:tensorboard_logger",
+    "mlflow": "ogreid.training.loggers:mlflow_logger",
+}
+"""Where numbers go while training: functions ``(experiment, run) -> Logger``, or None for nowhere."""
+
 VARIANTS: dict[str, Any] = {
     "re-ranked": "ogreid.retrieval.variants:reranked",
     "expanded": "ogreid.retrieval.variants:expanded",

@@ -50,7 +50,7 @@ def test_settings_that_differ_come_with_what_the_change_means_on_resume(folder):
     old = config.load("child", start=folder)
     changes = {"model.k": "fixed", "seed": "warn", "trainer.max_steps": "extend", "trainer.precision": "warn"}
     overrides = ["model.k=3", "seed=4", "trainer.max_steps=9", "trainer.precision=bf16-mixed"]
-    free = ["runs.root=elsewhere", "wandb.tags=[a]", "data.num_workers=0", "trainer.log_every_n_steps=1"]
+    free = ["runs.root=x", "logger=[csv]", "wandb.tags=[a]", "data.num_workers=0", "trainer.log_every_n_steps=1"]
     changed = config.changed_settings(old, config.load("child", [*overrides, *free], start=folder))
     assert {key: resume for key, (*_, resume) in changed.items()} == changes
     assert changed["model.k"][:2] == (9, 3) and changed["trainer.max_steps"][:2] == (None, 9)

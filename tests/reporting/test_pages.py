@@ -186,3 +186,11 @@ def test_a_sweep_is_shown_with_its_table_its_chart_and_its_runs(tmp_path):
     assert len(read.all("section", "id")) == 5
     assert read.all("svg", "aria-label")[0].startswith("k: mAP over model.k")
     assert all(f"--experiment {run}/experiment.yaml" in read.text for run in runs)
+
+
+def test_runs_that_differ_in_their_loggers_and_the_seed_are_repetitions(tmp_path):
+    runs = [make_run(tmp_path / f"s{seed}", seed=seed, pictures=False) for seed in (0, 1)]
+    with (runs[0] / "experiment.yaml").open("a") as file:
+        file.write("logger: [csv]\nwandb: {group: k}\n")
+    text = Outline(write_report(*runs, target=tmp_path / "page.html")).text
+    assert "mean of 2" in text and "None: these are repetitions." in text

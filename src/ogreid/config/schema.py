@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ogreid.config.constraints import setting
-from ogreid.registry import BACKENDS, LOSSES, MODELS, OPTIMIZERS, SAMPLERS
+from ogreid.registry import BACKENDS, LOGGERS, LOSSES, MODELS, OPTIMIZERS, SAMPLERS
 
 MAX_WIDTH = 16_384  # a product of two such widths is a gigabyte
 
@@ -243,6 +243,7 @@ class Experiment:
         description: one line.
         seed: of everything random.
         trainer: arguments of Lightning's ``Trainer``.
+        logger: where numbers go beside ``metrics.csv``.
     """
 
     name: str = setting("experiment", resume="free")
@@ -259,5 +260,6 @@ class Experiment:
         extend=("max_steps", "max_time"),
     )
     ops: Ops = field(default_factory=Ops)
+    logger: list[str] = setting(["wandb"], choices=LOGGERS, resume="free")
     wandb: Logging = field(default_factory=Logging)
     runs: Runs = field(default_factory=Runs)

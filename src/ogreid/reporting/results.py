@@ -20,7 +20,10 @@ from ogreid.runs import Run
 
 KINDS = ("run", "mean", "baseline", "paper", "difference")
 
-FREE = ("name", "description", "seed", "model.", "runs.", "wandb.")
+BOOKKEEPING = ("logger", "runs.", "wandb.", "trainer.enable_progress_bar")
+"""Settings that say where a run is kept and shown; runs that differ in them and the seed alone are repetitions."""
+
+FREE = ("name", "description", "seed", "model.")
 """Settings in which the runs that are compared may differ; those of the model are compared by themselves."""
 
 PARTS = {"gate", "last_graph", "residual"}
@@ -108,18 +111,18 @@ def comparison_rows(runs: Mapping[str, RunResults]) -> list[Row]:
 
 
 def differing_settings(runs: Iterable[RunResults]) -> dict[str, list[object]]:
-    """Dotted name -> value in each run, of the settings that are not the same in all of them; without the seed."""
+    """Dotted name -> value in each run, of the settings in which they differ, without seed and bookkeeping."""
     flat = [run.settings for run in runs]
-    keys = [key for key in dict.fromkeys(key for one in flat for key in one) if key != "seed"]
+    keys = dict.fromkeys(key for one in flat for key in one if not key.startswith(("seed", *BOOKKEEPING)))
     values = {key: [one.get(key) for one in flat] for key in keys}
     return {key: own for key, own in values.items() if any(one != own[0] for one in own)}
 
 
 def repetitions(runs: Mapping[str, RunResults]) -> list[list[str]]:
-    """The names of runs that differ in nothing but the seed and where they are kept, together."""
+    """The names of runs that differ in nothing but the seed and bookkeeping, together."""
     alike: dict[str, list[str]] = defaultdict(list)
     for name, run in runs.items():
-        alike[repr([one for one in run.settings.items() if not one[0].startswith(("seed", "runs."))])].append(name)
+        alike[repr([one for one in run.settings.items() if not one[0].startswith(("seed", *BOOKKEEPING))])].append(name)
     return list(alike.values())
 
 
@@ -200,7 +203,7 @@ def _beside_paper(run: RunResults, ours: Row) -> list[Row]:
 def _label(run: RunResults, others: Sequence[RunResults]) -> str:
     """The name of the experiment, with the settings in which those of its name and training set differ."""
     alike = [one for one in others if all(one.settings[key] == run.settings[key] for key in ("name", "data.train"))]
-    keys = [key for key in differing_settings(alike) if not key.startswith(("description", "runs."))]
+    keys = [key for key in differing_settings(alike) if key != "description"]
     return ", ".join([run.experiment.name, *(f"{key.rpartition('.')[2]}={run.settings.get(key)}" for key in keys)])
 
 

@@ -1,4 +1,4 @@
-"""Where numbers go while training: ``metrics.csv`` always, Weights & Biases unless disabled."""
+"""Where numbers go while training: ``metrics.csv`` always, beside it the loggers that the experiment names."""
 
 import csv
 import io
@@ -7,23 +7,28 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 import wandb
 from lightning.fabric.loggers.logger import rank_zero_experiment
-from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
+from lightning.pytorch.loggers import CSVLogger, Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
 from lightning.pytorch.loggers.csv_logs import ExperimentWriter
 
 from ogreid import config
 from ogreid.config import Experiment
+from ogreid.errors import InputError
 from ogreid.files import write_text
+from ogreid.registry import LOGGERS, resolve
 from ogreid.runs import Run
 from ogreid.training.callbacks.evaluation import LOGGED
 from ogreid.training.callbacks.preemption import Stopped
+from ogreid.training.distributed import rank
 
 _STAGED = "WANDB_DATA_DIR"
+_OPTIONAL = ("tensorboard", "mlflow")  # loggers that need the package of their name
 
 
 class _Continued(ExperimentWriter):
@@ -180,12 +185,42 @@ def tracked(experiment: Experiment, run: Run) -> Iterator[list[Logger]]:
 
 
 def loggers_for(experiment: Experiment, run: Run) -> list[Logger]:
-    """The CSV file of the run folder, and W&B beside it."""
-    chosen: list[Logger] = [RunCSVLogger(save_dir=run.folder, name="", version="", flush_logs_every_n_steps=50)]
-    mode = wandb_mode(experiment.wandb.mode)
-    if mode != "disabled":
-        chosen.append(_wandb(experiment, run, mode))
-    return chosen
+    """The CSV file of the run folder first, then those that the experiment names."""
+    names = dict.fromkeys(["csv", *experiment.logger])
+    chosen = [resolve("logger", LOGGERS, name)(experiment, run) for name in names]
+    return [logger for logger in chosen if logger is not None]
+
+
+def check_loggers(experiment: Experiment) -> None:
+    """Fail before any data is made, where the package of a logger is not installed."""
+    for name in set(_OPTIONAL) & set(experiment.logger):
+        try:
+            metadata.version(name)
+        except metadata.PackageNotFoundError as error:
+            raise InputError(f"logger: {name} is not installed; pip install {name}") from error
+
+
+def csv_logger(_: Experiment, run: Run) -> Logger:
+    """``metrics.csv`` in the run folder."""
+    return RunCSVLogger(save_dir=run.folder, name="", version="", flush_logs_every_n_steps=50)
+
+
+def tensorboard_logger(_: Experiment, run: Run) -> Logger:
+    """Event files in ``tensorboard/`` of the run folder; a resumed run adds one."""
+    return TensorBoardLogger(run.folder, name="tensorboard", version="", default_hp_metric=False)
+
+
+def mlflow_logger(experiment: Experiment, run: Run) -> Logger | None:
+    """``mlflow.db`` in the run folder, or the server at ``MLFLOW_TRACKING_URI``; a resumed run is another one there."""
+    if rank():
+        return None  # its constructor writes the database already
+    server, folder = os.environ.get("MLFLOW_TRACKING_URI"), run.folder.resolve()
+    return MLFlowLogger(
+        experiment.name,
+        run_name=run.folder.name,
+        tracking_uri=server or f"sqlite:///{folder / 'mlflow.db'}",
+        artifact_location=None if server else (folder / "mlruns").as_uri(),
+    )
 
 
 def log_files(loggers: Iterable[Logger], experiment: Experiment, run: Run, summary: Mapping[str, Any]) -> None:
@@ -226,8 +261,11 @@ def _netrc_has_key() -> bool:
         return False
 
 
-def _wandb(experiment: Experiment, run: Run, mode: str) -> ProjectWandbLogger:
-    config_ = experiment.wandb
+def wandb_logger(experiment: Experiment, run: Run) -> ProjectWandbLogger | None:
+    """W&B as ``experiment.wandb`` says; None where its mode is ``disabled``."""
+    config_, mode = experiment.wandb, wandb_mode(experiment.wandb.mode)
+    if mode == "disabled":
+        return None
     in_repository = any((folder / ".git").exists() for folder in (Path.cwd(), *Path.cwd().parents))
     tested = [f"val/{on}" for on in experiment.data.test]
     source = "+".join(experiment.data.train)

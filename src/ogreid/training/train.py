@@ -32,7 +32,7 @@ from ogreid.training.callbacks.progress import NetworkSummary, ProgressLines, Tr
 from ogreid.training.callbacks.seeding import SeedEachStep
 from ogreid.training.callbacks.throughput import Throughput
 from ogreid.training.distributed import rank, run_stamp
-from ogreid.training.loggers import RunCSVLogger, TrackPosition, log_files, tracked
+from ogreid.training.loggers import RunCSVLogger, TrackPosition, check_loggers, log_files, tracked
 from ogreid.training.module import ReIDModule
 from ogreid.training.resume import is_finished, starting_checkpoint
 from ogreid.training.session import log_to, one_process_speaks, plain_errors, remove_empty
@@ -88,6 +88,7 @@ def train(experiment: Experiment, resume: str | None = None) -> Run:
         Stopped: a signal stopped it, and everything is saved; leaves the program if nobody catches it.
     """
     check_trainer(experiment)
+    check_loggers(experiment)
     run = Run.open(resume) if resume else Run.start(experiment, run_stamp(experiment), write=rank() == 0)
     if is_finished(run, resume, experiment):
         if rank() == 0:
