@@ -93,18 +93,16 @@ beside(*turned(points, 0, 30, 60, 90))
 # | `nearest` | what the paper's text says: the closest vertex |
 #
 # Testing vertices alone leaves holes: pixels on the body without a vertex of their own fall back to the plane. Taking
-# the closest vertex closes them and spills over the edge. How many points are lifted off the plane, on the body and
-# beside it, tells both.
+# the closest vertex closes them and spills over the edge. How many points are lifted off the plane, against how many
+# pixels lie on the body, tells both.
 
 # %%
 plane = float(mesh.vertices[:, 2].mean())
 clouds = {mode: lift(crop, mesh, mode=mode) for mode in ("raster", "vertex", "nearest")}
-body = surface.foreground
-share = {}  # of the pixels on the body that are lifted, in percent
-for mode, cloud in clouds.items():
-    lifted = np.abs(cloud[:, 2] - plane) > 1e-6
-    share[mode] = 100 * lifted[body].mean()
-    print(f"{mode:8} lifts {share[mode]:5.1f} % of the pixels on the body, and {lifted[~body].sum():4d} others")
+share = {mode: (np.abs(cloud[:, 2] - plane) > 1e-6).mean() for mode, cloud in clouds.items()}
+print(f"{surface.foreground.mean():6.1%} of all pixels lie on the body")
+for mode in clouds:
+    print(f"{share[mode]:6.1%} of all points are lifted off the plane: {mode}")
 beside(*(turned(cloud, 60)[0] for cloud in clouds.values()))
 
 # %% [markdown]
