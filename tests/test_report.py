@@ -1,6 +1,7 @@
 """The report command: pages and tables by the suffix of their file."""
 
 import csv
+import json
 
 import pytest
 
@@ -53,6 +54,23 @@ def test_a_file_is_of_the_kind_that_its_suffix_says(tmp_path, capsys):
     runs, means = ([row for row in rows if row["kind"] == kind] for kind in ("run", "mean"))
     assert [(row["seed"], row["model.k"]) for row in runs] == [(str(seed), str(k)) for k, seed in settings]
     assert [(row["seed"], row["model.k"], row["mAP"]) for row in means] == [("", "4", "4.5"), ("", "8", "8.5")]
+
+
+def test_the_finished_runs_of_a_sweep_stand_beside_others_each_once(tmp_path, caplog):
+    runs = [make_run(tmp_path / f"runs/demo/k{k}", k=k, level=k, pictures=False) for k in (4, 8, 12)]
+    rows = [{"model.k": 4, "level": 4.0}, {"model.k": 8, "level": 8.0}, {"model.k": 16, "error": "out of memory"}]
+    sweep = make_sweep(tmp_path / "runs/sweeps/k", rows)
+    content = json.loads((sweep / "sweep.json").read_text())
+    for run, entry in zip(runs, content["runs"], strict=False):
+        entry |= {"folder": str(run)} if entry["status"] == "finished" else {}
+    (sweep / "sweep.json").write_text(json.dumps(content))
+    for suffix in ("csv", "html"):
+        assert main([str(runs[2]), str(sweep), str(runs[0]), "--to", str(tmp_path / f"all.{suffix}")]) == 0
+    rows = [row for row in read_csv((tmp_path / "all.csv").read_text()) if row["data set"] == "plaza-8"]
+    assert [row["model.k"] for row in rows if row["kind"] == "run"] == ["12", "4", "8"]
+    page = (tmp_path / "all.html").read_text()
+    assert "3 runs" in page and all(f"demo \N{MIDDLE DOT} k{k}" in page for k in (4, 8, 12))
+    assert f"{sweep}: 1 of 3 runs" in caplog.text
 
 
 def test_networks_are_listed_with_what_they_cost(monkeypatch, capsys):

@@ -14,6 +14,7 @@ examples:
   python -m ogreid.report runs/demo/* --to seeds.csv               their numbers, unrounded, with seeds and settings
   python -m ogreid.report runs/demo/* --markdown >> notes.md       their table as text
   python -m ogreid.report runs/sweeps/k                            a sweep: its table, its plots, its runs
+  python -m ogreid.report runs/demo/* runs/sweeps/k --to all.html  the finished runs of a sweep beside others
   python -m ogreid.report --models                                 parameters and operations of every network
 """
 
@@ -22,10 +23,10 @@ def parser() -> command_line.Parser:
     """The command line."""
     command = command_line.Parser(
         prog="python -m ogreid.report",
-        description="Write one HTML file that needs nothing else, or a table: of a run, of several, or of a sweep.",
+        description="Write one HTML file that needs nothing else, or a table: of runs and sweeps.",
         epilog=EPILOG,
     )
-    command.add_argument("runs", nargs="*", type=Path, metavar="RUN", help="run folders, or the folder of a sweep")
+    command.add_argument("runs", nargs="*", type=Path, metavar="RUN", help="folders of runs and sweeps")
     command.add_argument("--open", action="store_true", help="show the page in the browser")
     command.add_argument("--no-pictures", action="store_true", help="leave out pictures and clouds of people")
     kind = command.add_mutually_exclusive_group()

@@ -37,12 +37,13 @@ def write_report(*folders: Path, target: Path | None = None, people: bool = True
     """Write one page of a run, of several, or of a sweep and its finished runs, and return its path.
 
     Args:
-        *folders: of runs, finished or not, in the order in which they are shown; or one of a sweep.
+        *folders: of runs, finished or not, in the order in which they are shown; a sweep stands for its finished runs,
+            and alone has its own table and plots, too.
         target: the HTML file; ``report.html`` in the folder, of several runs ``comparison.html``.
         people: whether the page of a run may show pictures and clouds of people.
 
     Raises:
-        InputError: a file that cannot be read; a sweep among several folders; the page cannot be written.
+        InputError: a file that cannot be read; the page cannot be written.
     """
     alone, sweep = len(folders) == 1, _sweep(folders)
     if sweep is not None:
@@ -53,7 +54,7 @@ def write_report(*folders: Path, target: Path | None = None, people: bool = True
     elif alone:
         text = _run_page(results.read_run(folders[0], people=people))
     else:
-        runs = results.named_runs(folders)
+        runs = results.named_runs(_run_folders(folders))
         names = ", ".join(dict.fromkeys(run.experiment.name for run in runs.values()))
         text = _render("runs.html", f"{len(runs)} runs", names, **_compared(runs))
     return save(target or (folders[0] / "report.html" if alone else Path("comparison.html")), text)
@@ -64,7 +65,7 @@ def report_text(*folders: Path, kind: str) -> str:
     sweep = _sweep(folders)
     if sweep is not None and kind == ".md":
         return sweep_table(sweep).markdown()
-    rows = results.comparison_rows(results.named_runs(folders if sweep is None else sweep.run_folders()))
+    rows = results.comparison_rows(results.named_runs(_run_folders(folders)))
     return csv_table(rows) if kind == ".csv" else results_table(rows).markdown()
 
 
@@ -137,10 +138,27 @@ def _render(template: str, title: str, description: str, **context: object) -> s
 
 
 def _sweep(folders: Sequence[Path]) -> SweepRecord | None:
-    sweeps = [folder for folder in folders if (folder / "sweep.json").is_file()]
-    if sweeps and len(folders) > 1:
-        raise InputError(f"{sweeps[0]}: a sweep has a page of its own; give it alone")
-    return read_sweep(sweeps[0]) if sweeps else None
+    """The sweep that is given alone."""
+    return read_sweep(folders[0]) if len(folders) == 1 and _is_sweep(folders[0]) else None
+
+
+def _is_sweep(folder: Path) -> bool:
+    return (folder / "sweep.json").is_file()
+
+
+def _run_folders(folders: Sequence[Path]) -> list[Path]:
+    """Folders of runs, with the finished runs of a sweep in its place, each once; what it leaves out is logged."""
+    runs: dict[Path, Path] = {}
+    for folder in folders:
+        own = [folder]
+        if _is_sweep(folder):
+            sweep = read_sweep(folder)
+            own = sweep.run_folders()
+            if others := len(sweep.content["runs"]) - len(own):
+                log.warning("%s: %d of %d runs are not finished; left out", folder, others, len(own) + others)
+        for run in own:
+            runs.setdefault(run.resolve(), run)
+    return list(runs.values())
 
 
 def _run_page(run: RunResults) -> str:
