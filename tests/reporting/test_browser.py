@@ -84,6 +84,13 @@ def test_a_run_is_shown_on_every_screen(browser, single, scheme, size):
         assert (max(background(page)) < 60) if scheme == "light" else (min(background(page)) > 200)
 
 
+@pytest.mark.parametrize("width", [500, 760, 840])
+def test_a_narrow_page_shows_every_column_of_the_results(browser, single, width):
+    with opened(browser, single, size={"width": width, "height": 900}) as page:
+        region = page.locator(".scroll:has(table.results)").first
+        assert region.evaluate("one => one.scrollWidth - one.clientWidth") == 0
+
+
 def test_a_cloud_turns_by_mouse_and_by_key_and_comes_nearer(browser, single):
     with opened(browser, single) as page:
         (_, before), box = cloud(page), page.locator("canvas").bounding_box()
