@@ -32,7 +32,7 @@ _CHOICES: dict[str, tuple[object, ...]] = {
 _NUMBERS = {"k": 20, "num_conv": 1, "init_points": 512, "stride": 2, "id_skip": 0}
 _CONVOLUTION = {"linear": "conv", "norm": "bn", "blend": "agg"}
 _MOST = 64  # modules, convolutions in each, and the stride: far beyond any released network
-_WRAPPERS = re.compile(r"^((module|_orig_mod|network)\.)+")  # of DataParallel, torch.compile and a module around it
+_WRAPPERS = re.compile(r"^((module|_orig_mod|network)\.)+")
 
 
 def load_published(folder: str | Path, weights: str = "model_last.pth", *, backend: str = "auto") -> Published:
@@ -74,6 +74,11 @@ def published_overrides(folder: str | Path) -> dict[str, Any]:
     return _overrides(_read_options(path), path)
 
 
+def unwrapped_names(state: Mapping[str, Any]) -> dict[str, Any]:
+    """A state dict without the prefixes of DataParallel, ``torch.compile`` and a module around the network."""
+    return {_WRAPPERS.sub("", str(name)): value for name, value in state.items()}
+
+
 def _build(overrides: Mapping[str, Any], options: Mapping[str, Any], path: Path, backend: str) -> Published:
     try:
         network = OGNet(**overrides, backend=backend)
@@ -112,7 +117,7 @@ def _read_weights(path: Path) -> dict[str, Tensor]:
     state = _read(path, files.read_tensors, "a state dict", hint)
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise InputError(f"{path}: expected a state dict of tensors, as the released training script writes it")
-    return {_WRAPPERS.sub("", str(key)): value for key, value in state.items()}
+    return unwrapped_names(state)
 
 
 def _overrides(options: dict[str, Any], path: Path) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 import hashlib
 import logging
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,13 +11,11 @@ from torch import Tensor, nn
 
 from ogreid import files
 from ogreid.errors import InputError, MissingFileError
-from ogreid.models.published import load_published
+from ogreid.models.published import load_published, unwrapped_names
 from ogreid.runs import Run
 from ogreid.training.distributed import rank
 
 log = logging.getLogger(__name__)
-
-_PREFIXES = re.compile(r"^((module|_orig_mod|network)\.)+")
 
 
 @dataclass(frozen=True)
@@ -57,7 +54,7 @@ def read_weights(path: str | Path) -> Weights:
     file = Run.open(path).result if folder.is_dir() or not folder.suffix else folder
     content = read_tensors(file)
     if not {"state_dict", "hyper_parameters"} <= content.keys():
-        state = {_PREFIXES.sub("", str(name)): value for name, value in content.items()}
+        state = unwrapped_names(content)
         if not state or not all(isinstance(value, Tensor) for value in state.values()):
             raise InputError(f"{file}: expected a checkpoint or the state_dict of a backbone, got neither")
         return Weights(file, state, record=_record(file, "state_dict"))
