@@ -118,6 +118,11 @@ def test_no_module_hides_behind_a_name_that_says_nothing():
     assert {p.stem for p in FILES}.isdisjoint({"utils", "util", "helpers", "helper", "common", "misc", "base"})
 
 
+def test_no_module_of_one_operating_system_is_imported_at_the_top():
+    pattern = re.compile(r"^(import|from) (fcntl|grp|msvcrt|pwd|resource|termios|winreg)\b", re.MULTILINE)
+    assert [str(p) for p in FILES if pattern.search(p.read_text())] == []
+
+
 def test_source_neither_prints_nor_hides_errors():
     pattern = re.compile(r"^\s*print\(|except:\s*$|except Exception:\s*pass", re.MULTILINE)
     assert [str(p) for p in FILES if pattern.search(p.read_text())] == []
