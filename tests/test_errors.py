@@ -166,7 +166,7 @@ TABLE = [
     ("a page of another kind", "report runs/made/a --to page.pdf", "page.pdf .html"),
     ("a file and a format", "report runs/made/a --to page.html --csv", "--to --csv"),
     ("nothing to open", "report runs/made/a --csv --open", "--open"),
-    ("a sweep and a run", "report swept runs/made/a", "swept alone"),
+    ("a sweep of no folders and a run", "report swept runs/made/a", "sweep.json folder"),
     ("two formats", "report runs/made/a --markdown --csv", "--csv --markdown"),
     ("no sweep", "sweep", "FILE --help"),
     ("no sweep file", "sweep gone.yaml", "gone.yaml k_by_density"),

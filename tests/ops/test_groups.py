@@ -5,9 +5,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
+from torch.nn.functional import one_hot
 
 from ogreid.ops import Moments, Norm, group_members
-from operation_cases import assert_forms_agree, group_case, outcome, perceive, random
+from operation_cases import assert_forms_agree, group_case, outcome, perceive
 
 SMALL = (2, 20, 5, 4, 6, 7, 2)
 
@@ -107,14 +108,20 @@ def test_the_written_out_backward_passes_a_numerical_check(running):
     assert torch.autograd.gradcheck(lambda *leaves: perceive("fused", leaves, index, moments).value, leaves)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(copies=st.integers(2, 5), kinds=st.integers(3, 9), members=st.integers(2, 9), seed=SEEDS)
 def test_among_equal_members_both_forms_send_the_gradient_to_the_first(copies, kinds, members, seed):
+    """In numbers that no sum or product rounds: else equal rows may come out of a form unequal."""
     points = copies * kinds
-    leaves, _, _ = group_case((2, points, 11, members, 6, 7, 2), 10)
-    index = torch.randint(points, (2, 11, members), generator=torch.Generator().manual_seed(seed))
-    leaves[0] = random(2, kinds, 6, seed=seed)[:, torch.arange(points) % kinds]
-    assert_forms_agree(perceive, (leaves, index), 1e-8)
+    leaves, index, _ = group_case((2, points, 11, members, 6, 7, 2), seed, gated=False)
+    leaves = [(4 * leaf).round() / 4 for leaf in leaves]
+    leaves[0] = leaves[0][:, torch.arange(points) % kinds]
+    scale = torch.tensor([2.0, -2.0, 1.0, 0.5, -1.0, 4.0, -0.5], dtype=torch.float64)
+    leaves[2], leaves[5] = scale[:6], scale  # of both norms
+    leaves[4] = one_hot(torch.arange(7) % 6, 6).double()  # the weight
+    ones = torch.ones(7, dtype=torch.float64) - 1e-5  # plus the norm's epsilon
+    moments = [Moments(0 * ones[:count], ones[:count]) for count in (6, 7)]
+    assert_forms_agree(perceive, (leaves, index, moments), 1e-8)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])

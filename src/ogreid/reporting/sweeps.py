@@ -68,7 +68,10 @@ class SweepRecord:
 
     def run_folders(self) -> list[Path]:
         """Of the finished runs: as written down, or moved with everything under the root of runs."""
-        written = [Path(run["folder"]) for run in self.content["runs"] if run["status"] == "finished"]
+        finished = [run for run in self.content["runs"] if run["status"] == "finished"]
+        if not all(isinstance(run.get("folder"), str) for run in finished):
+            raise InputError(f"{self.folder / 'sweep.json'}: a finished run names no folder; give the runs themselves")
+        written = [Path(run["folder"]) for run in finished]
         return [path if path.is_dir() else self.folder.parent.parent / Path(*path.parts[1:]) for path in written]
 
 
