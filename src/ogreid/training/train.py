@@ -124,7 +124,7 @@ class _Training:
     def __post_init__(self) -> None:
         experiment = self.experiment
         self.dry = bool(experiment.trainer.get("fast_dev_run"))
-        self.chooses = experiment.data.val == "holdout" and not self.dry
+        self.chooses = experiment.data.val == "holdout"
         definition = cast(AveragePrecision, experiment.evaluation.average_precision)
         self.retrieval, self.transfer = RetrievalEvaluation(definition), TransferEvaluation(definition)
         self.throughput = Throughput()
