@@ -1,15 +1,13 @@
 """What training minimizes: cross-entropy of an identity classifier, and pair losses on the embedding."""
 
-import inspect
-
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ogreid.errors import InputError, nearest_names
+from ogreid.errors import InputError
 from ogreid.ops.collectives import all_gather
-from ogreid.registry import LOSSES, resolve
+from ogreid.registry import LOSSES, build
 
 
 def build_loss(name: str, **options: object) -> nn.Module:
@@ -25,12 +23,7 @@ def build_loss(name: str, **options: object) -> nn.Module:
     Raises:
         InputError: an unknown name or option, with the nearest ones.
     """
-    make = resolve("loss", LOSSES, name)
-    known = inspect.signature(make).parameters
-    for key in options:
-        if key not in known:
-            raise InputError(f"loss {name}: has no option {key!r}; {nearest_names(key, known)}")
-    built: nn.Module = make(**options)
+    built: nn.Module = build("loss", LOSSES, name, options)
     return built
 
 

@@ -6,6 +6,7 @@ loads; or the object itself, where a program registers its own before it names i
 
 from collections.abc import Mapping
 from importlib import import_module
+from inspect import signature
 from typing import Any
 
 from ogreid.errors import InputError, nearest_names
@@ -74,6 +75,26 @@ VARIANTS: dict[str, Any] = {
 
 BACKENDS: tuple[str, ...] = ("auto", "fused", "cluster", "plain")
 """Implementations of the point operations."""
+
+
+def build(family: str, registry: Mapping[str, Any], name: str, options: Mapping[str, Any]) -> Any:  # noqa: ANN401
+    """What a registered class or function makes of named options.
+
+    Args:
+        family: see :func:`resolve`.
+        registry: see :func:`resolve`.
+        name: see :func:`resolve`.
+        options: arguments by name.
+
+    Raises:
+        InputError: an unknown name or option, with the nearest ones.
+    """
+    make = resolve(family, registry, name)
+    known = signature(make).parameters
+    for key in options:
+        if key not in known:
+            raise InputError(f"{family} {name}: has no option {key!r}; {nearest_names(key, known)}")
+    return make(**options)
 
 
 def resolve(family: str, registry: Mapping[str, Any], name: str) -> Any:  # noqa: ANN401 - whatever the family holds

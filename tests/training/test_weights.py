@@ -90,6 +90,7 @@ def test_a_resumed_run_needs_the_weights_no_more_and_gives_the_same_bits(trained
     moved.unlink()
     assert fit.main(["--resume", str(part.folder), "trainer.max_steps=-1"]) == 0
     assert equal(weights(whole.last), weights(part.last))
+    assert part.summary()["weights"] == whole.summary()["weights"] is not None
     assert content(part.last)["hyper_parameters"].get("weights") is None
 
 
@@ -99,6 +100,25 @@ def test_a_plain_load_does_not_look_for_the_weights_it_once_started_from(trained
     run = fit_tiny(*EPOCH, f"model.weights={moved}", "seed=4")
     moved.unlink()
     assert equal(weights(run.last), ReIDModule.load_from_checkpoint(run.last).state_dict())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [({"freeze": ["project.weight"]}, r"model\.freeze.*project"), ({"lr_factors": {"hed": 1}}, r"lr_factors.*head")],
+)
+def test_parts_are_refused_before_anything_is_made(arguments, words):
+    with pytest.raises(InputError, match=words):
+        ReIDModule("ognet", **arguments)
+
+
+@pytest.mark.parametrize("part", ["ogreid", "datamodule_hyper_parameters", "hyper_parameters"])
+def test_other_parts_of_a_checkpoint_may_hold_anything(trained, tmp_path, part):
+    damaged = content(trained.last) | {part: [1, {"train": 3}]}
+    torch.save(damaged, tmp_path / "odd.ckpt")
+    network = {
+        name.removeprefix("network."): value for name, value in weights(trained.last).items() if "network." in name
+    }
+    assert equal(network, read_weights(tmp_path / "odd.ckpt").network)
 
 
 @pytest.mark.parametrize("bad", ["nothing.ckpt", "text.pth", "list.pth"])

@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeVar, get_args, get_origin
 from torch import nn
 
 from ogreid.errors import InputError, nearest_names
-from ogreid.registry import MODELS, resolve
+from ogreid.registry import MODELS, build
 
 __all__ = ["MODELS", "Network", "build_model", "describe", "record_options"]
 
@@ -68,12 +68,7 @@ def build_model(name: str, **overrides: object) -> nn.Module:
     Raises:
         InputError: an unknown name or argument, with the nearest ones; a value that does not fit.
     """
-    make = resolve("model", MODELS, name)
-    known = inspect.signature(make).parameters
-    for key in overrides:
-        if key not in known:
-            raise InputError(f"model {name}: has no option {key!r}; {nearest_names(key, known)}")
-    network: nn.Module = make(**overrides)
+    network: nn.Module = build("model", MODELS, name, overrides)
     if isinstance(network, Network) or not hasattr(network, "options"):
         network.__dict__["options"] = (name, _plain(overrides))
     return network

@@ -47,7 +47,7 @@ class Entry(NamedTuple):
 
 @dataclass(frozen=True)
 class Chart:
-    """A chart that is drawn when one of its forms is asked for."""
+    """A chart that is drawn when one of its forms is read."""
 
     title: str  # above it
     description: str  # what it shows, for readers who do not see it

@@ -163,7 +163,7 @@ class ProjectWandbLogger(WandbLogger):
 
 @contextmanager
 def tracked(experiment: Experiment, run: Run) -> Iterator[list[Logger]]:
-    """Loggers of a run, ended when it ends, as failed where it fails, as preempted where it was told to stop.
+    """Loggers of a run, ended when it ends, as failed where it fails, as preempted where a signal stops it.
 
     W&B's copies of tables lie in the run folder meanwhile, so that it can be synchronized from another machine.
     """

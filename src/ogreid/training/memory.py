@@ -1,4 +1,4 @@
-"""How much memory there is, asked before something large is made."""
+"""How much memory there is, checked before something large is made."""
 
 from pathlib import Path
 

@@ -14,13 +14,13 @@ from torch import Tensor, nn
 
 from ogreid.config import Evaluation, Loss, Optimizer, check
 from ogreid.data.batch import CloudBatch
-from ogreid.errors import InputError, collect_refusals
+from ogreid.errors import InputError, collect_refusals, nearest_names
 from ogreid.losses import IdentityHead, build_loss, last_norm
 from ogreid.models import build_model, describe
 from ogreid.ops.collectives import connected
 from ogreid.registry import LOSSES, MODELS, OPTIMIZERS
 from ogreid.training.memory import check_classifier
-from ogreid.training.optimizers import build_optimizer, build_schedule, check_part
+from ogreid.training.optimizers import build_optimizer, build_schedule, check_factors
 from ogreid.training.weights import start_classifier, start_network
 
 log = logging.getLogger(__name__)
@@ -148,10 +148,14 @@ class ReIDModule(L.LightningModule):
         lists = {"freeze": list(freeze), "scales": list(self.scales), "lr_factors": dict(lr_factors or {})}
         self.save_hyperparameters(changed | lists | {"loss_options": dict(loss_options or {})})
         self.neck = last_norm(self.network) if neck else None
+        parts = dict(self.network.named_modules())
         for part in freeze:
-            check_part(part, [name for name, _ in self.network.named_parameters()], "model.freeze")
-            self.network.get_submodule(part).requires_grad_(False)
+            if part not in parts:
+                raise InputError(f"model.freeze: the network has no part {part!r}; {nearest_names(part, parts)}")
+            parts[part].requires_grad_(False)
+        check_factors(lr_factors or {}, [*(name for name, _ in self.named_parameters()), "head.classifier"])
         self.weights = None if weights is None else start_network(self.network, weights)
+        self.weights_record = self.weights and self.weights.record
         self.head: IdentityHead | None = None
         if num_identities is not None and (width := _width(self.network)) is not None:
             self.add_head(num_identities, width)
@@ -173,7 +177,7 @@ class ReIDModule(L.LightningModule):
             raise InputError(f"{name} reads {kind}, got data.inputs={gets}; set data.inputs={choice}")
 
     def configure_model(self) -> None:
-        """Build the classifier when training starts, and compile the network where that is asked for.
+        """Build the classifier when training starts, and compile the network where the settings say so.
 
         Raises:
             InputError: the number of identities is not known, or the classifier does not fit into memory.
@@ -195,9 +199,14 @@ class ReIDModule(L.LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Build the classifier of the checkpoint where there is none yet."""
+        self.weights_record = checkpoint.get("weights")
         weight = checkpoint["state_dict"].get("head.classifier.weight")
         if self.head is None and weight is not None:
             self.add_head(*weight.shape)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """What the training started from travels with it."""
+        checkpoint["weights"] = self.weights_record
 
     def training_step(self, batch: CloudBatch, batch_idx: int) -> Tensor:
         """Cross-entropy plus pair loss, multiplied by the ramp."""

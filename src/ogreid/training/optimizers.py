@@ -2,7 +2,7 @@
 
 import inspect
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from torch import nn
@@ -38,17 +38,34 @@ def build_optimizer(module: nn.Module, settings: config.Optimizer) -> Optimizer:
 
 def _groups(module: nn.Module, factors: Mapping[str, Any]) -> dict[float, list[nn.Parameter]]:
     """Parameters by the factor of the longest part that names them."""
-    names, factors = [name for name, _ in module.named_parameters()], _flat(factors)
-    for part, factor in factors.items():
-        if isinstance(factor, bool) or not isinstance(factor, int | float) or not 0 <= factor < math.inf:
-            raise InputError(f"optimizer.lr_factors: expected a number of 0 or more for {part}, got {factor}")
-        check_part(part, names, "optimizer.lr_factors")
+    factors = check_factors(factors, [name for name, _ in module.named_parameters()])
     groups: dict[float, list[nn.Parameter]] = {}
     for name, parameter in module.named_parameters():
         if parameter.requires_grad:
-            parts = [part for part in factors if is_part(name, part)]
+            parts = [part for part in factors if _is_part(name, part)]
             groups.setdefault(factors[max(parts, key=len)] if parts else 1.0, []).append(parameter)
     return groups
+
+
+def check_factors(factors: Mapping[str, Any], names: Sequence[str]) -> dict[str, float]:
+    """Factors of the learning rate under dotted names of parts.
+
+    Args:
+        factors: as settings have them; nested where a command line named a part by its dots.
+        names: of all parameters.
+
+    Raises:
+        InputError: a part that holds none of them, with the nearest parts; a factor that is no number of 0 or more.
+    """
+    flat = _flat(factors)
+    for part, factor in flat.items():
+        if isinstance(factor, bool) or not isinstance(factor, int | float) or not 0 <= factor < math.inf:
+            raise InputError(f"optimizer.lr_factors: expected a number of 0 or more for {part}, got {factor}")
+        if not any(_is_part(name, part) for name in names):
+            depth = part.count(".") + 1
+            parts = dict.fromkeys(".".join(name.split(".")[:depth]) for name in names)
+            raise InputError(f"optimizer.lr_factors: there is no part {part!r}; {nearest_names(part, parts)}")
+    return flat
 
 
 def _flat(factors: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -59,26 +76,9 @@ def _flat(factors: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def is_part(name: str, part: str) -> bool:
-    """Whether a parameter lies in a part: ``network.stages.0`` holds ``network.stages.0.graph.weight``."""
+def _is_part(name: str, part: str) -> bool:
+    """``network.stages.0`` holds ``network.stages.0.graph.weight``."""
     return name == part or name.startswith(f"{part}.")
-
-
-def check_part(part: str, names: list[str], setting: str) -> None:
-    """Refuse a part that holds no parameter.
-
-    Args:
-        part: dotted.
-        names: of all parameters.
-        setting: to name in the error.
-
-    Raises:
-        InputError: with the nearest parts.
-    """
-    if not any(is_part(name, part) for name in names):
-        depth = part.count(".") + 1
-        parts = dict.fromkeys(".".join(name.split(".")[:depth]) for name in names)
-        raise InputError(f"{setting}: the network has no part {part!r}; {nearest_names(part, parts)}")
 
 
 def lr_factor(settings: config.Optimizer, epochs: int) -> Callable[[float], float]:
@@ -110,7 +110,7 @@ def build_schedule(
         optimizer: whose rates it sets.
         settings: see :func:`lr_factor`.
         epochs: of the training.
-        steps_per_epoch: of the optimizer; asked at each step, because Lightning knows it only when training starts.
+        steps_per_epoch: of the optimizer; called at each step, because Lightning knows it only when training starts.
     """
     factor = lr_factor(settings, epochs)
     if not settings.lr_warmup:

@@ -274,7 +274,7 @@ class _Training:
             "clouds_per_second": self.throughput.clouds_per_second,
             "retrieval": _summaries(retrieval),
             "transfer": _summaries(transfer),
-            "weights": None if module.weights is None else module.weights.record,
+            "weights": module.weights_record,
             "skipped_steps": self.guard.skipped,
             "cmc": {on: _percentages(one.cmc[:50]) for on, one in answered.items()},
             "precision": {on: _percentages(one.precision) for on, one in answered.items()},

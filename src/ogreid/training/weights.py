@@ -53,14 +53,15 @@ def read_weights(path: str | Path) -> Weights:
         return Weights(file := folder / "model_last.pth", network.state_dict(), record=_record(file, "published"))
     file = Run.open(path).result if folder.is_dir() or not folder.suffix else folder
     content = read_tensors(file)
-    if not {"state_dict", "hyper_parameters"} <= content.keys():
+    if not isinstance(content.get("state_dict"), dict):
         state = unwrapped_names(content)
         if not state or not all(isinstance(value, Tensor) for value in state.values()):
             raise InputError(f"{file}: expected a checkpoint or the state_dict of a backbone, got neither")
         return Weights(file, state, record=_record(file, "state_dict"))
-    state, data = content["state_dict"], content.get("datamodule_hyper_parameters") or {}
-    experiment = (content.get("ogreid") or {}).get("experiment", {}).get("name", "")
-    return Weights(file, _part(state, "network."), _part(state, "head."), _stores(data), _record(file, experiment))
+    state, experiment = content["state_dict"], _inside(_inside(content, "ogreid"), "experiment")
+    stores = _stores(_inside(content, "datamodule_hyper_parameters"))
+    record = _record(file, str(experiment.get("name", "")))
+    return Weights(file, _part(state, "network."), _part(state, "head."), stores, record)
 
 
 def read_tensors(file: Path) -> dict[str, Any]:
@@ -105,13 +106,12 @@ def start_classifier(head: nn.Module, weights: Weights, stores: Sequence[str]) -
         stores: that are trained on now.
     """
     state = head.state_dict()
-    same = {name: value.shape for name, value in state.items()} == {k: v.shape for k, v in weights.head.items()}
-    if stores and tuple(stores) == weights.stores and same:
+    if stores and tuple(stores) == weights.stores and _shapes(state) == _shapes(weights.head):
         head.load_state_dict(weights.head)
         source = "from the weights"
     else:
         before = weights.head.get("classifier.weight")
-        source = "new" + ("" if before is None else f" (the weights had {len(before)} identities)")
+        source = "new" + (f" (the weights had {len(before)} identities)" if isinstance(before, Tensor) else "")
     if rank() == 0:
         classes = len(state["classifier.weight"])
         log.info("%s: starts the network; classifier of %d identities: %s", weights.path, classes, source)
@@ -140,13 +140,22 @@ def check_fit(expected: Mapping[str, Tensor], state: Mapping[str, Any], problem:
             )
 
 
+def _shapes(state: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: getattr(value, "shape", None) for name, value in state.items()}
+
+
+def _inside(content: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    value = content.get(key)
+    return value if isinstance(value, dict) else {}
+
+
 def _part(state: Mapping[str, Any], prefix: str) -> dict[str, Any]:
     return {str(name)[len(prefix) :]: value for name, value in state.items() if str(name).startswith(prefix)}
 
 
 def _stores(data: Mapping[str, Any]) -> tuple[str, ...]:
     train = data.get("train", ())
-    return (train,) if isinstance(train, str) else tuple(map(str, train))
+    return (train,) if isinstance(train, str) else tuple(map(str, train)) if isinstance(train, list | tuple) else ()
 
 
 def _record(file: Path, experiment: str) -> dict[str, str]:

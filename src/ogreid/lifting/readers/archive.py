@@ -22,7 +22,7 @@ from ogreid import files
 from ogreid.errors import InputError
 
 # Opcodes of containers, text and numbers, and those with which numpy's pickles are put together. Not among them: other
-# ways to call or name things, and BYTEARRAY8, which takes as much memory as it is told.
+# ways to call or name things, and BYTEARRAY8, which takes as much memory as the file says.
 OPCODES = {
     *("PROTO", "FRAME", "STOP", "MARK", "POP", "POP_MARK", "DUP", "NONE", "NEWTRUE", "NEWFALSE"),
     *("INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT"),
@@ -44,7 +44,7 @@ def read_archive(path: Path, keys: Collection[str] | None = None) -> dict[str, A
 
     Raises:
         InputError: not an archive, one that unpacks to far more than it is, or a pickle that asks for more than data;
-            names the file and what it asked for.
+            names the file and what it would call.
     """
     try:
         files.check_archive(path)

@@ -28,7 +28,7 @@ class BadStep(NotFinite):
 class NaNGuard(L.Callback):
     """Looks at each loss and at the norm of the gradient, when the gradient is complete and nothing was changed by it.
 
-    The device is asked once for each step of the optimizer, after the whole step was handed to it. Where a step is bad,
+    The device is read once for each step of the optimizer, after the whole step was handed to it. Where a step is bad,
     its batch and the network that met it are kept as ``bad-step-N.ckpt``, and the forward is repeated to find the first
     module whose output is not finite. With 16-bit floats (``precision=16-mixed``) the loss alone is looked at: there,
     gradients overflow as a matter of course, and Lightning's scaler leaves those steps out.

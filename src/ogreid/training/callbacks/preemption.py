@@ -1,4 +1,4 @@
-"""Signals: a run that is requested stop finishes its step, saves and leaves; a handler only notes what was asked."""
+"""Signals: a run that is requested stop finishes its step, saves and leaves; a handler only notes the request."""
 
 import os
 import signal
@@ -14,7 +14,7 @@ from ogreid.ops.collectives import all_reduce_max
 from ogreid.training.callbacks.checkpointing import LastCheckpoint
 
 _NOTHING, _REQUEUE, _INTERRUPT, _TERMINATE = range(4)
-"""What was asked; of several things the largest is done."""
+"""Requests; of several the largest is done."""
 
 _REQUESTS = {signal.SIGUSR1: _REQUEUE, signal.SIGINT: _INTERRUPT, signal.SIGTERM: _TERMINATE}
 
