@@ -58,8 +58,10 @@ class Row:
 
     @property
     def name(self) -> str:
-        """Of its runs."""
-        return re.sub(r"[^a-z0-9]+", "-", f"{self.part} {self.label}".lower()).strip("-")
+        """Of its runs: that of the first row with the same settings, so that none is trained twice."""
+        own = (self.settings, self.epochs, self.model)
+        first = next((row for row in ROWS if (row.settings, row.epochs, row.model) == own), self)
+        return re.sub(r"[^a-z0-9]+", "-", f"{first.part} {first.label}".lower()).strip("-")
 
 
 VISIBLE, FITTED = (
@@ -97,10 +99,11 @@ def command(row: Row, seed: int) -> list[str]:
 
 def jobs(rows: list[Row], seeds: int) -> Iterator[tuple[Row, int]]:
     """Rows and seeds whose numbers are missing, the first seed of every row first."""
-    known = {(entry["part"], entry["label"], entry["seed"]) for entry in numbers()}
+    known = {(entry["name"], entry["seed"]) for entry in numbers()}
     for seed in range(seeds):
         for row in rows:
-            if (row.part, row.label, seed) not in known and not (row.model and seed):
+            if (row.name, seed) not in known and not (row.model and seed):
+                known.add((row.name, seed))
                 yield row, seed
 
 
@@ -131,7 +134,7 @@ def measure(row: Row, seed: int, lock: Lock) -> None:
         (folder,) = sorted((RUNS / row.name).glob(f"*-{seed}"))[-1:]
         result = json.loads((folder / "summary.json").read_text())
     (own,) = result["retrieval"].values()
-    entry = {"part": row.part, "label": row.label, "seed": seed, "epochs": 0 if row.model else row.epochs}
+    entry = {"name": row.name, "seed": seed, "epochs": 0 if row.model else row.epochs}
     entry |= {key: round(own[key], 2) for key in ("mAP", "rank1", "rank5", "rank10", "mINP")}
     entry |= {"parameters": result.get("parameters", 0), "processor": round(used.ru_utime + used.ru_stime)}
     entry |= {"resumed": bool(folders), "revision": revision(), "command": " ".join(["python -m", *command(row, seed)])}
@@ -151,13 +154,13 @@ def write_page() -> None:
     """Replace the tables between the markers of the page."""
     lines = []
     for part in dict.fromkeys(row.part for row in ROWS):
-        measured = [entry for entry in numbers() if entry["part"] == part]
-        if not measured:
+        own_rows = [row for row in ROWS if row.part == part]
+        measured = {row.label: [entry for entry in numbers() if entry["name"] == row.name] for row in own_rows}
+        if not any(measured.values()):
             continue
         head = f"| {part} | parameters | epochs | processor, min | seeds | mAP | rank-1 |"
         lines += ["", head, "|---|--:|--:|--:|--:|--:|--:|"]
-        for label in dict.fromkeys(entry["label"] for entry in measured):
-            own = [entry for entry in measured if entry["label"] == label]
+        for label, own in ((label, own) for label, own in measured.items() if own):
             minutes = "-" if own[0]["resumed"] else f"{mean(entry['processor'] for entry in own) / 60:.0f}"
             size = f"{own[0]['parameters'] / 1e6:.2f} M" if own[0]["parameters"] else "-"
             cells = [label, size, str(own[0]["epochs"]), minutes, str(len(own))]
