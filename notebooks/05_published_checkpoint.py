@@ -35,7 +35,7 @@ from ogreid.models.published import load_published, published_overrides
 from ogreid.reporting.terminal import network_table, results_table
 from ogreid.training.conversion import published_to_run
 from ogreid.training.inference import evaluate, load_network
-from ogreid.training.module import embed_scales
+from ogreid.training.views import embed_scales
 
 # %% tags=["parameters"]
 folder = Path("../tests/golden/ognet")

@@ -39,7 +39,14 @@ def tiny_clouds(identity: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray
 
 
 def write_tiny_store(
-    folder: Path, *, identities: int = 8, per_camera: int = 2, cameras: int = 2, seed: int = 0, **manifest: object
+    folder: Path,
+    *,
+    identities: int = 8,
+    per_camera: int = 2,
+    cameras: int = 2,
+    seed: int = 0,
+    extra: tuple[str, ...] = (),
+    **manifest: object,
 ) -> Store:
     """Half of the identities train, half are evaluated: one query each per camera, the rest gallery."""
     split, identity, camera = [], [], []
@@ -52,8 +59,10 @@ def write_tiny_store(
     source = [f"{s}/{i:04d}_c{c}_{n}.jpg" for n, (s, i, c) in enumerate(zip(split, identity, camera, strict=True))]
     rows = make_rows(split, identity, camera, source)
     xyz, rgb = tiny_clouds(rows["identity"], seed)
-    order = scattered(SIDE * SIDE)
-    return small_store(folder, rows, {"xyz": xyz[:, order], "rgb": rgb[:, order]}, height=SIDE, width=SIDE, **manifest)
+    known = {"foreground": xyz[..., 0] > 0, "normal": (xyz / np.linalg.norm(xyz, axis=2)[..., None]).astype(np.float16)}
+    arrays = {"xyz": xyz, "rgb": rgb} | {name: known[name] for name in extra}
+    arrays = {name: values[:, scattered(SIDE * SIDE)] for name, values in arrays.items()}
+    return small_store(folder, rows, arrays, height=SIDE, width=SIDE, **manifest)
 
 
 @pytest.fixture

@@ -34,7 +34,7 @@ def fault(kind):
 
 def plant(phase, when, kind):
     from ogreid.config.bars import ProgressBars
-    from ogreid.data.module import _Loader
+    from ogreid.data.loader import _Loader
     from ogreid.training import train
     from ogreid.training.module import ReIDModule
 

@@ -22,6 +22,7 @@ MODELS: dict[str, Any] = {
     "densenet121": "ogreid.models.image_cnn:DenseNet121",
     "mobilenetv2": "ogreid.models.image_cnn:MobileNetV2",
     "shufflenetv2": "ogreid.models.image_cnn:ShuffleNetV2",
+    "lifted_resnet": "ogreid.models.lifted_resnet:LiftedResNet",
     "histogram": "ogreid.models.histogram:Histogram",
 }
 """Networks: called with options, each gives a module ``(xyz, rgb) -> (B, D)``."""

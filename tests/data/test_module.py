@@ -15,8 +15,9 @@ from small_stores import small_store
 
 @pytest.fixture
 def data(stores, tmp_path):
-    stores("one", seed=1)
+    stores("one", seed=1, extra=("foreground", "normal"))
     stores("two", identities=6, seed=2)
+    stores("more", identities=6, seed=3, extra=("foreground", "normal"))
 
     def make(**changes):
         settings = {"train": "one", "test": ["one"], "num_points": 64, "batch_size": 4, "num_workers": 0} | changes
@@ -25,6 +26,22 @@ def data(stores, tmp_path):
         return module
 
     return make
+
+
+def test_batches_carry_what_a_network_needs_and_a_store_without_it_is_refused(data):
+    module = data()
+    module.require(["normal", "foreground"])
+    clouds = module.train_set
+    batch = next(iter(module.train_dataloader()))
+    assert {name: array.shape for name, array in batch.extra.items()} == {
+        "normal": (4, 256, 3),
+        "foreground": (4, 256, 1),
+    }
+    rows = clouds.row[batch.index.numpy()]
+    np.testing.assert_array_equal(batch.extra["normal"], clouds.stores[0].field("normal", rows))
+    assert all("normal" in one.extra for loader in module.val_dataloader() for one in loader)
+    with pytest.raises(InputError, match=r"two.*normal.*--extra normal"):
+        data(test=["one", "two"]).require(["normal"])
 
 
 def test_identities_of_two_stores_stay_apart_and_count_from_zero(data):
@@ -64,10 +81,11 @@ def test_an_evaluation_set_gives_queries_first_and_each_row_once(data):
 
 
 @pytest.mark.parametrize(
-    "changes", [{"train": ["one", "two"]}, {"inputs": "crop"}, {"sampler": "pk", "num_points": 256}]
+    "changes", [{"train": ["one", "more"]}, {"inputs": "crop"}, {"sampler": "pk", "num_points": 256}]
 )
 def test_a_set_resident_on_the_device_gives_the_same_bits_as_one_that_is_read(data, changes):
     def batches(module):
+        module.require(["normal"])
         loaders = [module.train_dataloader(), *module.val_dataloader()]
         served = [batch for loader in loaders for batch in loader]
         return served + [module.on_after_batch_transfer(batch, 0) for batch in served]
@@ -75,14 +93,15 @@ def test_a_set_resident_on_the_device_gives_the_same_bits_as_one_that_is_read(da
     resident, read = (batches(data(resident=on_device, num_workers=0, **changes)) for on_device in (True, False))
     assert len(resident) == len(read) > 2
     for one, other in zip(resident, read, strict=True):
-        assert all(a.dtype == b.dtype and torch.equal(a, b) for a, b in zip(one[:5], other[:5], strict=True))
+        pairs = zip((*one[:5], *one.extra.values()), (*other[:5], *other.extra.values()), strict=True)
+        assert all(a.dtype == b.dtype and torch.equal(a, b) for a, b in pairs)
 
 
 def test_a_set_resident_on_the_device_is_read_once_and_by_no_worker(data, monkeypatch):
     module = data(resident=True, num_workers=2)
     loader = module.train_dataloader()
     list(loader)
-    monkeypatch.setattr("ogreid.data.store.mapped.Store.raw", None)
+    monkeypatch.setattr("ogreid.data.store.mapped.Store.field", None)
     assert loader.num_workers == 0
     assert len(list(loader)) == len(loader)
 

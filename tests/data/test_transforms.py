@@ -15,6 +15,7 @@ from ogreid.data.transforms import (
     draws_for,
     erased_balls,
     erased_rectangles,
+    mirror,
     select_evenly,
     select_randomly,
     shift_window,
@@ -29,6 +30,12 @@ NOTHING = Augmentation(subset=0, mirror=0, scale=[], jitter=0)
 def _batch(xyz: torch.Tensor, rgb: torch.Tensor) -> CloudBatch:
     zero = torch.zeros(len(xyz), dtype=torch.int64)
     return CloudBatch(xyz, rgb, zero, zero, zero)
+
+
+def _with_normals(batch: CloudBatch) -> CloudBatch:
+    """Normals along the positions, and each point's number as a further array."""
+    numbers = torch.arange(batch.xyz.shape[1]).expand(len(batch.xyz), -1)[..., None]
+    return batch._replace(extra={"normal": torch.nn.functional.normalize(batch.xyz, dim=2), "number": numbers})
 
 
 def _draws(*numbers: int) -> Draws:
@@ -75,13 +82,13 @@ def test_a_cloud_is_centered_by_all_its_points_not_by_the_chosen_ones(cloud):
 
 
 def test_without_augmentation_nothing_changes(cloud):
-    xyz, rgb = augment(*cloud, NOTHING, _draws(0))
+    xyz, rgb, _ = augment(*cloud, NOTHING, _draws(0))
     assert torch.equal(xyz, cloud[0]) and torch.equal(rgb, cloud[1])
 
 
 def test_a_mirror_turns_x_alone_and_half_of_the_clouds(cloud):
     xyz = cloud[0][:1].expand(400, -1, -1)
-    seen, _ = augment(xyz, cloud[1][:1].expand(400, -1, -1), Augmentation(0, 0.5, [], 0), _draws(1))
+    seen, *_ = augment(xyz, cloud[1][:1].expand(400, -1, -1), Augmentation(0, 0.5, [], 0), _draws(1))
     mirrored = (seen[:, 0, 0] != xyz[:, 0, 0]).float().mean()
     assert 0.4 < mirrored < 0.6
     torch.testing.assert_close(seen[..., 0].abs(), xyz[..., 0].abs())
@@ -89,33 +96,33 @@ def test_a_mirror_turns_x_alone_and_half_of_the_clouds(cloud):
 
 
 def test_three_scale_factors_are_independent_and_in_range(cloud):
-    seen, _ = augment(*cloud, Augmentation(0, 0, [0.75, 1.33], 0), _draws(2))
+    seen, *_ = augment(*cloud, Augmentation(0, 0, [0.75, 1.33], 0), _draws(2))
     factor = (seen / cloud[0])[:, 0]
     torch.testing.assert_close(seen, cloud[0] * factor[:, None])
     assert (factor >= 0.75).all() and (factor <= 1.33).all() and factor.flatten().unique().numel() == 12
 
 
 def test_jitter_is_clipped_at_its_own_size(cloud):
-    seen, _ = augment(*cloud, Augmentation(0, 0, [], 0.01), _draws(3))
+    seen, *_ = augment(*cloud, Augmentation(0, 0, [], 0.01), _draws(3))
     moved = seen - cloud[0]
     assert moved.abs().max() <= 0.01 + 1e-6 and moved.std() > 0.005
 
 
 def test_a_turn_is_about_the_vertical_axis(cloud):
-    seen, _ = augment(*cloud, Augmentation(0, 0, [], 0, rotation=90), _draws(4))
+    seen, *_ = augment(*cloud, Augmentation(0, 0, [], 0, rotation=90), _draws(4))
     torch.testing.assert_close(seen[..., 1], cloud[0][..., 1])
     torch.testing.assert_close(seen.norm(dim=2), cloud[0].norm(dim=2))
     assert not torch.allclose(seen, cloud[0], atol=0.1)
 
 
 def test_erasing_grays_one_run_of_points(cloud):
-    _, rgb = augment(*cloud, Augmentation(0, 0, [], 0, color_drop=1), _draws(5))
+    _, rgb, _ = augment(*cloud, Augmentation(0, 0, [], 0, color_drop=1), _draws(5))
     gone = (rgb == 0).all(dim=2)
     assert gone.any() and (gone.int().diff(dim=1).abs().sum(dim=1) <= 2).all()
 
 
 def test_light_changes_a_cloud_as_a_whole_and_stays_in_range(cloud):
-    _, rgb = augment(*cloud, Augmentation(0, 0, [], 0, color_jitter=0.5), _draws(6))
+    _, rgb, _ = augment(*cloud, Augmentation(0, 0, [], 0, color_jitter=0.5), _draws(6))
     assert rgb.abs().max() <= 0.5 and not torch.equal(rgb, cloud[1])
     ranks = rgb[..., 0].argsort(dim=1, stable=True)
     kept = cloud[1][..., 0].gather(1, ranks).diff(dim=1)
@@ -206,3 +213,51 @@ def test_a_crop_is_augmented_as_an_image(part):
             places = (one[rows, columns, 0] + 0.5) * 255 - 1  # each pixel's color is its number
             shift = (places.round().long() - (rows * 8 + columns)).unique()
             assert len(shift) <= 1 and (part == "crop" or shift.eq(0).all())
+
+
+@pytest.mark.parametrize(
+    "changes", [{"mirror": 1.0}, {"rotation": 90.0}, {"scale": [2.0, 2.0], "subset": 1.0}], ids=str
+)
+def test_what_lifting_knows_stays_with_its_point(changes, cloud):
+    xyz, colors = cloud
+    xyz = xyz - xyz.mean(dim=1, keepdim=True)
+    batch = _with_normals(_batch(xyz, colors + 0.5))
+    seen = to_network(batch, 50, replace(NOTHING, **changes), _draws(11))
+    turned = torch.nn.functional.normalize(seen.xyz, dim=2)  # the normals were the directions of the positions
+    torch.testing.assert_close(seen.extra["normal"], turned, rtol=1e-4, atol=1e-5)
+    number = seen.extra["number"][..., 0].long()
+    assert torch.equal(seen.rgb, colors.gather(1, number[..., None].expand(-1, -1, 3)).clamp(-0.5, 0.5))
+
+
+def test_the_normals_of_a_scaled_surface_stay_perpendicular_to_it():
+    tangent, normal = torch.tensor([[[1.0, 1.0, 0.0]]]), torch.tensor([[[1.0, -1.0, 0.0]]])
+    batch = _batch(torch.cat((tangent, -tangent), 1), torch.zeros(1, 2, 3))._replace(
+        extra={"normal": normal.expand(1, 2, 3)}
+    )
+    seen = to_network(batch, 2, replace(NOTHING, scale=[0.5, 2.0]), _draws(12))
+    assert (seen.xyz[0, 0] @ seen.extra["normal"][0, 0]).abs() < 1e-5
+
+
+def test_a_crop_in_a_mirror_has_its_columns_positions_and_normals_turned():
+    xyz, rgb = crop_clouds()
+    batch = to_crops(_with_normals(_batch(xyz, rgb)), torch.arange(128), 8)
+    trained = to_crops(_with_normals(_batch(xyz, rgb)), torch.arange(128), 8, replace(NOTHING, mirror=1.0), _draws(13))
+    reflected = mirror(batch, 8)
+    for one, other in zip((trained, *trained.extra.values()), (reflected, *reflected.extra.values()), strict=True):
+        for a, b in zip(one[:2], other[:2], strict=True):
+            assert torch.equal(a, b)
+    columns = batch.xyz.view(-1, 16, 8, 3).flip(2) * torch.tensor([-1.0, 1.0, 1.0])
+    assert torch.equal(reflected.xyz.view(-1, 16, 8, 3), columns)
+    twice = mirror(reflected, 8)
+    assert torch.equal(twice.rgb, batch.rgb) and torch.allclose(twice.extra["normal"], batch.extra["normal"])
+    cloud = mirror(batch)
+    assert torch.equal(cloud.rgb, batch.rgb) and torch.equal(cloud.xyz[..., 0], -batch.xyz[..., 0])
+
+
+def test_outside_a_shifted_window_nothing_is_known():
+    xyz, rgb = crop_clouds()
+    batch = _with_normals(_batch(xyz, rgb))
+    batch = batch._replace(extra=batch.extra | {"foreground": torch.ones(*xyz.shape[:2], 1, dtype=torch.bool)})
+    seen = to_crops(batch, torch.arange(128), 8, replace(NOTHING, crop=0.25), _draws(10))
+    outside = (seen.rgb == 0).all(dim=2)
+    assert outside.any() and torch.equal(seen.extra["foreground"][..., 0], (~outside).float())

@@ -25,6 +25,7 @@ PARAMETERS = {
     "pointnet2_msg": 1_865_664,
     "histogram": 0,
 }
+OURS = {"lifted_resnet": 432_056}
 # Backbones at 751 classes and without the bottleneck, as their authors count, and their channels.
 IMAGES = {
     "resnet50": (25_046_831, 2048),
@@ -39,12 +40,13 @@ SMALL = {
     "dgcnn": {"channels": (6, 8), "k": 4},
     "pointnet2_ssg": {"num_kept": (24, 6), "width_mult": 0.25},
     "pointnet2_msg": {"levels": [(20, [(0.3, 6, (8, 8)), (0.6, 9, (6, 7, 8))])], "final": (12, 16)},
+    "lifted_resnet": {"channels": (8, 12), "blocks": (1, 2), "crop": (10, 6)},
     "histogram": {"bins": 4},
 } | {name: {"crop": (10, 6), "size": (32, 32)} for name in IMAGES}
 
 
 def test_every_network_is_tested_here():
-    assert MODELS.keys() == PARAMETERS.keys() | IMAGES.keys() == SMALL.keys()
+    assert MODELS.keys() == PARAMETERS.keys() | IMAGES.keys() | OURS.keys() == SMALL.keys()
 
 
 @pytest.mark.parametrize("name", PARAMETERS)
@@ -61,6 +63,11 @@ def test_networks_on_crops_have_exactly_their_authors_parameters(name):
     assert count_parameters(network.backbone) + (channels + 1) * 751 == count
     assert count_parameters(network) == count_parameters(network.backbone) + 512 * (channels + 1) + 2 * 512
     assert (network.inputs, network.width) == ("crop", 512)
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_networks_of_our_own_have_the_parameters_that_the_documents_say(name):
+    assert count_parameters(build_model(name)) == OURS[name]
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -88,6 +88,9 @@ class Model:
         grouping: ``ball`` (released code) or ``nearest`` (the paper's text).
         width_mult: PointNet++ only: multiplies its channels and the members of its groups.
         size: networks on crops only: rows and columns to which a crop is scaled.
+        blocks: LiftedResNet only: residual blocks of each stage.
+        pixels: LiftedResNet only: ``depth``, ``foreground`` and ``normal`` beside the colors.
+        parts: LiftedResNet only: horizontal bands that are pooled by themselves.
         options: further arguments, for networks of your own.
         weights: a run, checkpoint, ``state_dict`` or released folder that the network starts from.
         freeze: parts of the network that keep their weights, for example ``stages.0``.
@@ -109,6 +112,9 @@ class Model:
     grouping: str | None = setting(choices=("ball", "nearest"), resume="fixed")
     width_mult: float | None = setting(low=0, high=1, exclusive=True, resume="fixed")
     size: list[int] | None = setting(low=1, resume="fixed")
+    blocks: list[int] | None = setting(low=1, resume="fixed")
+    pixels: list[str] | None = setting(choices=("depth", "foreground", "normal"), resume="fixed")
+    parts: int | None = setting(low=1, resume="fixed")
     options: dict[str, Any] = setting({}, resume="fixed")
     weights: str | None = setting(resume="fixed")
     freeze: list[str] = setting([], resume="fixed")
@@ -183,12 +189,14 @@ class Evaluation:
 
     Attributes:
         scales: at which a cloud is embedded; the embeddings are summed and normalized.
+        mirror: embed the mirrored cloud or crop, too; the embeddings are summed and normalized.
         average_precision: definition of the headline mAP, ``trapezoid`` (paper) or ``step``.
         baselines: evaluated once before training: ``untrained``, ``histogram``.
         save_embeddings: keep the embeddings of the last evaluation.
     """
 
     scales: list[float] = setting([1.0, 1.1], low=0, exclusive=True, nonempty=True)
+    mirror: bool = setting(False)
     average_precision: str = setting("trapezoid", choices=("trapezoid", "step"))
     baselines: list[str] = setting([], choices=("untrained", *MODELS))
     save_embeddings: bool = setting(False, resume="free")

@@ -1,5 +1,7 @@
 """The one record that travels from the loader to the loss and to evaluation."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 from torch import Tensor
@@ -18,6 +20,8 @@ class CloudBatch(NamedTuple):
         camera: (B,) int64.
         index: (B,) int64; the row in the set it came from, so that evaluation notices missing and repeated rows.
         source: of each cloud, the crop's path in its benchmark; given for prediction only.
+        extra: further arrays of the store that the network needs: (B, N, 3) ``normal`` and ``body``, (B, N, 1)
+            ``foreground``; as stored, on the device float32.
     """
 
     xyz: Tensor
@@ -26,3 +30,4 @@ class CloudBatch(NamedTuple):
     camera: Tensor
     index: Tensor  # type: ignore[assignment]  # hides tuple.index, which nobody calls on a batch
     source: tuple[str, ...] = ()
+    extra: Mapping[str, Tensor] = MappingProxyType({})

@@ -9,8 +9,8 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from ogreid.data.batch import CloudBatch
+from ogreid.data.datasets.sources import CropClouds
 from ogreid.data.store.mapped import Store
-from ogreid.data.store.writing import CloudSource
 from ogreid.errors import InputError
 
 
@@ -31,6 +31,21 @@ class EvaluationSet:
     rows: np.ndarray
     num_queries: int
     transfer: bool = False
+
+    @classmethod
+    def of(cls, name: str, store: Store, transfer: bool = False) -> "EvaluationSet":
+        """Query and gallery split of a store; junk takes part in no ranking.
+
+        Raises:
+            InputError: one of both is empty.
+        """
+        query, gallery = store.split("query"), store.split("gallery")
+        gallery = gallery[store.rows["identity"][gallery] != -1]
+        if not len(query) or not len(gallery):
+            raise InputError(
+                f"{name}: expected query and gallery clouds, got {len(query)} and {len(gallery)}; evaluation needs both"
+            )
+        return cls(name, store, np.concatenate([query, gallery]), len(query), transfer)
 
     @property
     def num_gallery(self) -> int:
@@ -100,6 +115,7 @@ class CloudDataset(Dataset[CloudBatch]):
         sources: bool = False,
     ) -> None:
         self.stores, self.store, self.row, self.identity, self.sources = list(stores), store, row, identity, sources
+        self.extra: tuple[str, ...] = ()
         self.camera = np.empty(len(row), dtype=np.int64)
         for number, opened in enumerate(self.stores):
             inside = store == number
@@ -120,6 +136,17 @@ class CloudDataset(Dataset[CloudBatch]):
     def of(cls, store: Store, rows: np.ndarray, *, sources: bool = False) -> "CloudDataset":
         """Rows of one store, with the identities of the benchmark."""
         return cls([store], np.zeros(len(rows), np.int64), rows, store.rows["identity"][rows], sources=sources)
+
+    def require(self, extra: Sequence[str]) -> None:
+        """Let batches carry these arrays of the stores, too.
+
+        Raises:
+            InputError: a store without one of them.
+        """
+        for store in self.stores:
+            for name in extra:
+                store.field(name, [])
+        self.extra = tuple(extra)
 
     def check_transfer(self, sets: Sequence[EvaluationSet]) -> None:
         """Refuse a transfer set whose store holds crops that are trained on, for example packed another way.
@@ -152,17 +179,19 @@ class CloudDataset(Dataset[CloudBatch]):
         parts = []
         for number in np.unique(self.store[rows]):
             place = np.flatnonzero(self.store[rows] == number)
-            parts.append((place, *self.stores[number].raw(self.row[rows[place]])))
-        xyz, rgb = (_in_order([(part[0], part[i]) for part in parts]) for i in (1, 2))
-        return self.batch(indices, torch.from_numpy(xyz), torch.from_numpy(rgb))
+            store, own = self.stores[number], self.row[rows[place]]
+            parts.append((place, [store.field(name, own) for name in ("xyz", "rgb", *self.extra)]))
+        columns = (_in_order([(place, values[i]) for place, values in parts]) for i in range(2 + len(self.extra)))
+        return self.batch(indices, *map(torch.from_numpy, columns))
 
-    def batch(self, indices: list[int], xyz: Tensor, rgb: Tensor) -> CloudBatch:
-        """The rows ``indices`` with their clouds."""
+    def batch(self, indices: list[int], xyz: Tensor, rgb: Tensor, *extra: Tensor) -> CloudBatch:
+        """The rows ``indices`` with their clouds and the arrays of :attr:`extra`."""
         rows = np.asarray(indices)
         identity = torch.from_numpy(self.identity[rows].astype(np.int64))
         source = tuple(map(self.source, indices)) if self.sources else ()
         index = torch.from_numpy(rows.astype(np.int64))
-        return CloudBatch(xyz, rgb, identity, torch.from_numpy(self.camera[rows]), index, source)
+        camera, arrays = torch.from_numpy(self.camera[rows]), _columns(self.extra, extra)
+        return CloudBatch(xyz, rgb, identity, camera, index, source, arrays)
 
     def source(self, index: int) -> str:
         """The crop that a row was lifted from, as its benchmark names it."""
@@ -185,7 +214,7 @@ class ResidentClouds(Dataset[CloudBatch]):
 
     def __init__(self, clouds: CloudDataset, device: torch.device) -> None:
         self.clouds, self.device = clouds, device
-        self._resident: tuple[Tensor, Tensor] | None = None
+        self._resident: list[Tensor] | None = None
 
     def __len__(self) -> int:
         return len(self.clouds)
@@ -195,20 +224,22 @@ class ResidentClouds(Dataset[CloudBatch]):
 
     def __getitems__(self, indices: list[int]) -> CloudBatch:
         """A whole batch, its clouds on the device."""
-        xyz, rgb = self._resident = self._resident or self._copy()
+        self._resident = self._resident or self._copy()
         rows = torch.tensor(indices, device=self.device)
-        return self.clouds.batch(indices, xyz[rows], rgb[rows])
+        xyz, rgb, *extra = (column[rows] for column in self._resident)
+        return self.clouds.batch(indices, xyz, rgb, *extra)
 
-    def _copy(self, block: int = 256) -> tuple[Tensor, Tensor]:
-        """Xyz (R, P, 3) and rgb (R, P, 3), so many clouds at a time that they need no second copy on the host."""
+    def _copy(self, block: int = 256) -> list[Tensor]:
+        """Each array (R, P, ...), so many clouds at a time that they need no second copy on the host."""
         whole: list[Tensor] = []
         for start in range(0, len(self), block):
             stop = min(start + block, len(self))
-            parts = self.clouds.__getitems__(list(range(start, stop)))[:2]
+            batch = self.clouds.__getitems__(list(range(start, stop)))
+            parts = [batch.xyz, batch.rgb, *batch.extra.values()]
             whole = whole or [part.new_empty(len(self), *part.shape[1:], device=self.device) for part in parts]
             for target, part in zip(whole, parts, strict=True):
                 target[start:stop].copy_(part)
-        return whole[0], whole[1]
+        return whole
 
 
 class CropDataset(Dataset[CloudBatch]):
@@ -219,8 +250,10 @@ class CropDataset(Dataset[CloudBatch]):
         sources: the crops' names in a batch.
     """
 
-    def __init__(self, crops: Sequence[tuple[CloudSource, str]], sources: Sequence[str]) -> None:
-        self.crops, self.sources = list(crops), list(sources)
+    extra: tuple[str, ...]
+
+    def __init__(self, crops: Sequence[tuple[CropClouds, str]], sources: Sequence[str]) -> None:
+        self.crops, self.sources, self.extra = list(crops), list(sources), ()
 
     def __len__(self) -> int:
         return len(self.crops)
@@ -228,13 +261,25 @@ class CropDataset(Dataset[CloudBatch]):
     def __getitem__(self, index: int) -> CloudBatch:
         return self.__getitems__([index])
 
+    def require(self, extra: Sequence[str]) -> None:
+        """Let batches carry these arrays, too, see :data:`ogreid.data.datasets.sources.EXTRAS`."""
+        self.crops = [(source.storing(extra), crop) for source, crop in self.crops] if extra else self.crops
+        self.extra = tuple(extra)
+
     def __getitems__(self, indices: list[int]) -> CloudBatch:
         """A whole batch."""
         clouds = [self.crops[index][0].cloud(self.crops[index][1]) for index in indices]
         unknown = torch.full((len(indices),), -1, dtype=torch.int64)
-        xyz, rgb = (torch.from_numpy(np.stack([cloud[name] for cloud in clouds])) for name in ("xyz", "rgb"))
+        columns = (np.stack([cloud[name] for cloud in clouds]) for name in ("xyz", "rgb", *self.extra))
+        xyz, rgb, *extra = map(torch.from_numpy, columns)
         sources = tuple(self.sources[index] for index in indices)
-        return CloudBatch(xyz, rgb, unknown, unknown, torch.tensor(indices), sources)
+        arrays = _columns(self.extra, extra)
+        return CloudBatch(xyz, rgb, unknown, unknown, torch.tensor(indices), sources, arrays)
+
+
+def _columns(names: Sequence[str], arrays: Sequence[Tensor]) -> dict[str, Tensor]:
+    """By name, each (B, P, C)."""
+    return {name: one if one.ndim == 3 else one[..., None] for name, one in zip(names, arrays, strict=True)}
 
 
 def _crops(store: Store, rows: np.ndarray) -> dict[tuple[str, int], int]:

@@ -13,11 +13,19 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from ogreid.config import Augmentation, Data, check, data_root
-from ogreid.config.workers import available_cores, signals_blocked
+from ogreid.config.workers import available_cores
 from ogreid.data.batch import CloudBatch
-from ogreid.data.dataset import CloudDataset, EvaluationSet, ResidentClouds, holdout_set, split_identities
+from ogreid.data.dataset import (
+    CloudDataset,
+    CropDataset,
+    EvaluationSet,
+    ResidentClouds,
+    holdout_set,
+    split_identities,
+)
 from ogreid.data.datasets.catalogue import check_transfer, store_path
 from ogreid.data.datasets.synthetic_stores import ensure_synthetic, parse_synthetic
+from ogreid.data.loader import make_loader
 from ogreid.data.samplers import EvaluationSampler, TrainingSampler
 from ogreid.data.store.mapped import Store, scattered
 from ogreid.data.transforms import Draws, draws_for, to_crops, to_network
@@ -118,6 +126,7 @@ class ReIDDataModule(L.LightningDataModule):
         self.holdout_sets: list[EvaluationSet] = []
         self.predict_datasets: list[Dataset[CloudBatch]] = []
         self.num_identities = 0
+        self.extra: tuple[str, ...] = ()
         self._pixels: Tensor | None = None
 
     @property
@@ -146,6 +155,21 @@ class ReIDDataModule(L.LightningDataModule):
             self.test_sets = [self._evaluation_set(name, transfer) for name, transfer in names]
             if self.train_set is not None:
                 self.train_set.check_transfer(self.test_sets)
+
+    def require(self, extra: Sequence[str]) -> None:
+        """Let batches carry these arrays of the stores, too; a network that needs some asks for them.
+
+        Raises:
+            InputError: a store without one of them.
+        """
+        self.extra = tuple(extra)
+        stores = [
+            *(self.train_set.stores if self.train_set is not None else ()),
+            *(one.store for one in self.test_sets),
+        ]
+        for store in stores:
+            for name in extra:
+                store.field(name, [])
 
     def num_points(self, stored: int) -> int:
         """Points per cloud that the network gets, of as many as are stored.
@@ -290,13 +314,7 @@ class ReIDDataModule(L.LightningDataModule):
     def _evaluation_set(self, name: str, transfer: bool) -> EvaluationSet:
         store = self._open(name)
         self.num_points(store.points)
-        query, gallery = store.split("query"), store.split("gallery")
-        gallery = gallery[store.rows["identity"][gallery] != -1]  # junk takes part in no ranking
-        if not len(query) or not len(gallery):
-            raise InputError(
-                f"{name}: expected query and gallery clouds, got {len(query)} and {len(gallery)}; evaluation needs both"
-            )
-        return EvaluationSet(name, store, np.concatenate([query, gallery]), len(query), transfer)
+        return EvaluationSet.of(name, store, transfer)
 
     def _evaluation_loader(
         self, dataset: Dataset[CloudBatch], due: Callable[[], bool] | None = None
@@ -312,18 +330,12 @@ class ReIDDataModule(L.LightningDataModule):
         sampler: TrainingSampler | EvaluationSampler,
         drop_last: bool = False,
     ) -> DataLoader[CloudBatch]:
-        resident = self.config.resident and isinstance(dataset, CloudDataset)
-        workers = 0 if resident else self.config.num_workers
-        return _Loader(
-            ResidentClouds(dataset, self._device) if resident and isinstance(dataset, CloudDataset) else dataset,
-            batch_size=batch_size,
-            sampler=sampler,
-            drop_last=drop_last,
-            num_workers=workers,
-            collate_fn=_as_read,
-            pin_memory=torch.cuda.is_available() and not resident,
-            persistent_workers=workers > 0,
-        )
+        if isinstance(dataset, CloudDataset | CropDataset):
+            dataset.require(self.extra)
+        workers = self.config.num_workers
+        if self.config.resident and isinstance(dataset, CloudDataset):
+            dataset, workers = ResidentClouds(dataset, self._device), 0
+        return make_loader(dataset, sampler, batch_size, workers, drop_last=drop_last)
 
     @property
     def _device(self) -> torch.device:
@@ -336,15 +348,3 @@ class ReIDDataModule(L.LightningDataModule):
     @property
     def _world(self) -> int:
         return self.trainer.world_size if self.trainer is not None else 1
-
-
-def _as_read(batch: Any) -> Any:  # noqa: ANN401 - torch types a batch as a list of samples
-    """The dataset gives whole batches; there is nothing to collate."""
-    return batch
-
-
-class _Loader(DataLoader[CloudBatch]):
-    # Its workers see no signal: the parent needs batches to finish a step, and a fork inherits its handlers.
-    def _get_iterator(self) -> Any:  # noqa: ANN401 - torch's private iterator
-        with signals_blocked("SIGINT", "SIGTERM", "SIGUSR1", "SIGUSR2"):
-            return super()._get_iterator()

@@ -6,10 +6,13 @@ resume.
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 import torch
 from torch import Generator, Tensor
+from torch.nn import functional
 
 from ogreid.config import Augmentation
 from ogreid.data.batch import CloudBatch
@@ -72,7 +75,8 @@ def to_network(
         balls: erase balls, not rectangles: the points are not the pixels of a crop.
 
     Returns:
-        xyz (B, N, 3) float32, centered by the mean of all P points; rgb (B, N, 3) float32 in [-0.5, 0.5].
+        xyz (B, N, 3) float32, centered by the mean of all P points; rgb (B, N, 3) float32 in [-0.5, 0.5]; ``extra``
+        (B, N, C) float32, normals turned with the cloud.
     """
     xyz = batch.xyz.float()
     rgb = batch.rgb.float() / 255 if batch.rgb.dtype == torch.uint8 else batch.rgb.float()
@@ -91,9 +95,10 @@ def to_network(
         random = draws.uniform(len(xyz), 1) < augmentation.subset
         chosen = torch.where(random, select_randomly(blank, points, draws), chosen)
     xyz, rgb = _take(xyz, chosen), _take(rgb, chosen)
+    extra = {name: _take(values.float(), chosen) for name, values in batch.extra.items()}
     if augmentation is not None and draws is not None:
-        xyz, rgb = augment(xyz, rgb, augmentation, draws, balls=balls)
-    return batch._replace(xyz=xyz, rgb=rgb)
+        xyz, rgb, extra = augment(xyz, rgb, augmentation, draws, extra, balls=balls)
+    return batch._replace(xyz=xyz, rgb=rgb, extra=extra)
 
 
 def to_crops(
@@ -113,17 +118,19 @@ def to_crops(
         draws: on the batch's device; needed with ``augmentation``.
 
     Returns:
-        rgb (B, P, 3) float32 in [-0.5, 0.5], row by row; xyz likewise, in meters.
+        rgb (B, P, 3) float32 in [-0.5, 0.5], row by row; xyz likewise, in meters; ``extra`` likewise, 0 outside.
     """
     order = pixels.expand(len(batch.xyz), -1)
     gray = torch.zeros_like(order, dtype=torch.bool)
     if augmentation is None:
         return _ordered(batch, order, gray)
     assert draws is not None
+    outside, side = gray, torch.ones(len(order), 1, 1, device=order.device)
     if augmentation.mirror:
         mirrored = pixels.view(-1, width).flip(1).flatten()
         mirrored_here = draws.uniform(len(order), 1) < augmentation.mirror
         order = torch.where(mirrored_here, mirrored, pixels)
+        side = torch.where(mirrored_here, -1.0, 1.0)[..., None]
     rows, columns = torch.meshgrid(
         torch.arange(len(pixels) // width, device=pixels.device),
         torch.arange(width, device=pixels.device),
@@ -134,17 +141,46 @@ def to_crops(
         size = place.new_tensor([width, len(pixels) // width])
         shift = (augmentation.crop * size * (2 * draws.uniform(len(order), 1, 2) - 1)).round().long()
         seen = (place + shift).clamp(min=torch.zeros_like(size), max=size - 1)
-        gray = (seen != place + shift).any(dim=2)
+        gray = outside = (seen != place + shift).any(dim=2)
         order = order.gather(1, seen[..., 1] * width + seen[..., 0])
     if augmentation.erase:
         gray = gray | erased_rectangles(place.float(), augmentation.erase, draws)
     batch = _ordered(batch, order, gray)
-    return batch._replace(rgb=jitter_colors(batch.rgb, augmentation.color_jitter, draws, gray))
+    rgb = jitter_colors(batch.rgb, augmentation.color_jitter, draws, gray)
+    extra = {name: values.masked_fill(outside[..., None], 0.0) for name, values in batch.extra.items()}
+    sides = torch.cat((side, torch.ones_like(side), torch.ones_like(side)), dim=2)
+    return batch._replace(xyz=batch.xyz * sides, rgb=rgb, extra=_turned(extra, sides))
+
+
+def mirror(batch: CloudBatch, width: int | None = None) -> CloudBatch:
+    """The same people in a mirror.
+
+    Args:
+        batch: as a network takes it.
+        width: of the crop, where the points are its pixels, row by row; they stay row by row.
+    """
+    sides = batch.xyz.new_tensor([-1.0, 1.0, 1.0])
+    batch = batch._replace(xyz=batch.xyz * sides, extra=_turned(batch.extra, sides))
+    if width is None:
+        return batch
+    order = torch.arange(batch.xyz.shape[1], device=batch.xyz.device).view(-1, width).flip(1).flatten()
+    extra = {name: values[:, order] for name, values in batch.extra.items()}
+    return batch._replace(xyz=batch.xyz[:, order], rgb=batch.rgb[:, order], extra=extra)
 
 
 def _ordered(batch: CloudBatch, order: Tensor, gray: Tensor) -> CloudBatch:
-    rgb = _take(batch.rgb.float(), order) / 255 - 0.5
-    return batch._replace(xyz=_take(batch.xyz.float(), order), rgb=rgb.masked_fill(gray[..., None], 0.0))
+    xyz, rgb = _take(batch.xyz.float(), order), _take(batch.rgb.float(), order) / 255 - 0.5
+    extra = {name: _take(values.float(), order) for name, values in batch.extra.items()}
+    return batch._replace(xyz=xyz, rgb=rgb.masked_fill(gray[..., None], 0.0), extra=extra)
+
+
+def _turned(extra: Mapping[str, Tensor], factor: Tensor, angle: Tensor | None = None) -> dict[str, Tensor]:
+    """Normals of clouds that are scaled by ``factor``, then rotated by ``angle``; other arrays as they are."""
+    turned = dict(extra)
+    if "normal" in turned:
+        normal = functional.normalize(turned["normal"] / factor, dim=2)
+        turned["normal"] = normal if angle is None else _rotate(normal, angle)
+    return turned
 
 
 def shift_window(xyz: Tensor, most: float, draws: Draws) -> tuple[Tensor, Tensor]:
@@ -193,8 +229,14 @@ def select_randomly(blank: Tensor, points: int, draws: Draws) -> Tensor:
 
 
 def augment(
-    xyz: Tensor, rgb: Tensor, augmentation: Augmentation, draws: Draws, *, balls: bool = False
-) -> tuple[Tensor, Tensor]:
+    xyz: Tensor,
+    rgb: Tensor,
+    augmentation: Augmentation,
+    draws: Draws,
+    extra: Mapping[str, Tensor] = MappingProxyType({}),
+    *,
+    balls: bool = False,
+) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
     """Mirror, scale, rotate, jitter, erase, drop and jitter the colors of each cloud by itself.
 
     Args:
@@ -202,6 +244,7 @@ def augment(
         rgb: (B, N, 3) in [-0.5, 0.5].
         augmentation: probabilities and ranges.
         draws: on the clouds' device.
+        extra: further arrays (B, N, C); normals turn with the clouds.
         balls: erase balls, not rectangles of the crop.
     """
     clouds, points, _ = xyz.shape
@@ -215,9 +258,10 @@ def augment(
         low, high = augmentation.scale
         factor = low + (high - low) * uniform(clouds, 1, 3)
     factor[:, 0, 0] *= torch.where(uniform(clouds) < augmentation.mirror, -1.0, 1.0)
-    xyz = xyz * factor
+    xyz, angle = xyz * factor, None
     if augmentation.rotation:
-        xyz = _rotate(xyz, (uniform(clouds) * 2 - 1) * math.radians(augmentation.rotation))
+        angle = (uniform(clouds) * 2 - 1) * math.radians(augmentation.rotation)
+        xyz = _rotate(xyz, angle)
     if augmentation.jitter:
         noise = draws.normal(*xyz.shape)
         xyz = xyz + (augmentation.jitter * noise).clamp(-augmentation.jitter, augmentation.jitter)
@@ -226,7 +270,7 @@ def augment(
         place = torch.arange(points, device=xyz.device)
         dropped = (place >= start) & (place < start + length) & (uniform(clouds, 1) < augmentation.color_drop)
         rgb = rgb.masked_fill(dropped[..., None], 0.0)
-    return xyz, jitter_colors(rgb, augmentation.color_jitter, draws, erased)
+    return xyz, jitter_colors(rgb, augmentation.color_jitter, draws, erased), _turned(extra, factor, angle)
 
 
 def jitter_colors(rgb: Tensor, strength: float, draws: Draws, gray: Tensor | None = None) -> Tensor:

@@ -223,7 +223,7 @@ def fingerprint(network: Network, store: Store) -> str:
     """Of everything that a store's embeddings depend on: network, preparation, clouds."""
     digest = hashlib.sha256(store.digest.encode())
     relevant = {name: network.data.get(name) for name in ("num_points", "density", "inputs")}
-    digest.update(repr((network.module.scales, relevant)).encode())
+    digest.update(repr((network.module.scales, network.module.hparams["mirror"], relevant)).encode())
     for name, weights in network.module.network.state_dict().items():
         digest.update(name.encode() + weights.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()

@@ -21,6 +21,7 @@ from ogreid.ops.collectives import connected
 from ogreid.registry import LOSSES, MODELS, OPTIMIZERS
 from ogreid.training.memory import check_classifier
 from ogreid.training.optimizers import build_optimizer, build_schedule, check_factors
+from ogreid.training.views import embed_batch
 from ogreid.training.weights import start_classifier, start_network
 
 log = logging.getLogger(__name__)
@@ -82,6 +83,7 @@ class ReIDModule(L.LightningModule):
         min_lr_ratio: last learning rate of the cosine, as a fraction of ``lr``.
         loss_warmup: epochs over which the *loss* is multiplied by a ramp from 0.1 to 1, as in the released code.
         scales: at which a cloud is embedded in evaluation; the embeddings are summed and normalized.
+        mirror: embed the mirrored cloud or crop, too; the embeddings are summed and normalized.
         compile: compile the network with torch.
         num_identities: classes; the data module's where it is not given.
 
@@ -116,6 +118,7 @@ class ReIDModule(L.LightningModule):
         min_lr_ratio: float = 0.01,
         loss_warmup: int = 10,
         scales: Sequence[float] = (1.0, 1.1),
+        mirror: bool = False,
         compile: bool = False,
         num_identities: int | None = None,
     ) -> None:
@@ -160,16 +163,19 @@ class ReIDModule(L.LightningModule):
         if num_identities is not None and (width := _width(self.network)) is not None:
             self.add_head(num_identities, width)
 
-    def forward(self, xyz: Tensor, rgb: Tensor) -> Tensor:
-        """Embedding (B, D) at one scale, not normalized."""
-        return self.network(xyz, rgb)  # type: ignore[no-any-return]
+    def forward(self, xyz: Tensor, rgb: Tensor, **extra: Tensor) -> Tensor:
+        """Embedding (B, D) at one scale, not normalized; ``extra`` as the network takes it."""
+        return self.network(xyz, rgb, **extra)  # type: ignore[no-any-return]
 
     def setup(self, stage: str) -> None:
         """Compare the network's inputs with the data module's before anything is computed.
 
         Raises:
-            InputError: a network on crops gets clouds, or one on points gets crops.
+            InputError: a network on crops gets clouds, or one on points gets crops; a store lacks what it needs.
         """
+        extra = getattr(self.network, "extra", ())
+        if extra and (require := getattr(self._data, "require", None)):
+            require(extra)
         wants, gets = getattr(self.network, "inputs", None), getattr(self._data_config, "inputs", None)
         if wants is not None and gets is not None and (wants == "crop") != (gets == "crop"):
             kind, choice = ("crops", "crop") if wants == "crop" else ("points", "scene")
@@ -230,12 +236,12 @@ class ReIDModule(L.LightningModule):
     def _before_and_after_neck(self, batch: CloudBatch) -> tuple[Tensor, Tensor]:
         """The embedding twice, the first time before the last BatchNorm where there is a neck."""
         if self.neck is None:
-            embedding = self(batch.xyz, batch.rgb)
+            embedding = self(batch.xyz, batch.rgb, **batch.extra)
             return embedding, embedding
         before: list[Tensor] = []
         hook = self.neck.register_forward_pre_hook(lambda _, inputs: before.append(inputs[0]))
         try:
-            embedding = self(batch.xyz, batch.rgb)
+            embedding = self(batch.xyz, batch.rgb, **batch.extra)
         finally:
             hook.remove()
         return before[0], embedding
@@ -252,7 +258,7 @@ class ReIDModule(L.LightningModule):
         """
         alone: AbstractContextManager[list[str]] = nullcontext([])
         with collect_refusals([]) if connected() else alone as refused:
-            embedding = embed_scales(self.network, batch.xyz, batch.rgb, self.scales)
+            embedding = embed_batch(self.network, batch, self.scales, mirror=self.hparams["mirror"])
         if refused:
             log.warning(refused[0])
             embedding = torch.full_like(embedding, torch.nan)
@@ -316,24 +322,6 @@ class ReIDModule(L.LightningModule):
         """0.1 -> 1 over the first epochs, on the *loss* as in the released code; under Adam nearly nothing."""
         whole = self.optimizer_config.loss_warmup * self.trainer.num_training_batches
         return min(1.0, 0.1 + 0.9 * self.trainer.global_step / whole) if whole else 1.0
-
-
-def embed_scales(network: nn.Module, xyz: Tensor, rgb: Tensor, scales: Sequence[float] = (1.0, 1.1)) -> Tensor:
-    """The released test protocol: the sum of the embeddings of the scaled clouds, normalized.
-
-    Args:
-        network: in evaluation mode.
-        xyz: (B, N, 3).
-        rgb: (B, N, 3).
-        scales: factors of ``xyz``.
-
-    Returns:
-        (B, D), of length 1 up to the published 1e-6 in the norm.
-    """
-    total: Any = sum(network(scale * xyz, rgb) for scale in scales)
-    embedding: Tensor = total.float()
-    unit: Tensor = embedding / (embedding.norm(dim=1, keepdim=True) + 1e-6)
-    return unit
 
 
 def _width(network: nn.Module) -> int | None:

@@ -70,6 +70,7 @@ def build_module(experiment: Experiment, *, start: bool = True) -> ReIDModule:
         optimizer=experiment.optimizer.name,
         **options(experiment.optimizer, "name", "swa_fraction", "ema_decay"),
         scales=experiment.evaluation.scales,
+        mirror=experiment.evaluation.mirror,
     )
 
 

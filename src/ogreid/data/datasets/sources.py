@@ -1,7 +1,7 @@
 """Clouds lifted from crops, as a source for the packer."""
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
@@ -109,6 +109,10 @@ class CropClouds:
         size = {"points": points, "height": HEIGHT, "width": WIDTH, "fields": fields}
         order = "written" if self.mode == "vertex" else "scattered"  # vertex keeps the published order
         return {"mode": self.mode, "order": order, "background": self.background, **size}
+
+    def storing(self, extra: Sequence[str]) -> "CropClouds":
+        """The same crops with these arrays, too, and in raster mode, which knows them."""
+        return replace(self, extras=tuple(extra))
 
     def cloud(self, source: str) -> dict[str, np.ndarray]:
         image = read_crop(self.root / source)

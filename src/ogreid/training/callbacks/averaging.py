@@ -99,7 +99,7 @@ class _Embed(nn.Module):
         self.module = module
 
     def forward(self, batch: CloudBatch) -> Tensor:
-        embedding: Tensor = self.module(batch.xyz, batch.rgb)
+        embedding: Tensor = self.module(batch.xyz, batch.rgb, **batch.extra)
         return embedding
 
 
@@ -110,5 +110,5 @@ def _batches(data: ReIDDataModule, epoch: int, device: torch.device) -> Iterator
     its last step and resumed.
     """
     for step, batch in enumerate(data.training_loader(epoch)):
-        moved = CloudBatch(*(part.to(device, non_blocking=True) for part in batch[:5]))
+        moved = data.transfer_batch_to_device(batch, device, 0)
         yield [data.augmented(moved, epoch, step)]
