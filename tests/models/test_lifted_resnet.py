@@ -7,7 +7,7 @@ from ogreid.errors import InputError
 from ogreid.models import build_model
 
 CROP = (16, 8)
-TINY = {"channels": (8, 12), "blocks": (1, 2), "embedding": 10, "crop": CROP}
+TINY = {"channels": (8, 12), "blocks": (1, 2), "parts": 4, "embedding": 10, "crop": CROP}
 EVERYTHING = ("depth", "foreground", "normal")
 
 
@@ -30,7 +30,7 @@ def reads(network, extra):
 
 
 @pytest.mark.parametrize(
-    "options", [{}, {"parts": 3}, {"pixels": ["depth"]}, {"pixels": EVERYTHING}, {"blocks": [2, 1]}], ids=str
+    "options", [{}, {"parts": 0}, {"pixels": ["depth"]}, {"pixels": EVERYTHING}, {"blocks": [2, 1]}], ids=str
 )
 def test_every_option_trains(options):
     network = tiny(**options)
@@ -42,7 +42,7 @@ def test_every_option_trains(options):
 
 
 def test_gradients_are_those_of_finite_differences():
-    network = tiny(pixels=EVERYTHING, parts=2).eval()
+    network = tiny(pixels=EVERYTHING).eval()
     xyz, rgb, extra = lifted(1)
     assert torch.autograd.gradcheck(
         lambda xyz, rgb, foreground, normal: network(xyz, rgb, foreground=foreground, normal=normal),
@@ -90,7 +90,9 @@ def test_half_precision_ends_at_the_pooling():
     assert all(parameter.grad.dtype == torch.float32 for parameter in network.parameters())
 
 
-@pytest.mark.parametrize("options", [{"pixels": ["color"]}, {"blocks": [1]}, {"blocks": [0, 1]}], ids=str)
+@pytest.mark.parametrize(
+    "options", [{"pixels": ["color"]}, {"blocks": [1]}, {"blocks": [0, 1]}, {"parts": 3}, {"parts": 9}], ids=str
+)
 def test_impossible_networks_are_refused(options):
     with pytest.raises(InputError, match="LiftedResNet: expected"):
         tiny(**options)

@@ -25,7 +25,7 @@ PARAMETERS = {
     "pointnet2_msg": 1_865_664,
     "histogram": 0,
 }
-OURS = {"lifted_resnet": 432_056}
+OURS = {"lifted_resnet": 444_472}
 # Backbones at 751 classes and without the bottleneck, as their authors count, and their channels.
 IMAGES = {
     "resnet50": (25_046_831, 2048),
@@ -40,7 +40,7 @@ SMALL = {
     "dgcnn": {"channels": (6, 8), "k": 4},
     "pointnet2_ssg": {"num_kept": (24, 6), "width_mult": 0.25},
     "pointnet2_msg": {"levels": [(20, [(0.3, 6, (8, 8)), (0.6, 9, (6, 7, 8))])], "final": (12, 16)},
-    "lifted_resnet": {"channels": (8, 12), "blocks": (1, 2), "crop": (10, 6)},
+    "lifted_resnet": {"channels": (8, 12), "blocks": (1, 2), "parts": 1, "embedding": 10, "crop": (10, 6)},
     "histogram": {"bins": 4},
 } | {name: {"crop": (10, 6), "size": (32, 32)} for name in IMAGES}
 

@@ -114,7 +114,7 @@ class Model:
     size: list[int] | None = setting(low=1, resume="fixed")
     blocks: list[int] | None = setting(low=1, resume="fixed")
     pixels: list[str] | None = setting(choices=("depth", "foreground", "normal"), resume="fixed")
-    parts: int | None = setting(low=1, resume="fixed")
+    parts: int | None = setting(low=0, resume="fixed")
     options: dict[str, Any] = setting({}, resume="fixed")
     weights: str | None = setting(resume="fixed")
     freeze: list[str] = setting([], resume="fixed")

@@ -46,8 +46,8 @@ class LiftedResNet(Network):
         blocks: residual blocks of each stage.
         pixels: what the network gets of each pixel beside its color: ``depth`` (of the body against the mean of the
             crop), ``foreground``, ``normal``.
-        parts: horizontal bands of the last stage that are pooled by themselves, too; 1 for none.
-        embedding: its width.
+        parts: horizontal bands of the last stage that are pooled by themselves, beside the whole; 0 for none.
+        embedding: its width, an equal share for the whole and each part.
         crop: rows and columns (H, W) of the crop that arrives.
 
     Raises:
@@ -63,8 +63,8 @@ class LiftedResNet(Network):
         *,
         blocks: Sequence[int] = (1, 2, 2),
         pixels: Sequence[str] = (),
-        parts: int = 1,
-        embedding: int = 256,
+        parts: int = 4,
+        embedding: int = 320,
         crop: Sequence[int] = (128, 64),
     ) -> None:
         super().__init__()
@@ -72,6 +72,12 @@ class LiftedResNet(Network):
             raise InputError(
                 f"LiftedResNet: expected pixels of {', '.join(KNOWN)} and a number of blocks for each of channels, got "
                 f"{list(pixels)}, blocks = {list(blocks)} and channels = {list(channels)}"
+            )
+        rows = -(-crop[0] // 2 ** len(channels))  # of the last stage
+        if embedding % (1 + parts) or not 0 <= parts <= rows:
+            raise InputError(
+                f"LiftedResNet: expected up to {rows} parts, and an embedding that they and the whole share equally, "
+                f"got {parts} and {embedding}"
             )
         self.pixels, self.parts, self.width, self.crop = tuple(pixels), parts, embedding, tuple(crop)
         self.extra = tuple(name for name in self.pixels if name != "depth")
@@ -81,8 +87,8 @@ class LiftedResNet(Network):
             layers.append(ResidualBlock(before, width, 2 if stage else 1))
             layers += [ResidualBlock(width, width, 1) for _ in range(blocks[stage] - 1)]
         self.backbone = nn.Sequential(*layers)
-        pooled = 1 + (parts if parts > 1 else 0)
-        self.project = nn.Linear(2 * pooled * channels[-1], embedding, bias=False)
+        share = embedding // (1 + parts)
+        self.project = nn.ModuleList(nn.Linear(2 * channels[-1], share, bias=False) for _ in range(1 + parts))
         self.norm = nn.BatchNorm1d(embedding)
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # how the pixels arrive
 
@@ -101,11 +107,13 @@ class LiftedResNet(Network):
         features = self.backbone(image.view(len(rgb), rows, columns, -1).permute(0, 3, 1, 2))
         # Pooled and projected in full precision, whatever the convolutions compute in.
         with torch.autocast(features.device.type, enabled=False):
-            embedding: Tensor = self.norm(self.project(self._pool(features.to(self.project.weight.dtype))))
+            wide = features.to(self.norm.weight.dtype)
+            regions = [wide, *(wide.tensor_split(self.parts, dim=2) if self.parts else ())]
+            shares = [project(_pool(one)) for project, one in zip(self.project, regions, strict=True)]
+            embedding: Tensor = self.norm(torch.cat(shares, 1))
         return embedding
 
-    def _pool(self, features: Image) -> Float[Tensor, "B P"]:
-        """Mean and maximum over all cells, then over each band."""
-        bands = [features] if self.parts == 1 else [features, *features.tensor_split(self.parts, dim=2)]
-        pools = [pool for band in bands for pool in (band.mean((2, 3)), band.amax((2, 3)))]
-        return torch.cat(pools, 1)
+
+def _pool(features: Image) -> Float[Tensor, "B P"]:
+    """Mean and maximum over all cells."""
+    return torch.cat([features.mean((2, 3)), features.amax((2, 3))], 1)
