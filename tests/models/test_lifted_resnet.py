@@ -90,9 +90,7 @@ def test_half_precision_ends_at_the_pooling():
     assert all(parameter.grad.dtype == torch.float32 for parameter in network.parameters())
 
 
-@pytest.mark.parametrize(
-    "options", [{"pixels": ["color"]}, {"blocks": [1]}, {"blocks": [0, 1]}, {"parts": 3}, {"parts": 9}], ids=str
-)
+@pytest.mark.parametrize("options", [{"pixels": ["color"]}, {"blocks": [1]}, {"blocks": [0, 1]}, {"parts": 5}], ids=str)
 def test_impossible_networks_are_refused(options):
     with pytest.raises(InputError, match="LiftedResNet: expected"):
         tiny(**options)

@@ -56,7 +56,7 @@ class ImageNetwork(Network):
                 f"2D network: expected {rows * columns} pixels, a crop of {rows} x {columns}, got {rgb.shape[1]}; "
                 "use data.inputs=crop and a raster store, or set the network's crop"
             )
-        image = rgb.transpose(1, 2).reshape(len(rgb), 3, rows, columns)  # (B, 3, H, W)
+        image = rgb.transpose(1, 2).reshape(-1, 3, rows, columns)
         image = functional.interpolate(image, size=self.size, mode="bilinear", align_corners=False)
         embedding: Tensor = self.norm(self.project(self.backbone(image).mean((2, 3))))
         return embedding

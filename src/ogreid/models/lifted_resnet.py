@@ -47,7 +47,7 @@ class LiftedResNet(Network):
         pixels: what the network gets of each pixel beside its color: ``depth`` (of the body against the mean of the
             crop), ``foreground``, ``normal``.
         parts: horizontal bands of the last stage that are pooled by themselves, beside the whole; 0 for none.
-        embedding: its width, an equal share for the whole and each part.
+        embedding: its width.
         crop: rows and columns (H, W) of the crop that arrives.
 
     Raises:
@@ -59,12 +59,12 @@ class LiftedResNet(Network):
     @record_options
     def __init__(
         self,
-        channels: Sequence[int] = (24, 48, 96),
+        channels: Sequence[int] = (20, 40, 80),
         *,
         blocks: Sequence[int] = (1, 2, 2),
         pixels: Sequence[str] = (),
         parts: int = 4,
-        embedding: int = 320,
+        embedding: int = 256,
         crop: Sequence[int] = (128, 64),
     ) -> None:
         super().__init__()
@@ -74,11 +74,8 @@ class LiftedResNet(Network):
                 f"{list(pixels)}, blocks = {list(blocks)} and channels = {list(channels)}"
             )
         rows = -(-crop[0] // 2 ** len(channels))  # of the last stage
-        if embedding % (1 + parts) or not 0 <= parts <= rows:
-            raise InputError(
-                f"LiftedResNet: expected up to {rows} parts, and an embedding that they and the whole share equally, "
-                f"got {parts} and {embedding}"
-            )
+        if not 0 <= parts <= rows:
+            raise InputError(f"LiftedResNet: expected 0 to {rows} parts, the rows of the last stage, got {parts}")
         self.pixels, self.parts, self.width, self.crop = tuple(pixels), parts, embedding, tuple(crop)
         self.extra = tuple(name for name in self.pixels if name != "depth")
         inputs = 3 + sum(KNOWN[name] for name in self.pixels)
@@ -87,8 +84,7 @@ class LiftedResNet(Network):
             layers.append(ResidualBlock(before, width, 2 if stage else 1))
             layers += [ResidualBlock(width, width, 1) for _ in range(blocks[stage] - 1)]
         self.backbone = nn.Sequential(*layers)
-        share = embedding // (1 + parts)
-        self.project = nn.ModuleList(nn.Linear(2 * channels[-1], share, bias=False) for _ in range(1 + parts))
+        self.project = nn.Linear(2 * (1 + parts) * channels[-1], embedding, bias=False)
         self.norm = nn.BatchNorm1d(embedding)
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # how the pixels arrive
 
@@ -104,13 +100,12 @@ class LiftedResNet(Network):
         depth = xyz[..., 2:]
         known = {"depth": (depth - depth.mean(1, keepdim=True)) / DEPTH} | extra
         image = torch.cat([rgb, *(known[name] for name in self.pixels)], 2)
-        features = self.backbone(image.view(len(rgb), rows, columns, -1).permute(0, 3, 1, 2))
+        features = self.backbone(image.reshape(-1, rows, columns, image.shape[2]).permute(0, 3, 1, 2))
         # Pooled and projected in full precision, whatever the convolutions compute in.
         with torch.autocast(features.device.type, enabled=False):
             wide = features.to(self.norm.weight.dtype)
             regions = [wide, *(wide.tensor_split(self.parts, dim=2) if self.parts else ())]
-            shares = [project(_pool(one)) for project, one in zip(self.project, regions, strict=True)]
-            embedding: Tensor = self.norm(torch.cat(shares, 1))
+            embedding: Tensor = self.norm(self.project(torch.cat([*map(_pool, regions)], 1)))
         return embedding
 
 

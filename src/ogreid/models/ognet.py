@@ -51,7 +51,7 @@ class Level:
     def reduced(self, count: int) -> "Level":
         """The kept points as a level of their own, whose next reduction keeps ``count``."""
         # Farthest points of the kept points are their first ones in order, so the cloud is sampled once.
-        prefix = torch.arange(count, device=self.index.device).expand(len(self.index), count)
+        prefix = torch.arange(count, device=self.index.device).expand(self.index.shape[0], count)
         return Level(self.centers, prefix, self.k, self.backend)
 
 

@@ -47,7 +47,7 @@ def farthest_points(
         distance = distance.masked_fill(xyz.square().sum(-1) <= ORIGIN_SQUARED, -1.0)
     if form == "fused":
         return _run_kernel("farthest", xyz, distance, count)
-    clouds = torch.arange(len(xyz), device=xyz.device)
+    clouds = torch.arange(xyz.shape[0], device=xyz.device)  # not len(), which would fix B in an exported program
     index = [torch.zeros_like(clouds)]
     for _ in range(count - 1):
         distance = torch.minimum(distance, _squared_distance(xyz, xyz[clouds, index[-1]].unsqueeze(1)))
