@@ -11,6 +11,7 @@ examples:
   python -m ogreid.export --published DOWNLOADED/ognet_circle --to runs/published/circle
   python -m ogreid.evaluate --checkpoint runs/published/circle --on market
   python -m ogreid.export --checkpoint runs/demo/20260101-120000-0 --program network.pt2
+  python -m ogreid.export --onnx network.onnx         the network that ships with ogreid
 """
 
 
@@ -18,38 +19,41 @@ def parser() -> command_line.Parser:
     """The command line."""
     command = command_line.Parser(
         prog="python -m ogreid.export",
-        description="A released folder becomes a run; a network becomes a torch.export program that needs only torch.",
+        description="A released folder becomes a run; a network becomes a program of torch.export or ONNX.",
         epilog=EPILOG,
     )
     command_line.network_arguments(command, untrained=False)
     where = command.add_mutually_exclusive_group(required=True)
     where.add_argument("--to", metavar="RUN", help="folder of the run to be made; it must not exist")
     where.add_argument("--program", metavar="FILE", help="write torch.export's program there, a .pt2 file")
-    command.add_argument("--batch", type=int, default=1, help="clouds per call of the program (%(default)s)")
+    where.add_argument("--onnx", metavar="FILE", help="write the network in ONNX there, an .onnx file")
     return command
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse, read, write."""
     arguments = parser().parse_args(argv)
-    target = Path(arguments.to or arguments.program)
+    target = Path(arguments.to or arguments.program or arguments.onnx)
     if target.exists():
         raise InputError(f"{target}: already there; choose another place, or remove it first")
-    if arguments.checkpoint and arguments.to:
-        raise InputError("--to expects a released folder (--published), got --checkpoint, which is a run already")
+    if arguments.to and not arguments.published:
+        raise InputError("--to expects a released folder (--published); a checkpoint is a run already")
     if arguments.program and target.suffix not in (".pt2", ".pt"):
         raise InputError(f"{target}: expected a name that ends in .pt2; --program writes a torch.export program")
-    if arguments.program and not target.parent.is_dir():
-        raise InputError(f"{target}: its folder does not exist; make it or choose another --program")
-    if arguments.batch < 1:
-        raise InputError(f"--batch: expected 1 or more, got {arguments.batch}")
-    from ogreid.training import conversion
+    if arguments.onnx and target.suffix != ".onnx":
+        raise InputError(f"{target}: expected a name that ends in .onnx")
+    if not arguments.to and not target.parent.is_dir():
+        raise InputError(f"{target}: its folder does not exist; make it, or choose another")
+    if arguments.to:
+        from ogreid.training.conversion import published_to_run
+
+        published_to_run(Path(arguments.published), target, arguments.weights)
+        return 0
+    from ogreid.deployment.programs import write_onnx, write_program
     from ogreid.training.inference import load_network
 
-    if arguments.to:
-        conversion.published_to_run(Path(arguments.published), target, arguments.weights)
-    else:
-        conversion.write_program(load_network(**command_line.network(arguments)), target, arguments.batch)
+    write = write_onnx if arguments.onnx else write_program
+    write(load_network(**command_line.network(arguments)), target)
     return 0
 
 

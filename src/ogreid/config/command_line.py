@@ -25,9 +25,13 @@ class Parser(argparse.ArgumentParser):
 
 
 def network_arguments(parser: Parser, *, untrained: bool = True) -> None:
-    """The arguments of :func:`ogreid.training.inference.load_network`: exactly one names the network."""
-    which = parser.add_mutually_exclusive_group(required=True)
-    which.add_argument("--checkpoint", metavar="RUN", help="a run folder (its result), or a .ckpt file of any Trainer")
+    """The arguments of :func:`ogreid.training.inference.load_network`: at most one names the network."""
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument(
+        "--checkpoint",
+        metavar="RUN",
+        help="a run folder (its result), or a .ckpt file of any Trainer (default: the network that ships with ogreid)",
+    )
     which.add_argument("--published", metavar="FOLDER", help="a released folder: opts.yaml and its weights")
     if untrained:
         which.add_argument("--model", metavar="NAME", help="a network without training, for example histogram")

@@ -27,6 +27,6 @@ class Histogram(Network):
     def forward(self, xyz: Float[Tensor, "B N 3"], rgb: Float[Tensor, "B N 3"]) -> Float[Tensor, "B D"]:
         cell = ((rgb + 0.5) * self.bins).long().clamp(0, self.bins - 1)  # (B, N, 3)
         index = (cell[..., 0] * self.bins + cell[..., 1]) * self.bins + cell[..., 2]  # (B, N)
-        count = torch.zeros(len(rgb), self.width, dtype=rgb.dtype, device=rgb.device)
+        count = rgb.new_zeros(rgb.shape[0], self.width)
         count.scatter_add_(1, index, torch.ones_like(index, dtype=rgb.dtype))
         return functional.normalize(count, dim=1)

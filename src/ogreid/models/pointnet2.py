@@ -42,7 +42,7 @@ class Layer(nn.Module):
 
     def forward(self, rows: Float[Tensor, "*R C"]) -> Float[Tensor, "*R D"]:
         normal = norm_of(self.norm).rows(self.linear(rows))
-        track_moments(self.norm, normal.moments, rows.shape[:-1].numel())
+        track_moments(self.norm, normal.moments, rows[..., 0].numel())
         return normal.value
 
 

@@ -80,6 +80,9 @@ def nearest_of(points: Float[Tensor, "B N C"], centers: Float[Tensor, "B M C"], 
     """The k nearest ``points`` (1 to N) of each center, nearest first: the grouping that the paper's text describes."""
     check_count("k nearest", k, points.shape[1])
     # By differences: |p|^2 - 2 p q + |q|^2 cancels for near points, and near points are searched for.
+    if torch.compiler.is_exporting():  # ONNX has no cdist
+        distance = (detached(centers).unsqueeze(2) - detached(points).unsqueeze(1)).square().sum(-1)
+        return distance.topk(k, largest=False, sorted=True).indices
     distance = torch.cdist(detached(centers), detached(points), compute_mode="donot_use_mm_for_euclid_dist")
     return distance.topk(k, largest=False, sorted=True).indices
 

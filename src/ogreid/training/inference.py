@@ -1,6 +1,7 @@
 """Evaluating and embedding with a trained network, through Lightning's own ``test`` and ``predict``."""
 
 import hashlib
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +19,7 @@ from ogreid.data.datasets.catalogue import store_path
 from ogreid.data.module import ReIDDataModule
 from ogreid.data.store.mapped import Store
 from ogreid.errors import InputError
+from ogreid.models.pretrained import load_pretrained
 from ogreid.models.published import load_published
 from ogreid.ops.collectives import all_gather_object
 from ogreid.registry import VARIANTS, resolve
@@ -28,6 +30,7 @@ from ogreid.training.checkpoint import load_checkpoint
 from ogreid.training.module import EmbeddingBatch, ReIDModule
 from ogreid.training.trainer import evaluation_trainer
 
+log = logging.getLogger(__name__)
 DENSITIES = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 """Shares of the points that are tested where none are named."""
 
@@ -66,7 +69,7 @@ def load_network(
     model: str | None = None,
     weights: str = "model_last.pth",
 ) -> Network:
-    """Exactly one of a checkpoint, a released folder, or an untrained network.
+    """A checkpoint, a released folder, an untrained network, or where none is named, the one that ships with ogreid.
 
     Args:
         checkpoint: a run folder, or a ``.ckpt`` file of a run or of any Trainer.
@@ -85,7 +88,11 @@ def load_network(
     if published is not None:
         network, _ = load_published(published, weights)
         return Network("published", ReIDModule(network.eval(), loss="ce"))
-    assert model is not None
+    if model is None:
+        log.info("no --checkpoint: the network that ships with ogreid, trained on synthetic people only")
+        shipped = load_pretrained()
+        module = ReIDModule(shipped.network, loss="ce", **shipped.options)
+        return Network("synthetic", module.eval(), shipped.data)
     scales = (1.0,) if model == "histogram" else (1.0, 1.1)
     return Network(model, ReIDModule(model, loss="ce", scales=scales).eval())
 

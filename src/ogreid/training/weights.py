@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ogreid import files
 from ogreid.errors import InputError, MissingFileError
+from ogreid.models.pretrained import SHIPPED, read_safetensors
 from ogreid.models.published import load_published, unwrapped_names
 from ogreid.runs import Run
 from ogreid.training.distributed import rank
@@ -42,16 +43,20 @@ def read_weights(path: str | Path) -> Weights:
 
     Args:
         path: a run folder (its result is taken), a ``.ckpt`` file of a run or of any Trainer, a file with a backbone's
-            ``state_dict`` (names may carry ``module.``, ``_orig_mod.`` and ``network.``), or a released folder.
+            ``state_dict`` (``.safetensors`` or torch's own; names may carry ``module.``, ``_orig_mod.`` and
+            ``network.``), a released folder, or ``synthetic``, which ships with ogreid.
 
     Raises:
         InputError: nothing there, unreadable, or neither of these.
     """
-    folder = Path(path)
+    folder = SHIPPED if path == "synthetic" else Path(path)
+    if folder.suffix == ".safetensors":
+        state, _ = read_safetensors(folder)
+        return Weights(folder, unwrapped_names(state), record=_record(folder, "safetensors"))
     if (folder / "opts.yaml").is_file():
         network, _ = load_published(folder)
         return Weights(file := folder / "model_last.pth", network.state_dict(), record=_record(file, "published"))
-    file = Run.open(path).result if folder.is_dir() or not folder.suffix else folder
+    file = Run.open(folder).result if folder.is_dir() or not folder.suffix else folder
     content = read_tensors(file)
     if not isinstance(content.get("state_dict"), dict):
         state = unwrapped_names(content)

@@ -51,7 +51,7 @@ def norm_of(norm: _BatchNorm) -> Norm:
 
 
 @torch.no_grad()
-def track_moments(norm: _BatchNorm, moments: Moments, count: int) -> None:
+def track_moments(norm: _BatchNorm, moments: Moments, count: int | torch.SymInt) -> None:
     """Update the running statistics of a ``norm`` in training mode as ``nn.BatchNorm1d`` does.
 
     ``moments`` has the *biased* variance of the batch; ``count`` values of this process stand behind each moment.

@@ -1,0 +1,1 @@
+"""Trained networks in other programs: torch.export, ONNX, and what runs them."""
