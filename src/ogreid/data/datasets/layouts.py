@@ -97,7 +97,7 @@ def lists(train: str, test: str) -> Layout:
             if not path.is_file():
                 raise InputError(f"{path}: missing; unpack the archive again, the four lists belong to it")
             try:
-                lines = files.read_bytes(path, MAX_BYTES).decode("utf-8-sig").splitlines()
+                lines = files.plain_text(files.read_bytes(path, MAX_BYTES)).decode().split("\n")
             except (OSError, ValueError) as error:
                 raise InputError(f"{path}: not a readable list ({error}); unpack the archive again") from error
             images = folder / (train if split in ("train", "val") else test)
