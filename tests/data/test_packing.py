@@ -152,6 +152,10 @@ def test_what_an_image_says_about_itself_is_obeyed(tmp_path):
     Image.fromarray(colors[..., 0].astype(np.float32)).save(tmp_path / "a.tif")
     with pytest.raises(InputError, match=r"a.tif: .*mode F"):
         read_crop(tmp_path / "a.tif")
+    for name in ("a.gif", "b.tif", "b.png", "b.webp"):
+        image.save(tmp_path / name, save_all=True, append_images=[image.rotate(180)])
+        with pytest.raises(InputError, match=rf"{name}: .*2 frames or pages; expected one"):
+            read_crop(tmp_path / name)
 
 
 def test_a_store_that_does_not_fit_the_disk_is_refused_before_it_is_packed(tmp_path, root, rows, monkeypatch):

@@ -15,7 +15,7 @@ from ogreid.errors import InputError
 
 log = logging.getLogger(__name__)
 MAX_BYTES = 1 << 28  # of a list; MSMT17's longest has 3 million
-IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif")
+IMAGES = (".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif")
 Entry = tuple[str, int, int, Path]
 """Split, identity, camera and file of one image."""
 
