@@ -39,7 +39,14 @@ def tiny_clouds(identity: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray
 
 
 def write_tiny_store(
-    folder: Path, *, identities: int = 8, per_camera: int = 2, cameras: int = 2, seed: int = 0, **manifest: object
+    folder: Path,
+    *,
+    identities: int = 8,
+    per_camera: int = 2,
+    cameras: int = 2,
+    seed: int = 0,
+    tracklets: bool = False,
+    **manifest: object,
 ) -> Store:
     """Half of the identities train, half are evaluated: one query each per camera, the rest gallery."""
     split, identity, camera = [], [], []
@@ -50,7 +57,7 @@ def write_tiny_store(
                 identity.append(one)
                 camera.append(eye)
     source = [f"{s}/{i:04d}_c{c}_{n}.jpg" for n, (s, i, c) in enumerate(zip(split, identity, camera, strict=True))]
-    rows = make_rows(split, identity, camera, source)
+    rows = make_rows(split, identity, camera, source, [0] * len(source) if tracklets else None)
     xyz, rgb = tiny_clouds(rows["identity"], seed)
     order = scattered(SIDE * SIDE)
     return small_store(folder, rows, {"xyz": xyz[:, order], "rgb": rgb[:, order]}, height=SIDE, width=SIDE, **manifest)
