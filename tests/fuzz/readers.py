@@ -49,12 +49,14 @@ class Reader:
         read: reads the changed file of a folder, and uses what was read as the program would.
         words: text that is known in such files.
         targets: the files that are changed, one at a time; all where none are named.
+        forms: whether each target is a form of its own, with a soak of its own.
     """
 
     files: Mapping[str, bytes]
     read: Callable[[Path, str], object]
     words: tuple[bytes, ...] = ()
     targets: tuple[str, ...] = ()
+    forms: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "targets", self.targets or tuple(self.files))
@@ -192,7 +194,7 @@ def estimators() -> Reader:
         lift(CROP, estimates_in(folder / "bodies", folder / "crops")(crops[name]), mode="vertex")
 
     known = words(b"outputs results pred_cam images/000000.png NaN 1e300 focal_length <f8 |O <i8 <U17")
-    return Reader(files, read, (*known, b"(2, 437, 3)", b"(0, 437, 3)", b"(874, 3)"), tuple(crops))
+    return Reader(files, read, (*known, b"(2, 437, 3)", b"(0, 437, 3)", b"(874, 3)"), tuple(crops), forms=True)
 
 
 @reader
