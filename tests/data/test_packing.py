@@ -181,8 +181,8 @@ def test_settings_that_do_not_go_together_are_refused_at_once(root, options, wor
 def test_a_synthetic_name_gives_domain_size_and_seed():
     assert parse_synthetic("plaza-160") == Synthetic("plaza", 160)
     assert parse_synthetic("winter-40-s3") == Synthetic("winter", 40, 3)
-    assert parse_synthetic("plaza-8-s3-noisy") == Synthetic("plaza", 8, 3, noisy=True)
-    assert all(parse_synthetic(name).name == name for name in ("winter-40-s3", "plaza-8-noisy", "plaza-8-s3-noisy"))
+    assert parse_synthetic("plaza-8-s3-noisy") == Synthetic("plaza", 8, 3, "noisy")
+    assert all(parse_synthetic(name).name == name for name in ("winter-40-s3", "plaza-8-exact", "plaza-8-s3-noisy"))
     assert [parse_synthetic(name) for name in ("market", "plaza", "nowhere-12", "plaza-160-x")] == [None] * 4
     assert set(synthetic_domains()) == set(DOMAINS)
     with pytest.raises(InputError, match="expected 4 to 100000"):

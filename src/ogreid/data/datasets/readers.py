@@ -109,7 +109,7 @@ def names_like(name: str, others: Iterable[str] = ()) -> str:
     starts = [one for one in real if name.lower().startswith(one)]
     if starts and not others:
         return f"did you mean {starts[-1]}?"
-    size = re.search(r"\d+(-s\d+)?(-noisy)?$", name)
+    size = re.search(r"\d+(-s\d+)?(-noisy|-exact)?$", name)
     return nearest_names(name, [*real, *(f"{domain}-{size[0] if size else 160}" for domain in domains), *others])
 
 
