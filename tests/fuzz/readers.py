@@ -201,10 +201,11 @@ def estimators() -> Reader:
 def stores() -> Reader:
     with TemporaryDirectory() as folder:
         write_tiny_store(Path(folder) / "tiny", identities=4)
+        write_tiny_store(Path(folder) / "tracked", identities=4, tracklets=True)
         files = files_in(Path(folder))
 
     def read(folder: Path, name: str) -> None:
-        store = Store.open(folder / "tiny")
+        store = Store.open(folder / name.partition("/")[0])
         store.clouds([0, len(store) - 1])
         store.crop(0)
         for split in store.manifest.splits:
@@ -212,7 +213,7 @@ def stores() -> Reader:
                 store.split(split)
         assert repr(store) and (folder / f"{store.name}.ply").parent == folder
 
-    known = words(b"xyz rgb float32 ../../etc fields null checksums scattered written <U8 |O")
+    known = words(b"xyz rgb float32 ../../etc fields null checksums scattered written tracklet <U8 <i8 |O")
     return Reader(files, read, known, tuple(name for name in files if not name.endswith("xyz.npy")))
 
 
