@@ -46,6 +46,7 @@ def write_tiny_store(
     cameras: int = 2,
     seed: int = 0,
     extra: tuple[str, ...] = (),
+    tracklets: bool = False,
     **manifest: object,
 ) -> Store:
     """Half of the identities train, half are evaluated: one query each per camera, the rest gallery."""
@@ -57,7 +58,7 @@ def write_tiny_store(
                 identity.append(one)
                 camera.append(eye)
     source = [f"{s}/{i:04d}_c{c}_{n}.jpg" for n, (s, i, c) in enumerate(zip(split, identity, camera, strict=True))]
-    rows = make_rows(split, identity, camera, source)
+    rows = make_rows(split, identity, camera, source, [0] * len(source) if tracklets else None)
     xyz, rgb = tiny_clouds(rows["identity"], seed)
     known = {"foreground": xyz[..., 0] > 0, "normal": (xyz / np.linalg.norm(xyz, axis=2)[..., None]).astype(np.float16)}
     arrays = {"xyz": xyz, "rgb": rgb} | {name: known[name] for name in extra}

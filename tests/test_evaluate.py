@@ -4,13 +4,18 @@ import json
 import re
 import subprocess
 import sys
+from itertools import product
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from crop_folders import STORE, pack_crops, predict_and_save, write_crops
-from ogreid import evaluate
+from ogreid import evaluate, pack
 from ogreid.errors import InputError
+from ogreid.training import inference
+from ogreid.training.inference import load_network
 from tiny_runs import fit_tiny
 
 RELEASED = Path(__file__).parent / "golden" / "ognet"
@@ -37,6 +42,38 @@ def test_variants_stand_beside_the_plain_protocol(root, capsys):
     assert len({one["mAP"] for one in results.values()}) == 3 and {one["queries"] for one in results.values()} == {36}
     table = capsys.readouterr().out
     assert all(f"{one['mAP']:.2f}" in table for one in results.values())
+
+
+def test_tracklets_of_packed_names_are_pooled_and_stores_without_them_are_refused(root, tmp_path):
+    """Frames are noisier than their mean, so tracklets are found where crops are not."""
+    rng = np.random.default_rng(0)
+    for person in range(1, 9):
+        color = rng.uniform(100, 150, 3)
+        for camera, frame in product((1, 2, 3), range(4)):
+            crop = rng.normal(color + rng.normal(0, 25, 3), 20, (128, 64, 3))
+            name = tmp_path / f"walk/{person:04d}C{camera}T0007F{frame:03d}.png"
+            name.parent.mkdir(exist_ok=True)
+            Image.fromarray(np.clip(crop, 0, 255).astype(np.uint8)).save(name)
+    pattern = r"(?P<identity>\d+)C(?P<camera>\d+)T(?P<tracklet>\d+)"
+    assert pack.main(["walk", "--images", str(tmp_path / "walk"), "--data", str(root), "--pattern", pattern]) == 0
+    target = root / "walk.json"
+    command = ["--model", "histogram", "--on", "walk", "--data", str(root), "--points", "512", "--json", str(target)]
+    assert evaluate.main(command) == 0
+    crops = json.loads(target.read_text())["retrieval"]["walk"]
+    assert evaluate.main([*command, "--by", "tracklet", "--also", "expanded"]) == 0
+    results = json.loads(target.read_text())["retrieval"]
+    assert list(results) == ["walk, by tracklet", "walk, by tracklet, expanded"]
+    assert crops["queries"] == 96 and results["walk, by tracklet"]["queries"] == 24
+    assert results["walk, by tracklet"]["mAP"] > crops["mAP"] + 10
+    network = load_network(model="histogram")
+    assert inference.evaluate(network, ["walk"], root, by="tracklet", num_points=512) == {
+        "walk, by tracklet": results["walk, by tracklet"]
+    }
+    with pytest.raises(InputError, match=f"{STORE}: has no tracklets; pack it") as error:
+        numbers(root, "--by", "tracklet", "--points", "512")
+    assert "\n" not in str(error.value)
+    with pytest.raises(InputError, match="leave out --points, --also and --by"):
+        numbers(root, "--by", "tracklet", "--density", "0.5")
 
 
 def test_an_unknown_variant_is_refused_before_torch_loads():

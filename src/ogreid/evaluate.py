@@ -34,6 +34,7 @@ def parser() -> command_line.Parser:
     command.add_argument("--points", type=int, help="points per cloud (default: as trained; 4096 without training)")
     command.add_argument("--devices", type=int, default=1, help="processes that share the work (%(default)s)")
     command.add_argument("--also", nargs="+", action="extend", default=[], metavar="VARIANT", help=", ".join(VARIANTS))
+    command.add_argument("--by", choices=("crop", "tracklet"), default="crop", help="what is retrieved (%(default)s)")
     command.add_argument(
         "--density", nargs="*", type=float, metavar="SHARE", help="shares of the points (none named: 0.05, 0.1 ... 1)"
     )
@@ -60,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     run = Run.open(folder) if folder and (Path(folder) / "experiment.yaml").is_file() else None
     if arguments.density is None:
         points: dict[str, Any] = {"num_points": arguments.points, "density": None} if arguments.points else {}
-        results = evaluate(network, *stores, also=arguments.also, devices=devices, **points)
+        results = evaluate(network, *stores, also=arguments.also, by=arguments.by, devices=devices, **points)
         if rank() == 0:
             terminal.show_results(network.name, results, run=run, target=target)
     else:
@@ -82,8 +83,9 @@ def _check(arguments: argparse.Namespace) -> None:
     for name in arguments.also:
         if name not in VARIANTS:
             raise InputError(f"--also {name}: {nearest_names(name, VARIANTS)}")
-    if arguments.density is not None and (arguments.points is not None or arguments.also):
-        raise InputError("--density says the number of points and uses no variants; leave out --points and --also")
+    if arguments.density is not None and (arguments.points is not None or arguments.also or arguments.by != "crop"):
+        plain = "--density says the number of points and evaluates crops, without variants"
+        raise InputError(f"{plain}; leave out --points, --also and --by")
     if arguments.checkpoint is not None and not Path(arguments.checkpoint).is_file():
         from ogreid.runs import Run
 

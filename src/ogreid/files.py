@@ -4,6 +4,7 @@ The readers raise ``OSError`` or ``ValueError`` with the bare reason, whatever t
 adds the file, what it was taken for and the way out. Nothing that they read is run.
 """
 
+import codecs
 import errno
 import io
 import json
@@ -122,6 +123,19 @@ def read_bytes(path: Path, most: int) -> bytes:
         raise ValueError(f"{size} bytes; such a file has {most} at most")
     with path.open("rb") as file:
         return file.read(size)  # not `most`, for which a buffer would be made at once
+
+
+def plain_text(content: bytes) -> bytes:
+    """Text of any system as UTF-8 without a byte order mark, its lines ended by a line feed alone.
+
+    UTF-16 is known by its mark; what has none is taken as it is, so that comments may be of any encoding.
+
+    Raises:
+        ValueError: UTF-16 that is cut off.
+    """
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        content = content.decode("utf-16").encode()
+    return content.removeprefix(codecs.BOM_UTF8).replace(b"\r\n", b"\n").replace(b"\r", b"\n")
 
 
 def _size(path: Path) -> int:

@@ -32,7 +32,7 @@ def parser() -> command_line.Parser:
     what.add_argument("--published", metavar="DIR", help="the authors' clouds of the data set (.obj)")
     what.add_argument("--images", metavar="DIR", help="a folder of person crops of your own")
     how = pack.add_argument_group("how")
-    how.add_argument("--pattern", metavar="REGEX", help="of the names in --images, with groups identity and camera")
+    how.add_argument("--pattern", metavar="REGEX", help="of names in --images: groups identity, camera, maybe tracklet")
     how.add_argument("--dry-run", action="store_true", help="show what names in --images are taken for, pack nothing")
     how.add_argument("--meshes", metavar="DIR|FILE", help="bodies of HMR, ROMP, 4D-Humans, mmhuman3d, SAM 3D Body")
     how.add_argument("--faces", metavar="FILE", help="the body model's faces, where the bodies come without")

@@ -1,8 +1,10 @@
+import random
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from ogreid.data.datasets import obj
 from ogreid.data.datasets.layouts import Row
 from ogreid.data.datasets.obj import PublishedClouds, read_obj
 from ogreid.data.datasets.readers import rows_array
@@ -49,6 +51,24 @@ def test_other_statements_line_ends_and_number_forms_do_not_matter(tmp_path, tex
     xyz, rgb = read_obj(tmp_path / "a.obj")
     np.testing.assert_array_equal(xyz, [[1, -2.5, 0.5], [3, 4, 5]])
     np.testing.assert_array_equal(rgb, [[0, 128, 255], [255, 255, 255]])
+
+
+def test_what_the_fast_path_takes_the_slow_one_reads_alike(tmp_path):
+    """Over random lines of words that are numbers, nearly numbers, or none."""
+    words = [b"v", b"vn", b"f", b"#", b"1", b"-2.5", b".5", b"3.", b"-0", b"1e-1", b"0.123456789012345", b"+1", b"--1"]
+    words += [b"1234567890123456", b"1.5#", b"\x0b", b"\xc2\xa01", b"0x1", b"nan", b"1_0", b"."]
+    rng, taken = random.Random(0), 0
+    for _ in range(4000):
+        plain = rng.random() < 0.8
+        lines = [[b"v", *rng.choices(words[4:9] if plain else words, k=6)] for _ in range(rng.randint(1, 3))]
+        blank = rng.choice([b" ", b"\t", b"  "])
+        text = b"".join(rng.choice([b"", blank]) + blank.join(one) + b"\n" for one in lines)
+        values = np.empty((len(text), 6))
+        count = obj._parse(np.frombuffer(text, np.uint8), values)
+        if count >= 0:
+            taken += 1
+            np.testing.assert_array_equal(values[:count], obj._parse_by_line(text, tmp_path))
+    assert taken > 2000
 
 
 @pytest.mark.parametrize(

@@ -152,6 +152,10 @@ def test_what_an_image_says_about_itself_is_obeyed(tmp_path):
     Image.fromarray(colors[..., 0].astype(np.float32)).save(tmp_path / "a.tif")
     with pytest.raises(InputError, match=r"a.tif: .*mode F"):
         read_crop(tmp_path / "a.tif")
+    for name in ("a.gif", "b.tif", "b.png", "b.webp"):
+        image.save(tmp_path / name, save_all=True, append_images=[image.rotate(180)])
+        with pytest.raises(InputError, match=rf"{name}: .*2 frames or pages; expected one"):
+            read_crop(tmp_path / name)
 
 
 def test_a_store_that_does_not_fit_the_disk_is_refused_before_it_is_packed(tmp_path, root, rows, monkeypatch):
@@ -177,8 +181,8 @@ def test_settings_that_do_not_go_together_are_refused_at_once(root, options, wor
 def test_a_synthetic_name_gives_domain_size_and_seed():
     assert parse_synthetic("plaza-160") == Synthetic("plaza", 160)
     assert parse_synthetic("winter-40-s3") == Synthetic("winter", 40, 3)
-    assert parse_synthetic("plaza-8-s3-noisy") == Synthetic("plaza", 8, 3, noisy=True)
-    assert all(parse_synthetic(name).name == name for name in ("winter-40-s3", "plaza-8-noisy", "plaza-8-s3-noisy"))
+    assert parse_synthetic("plaza-8-s3-noisy") == Synthetic("plaza", 8, 3, "noisy")
+    assert all(parse_synthetic(name).name == name for name in ("winter-40-s3", "plaza-8-exact", "plaza-8-s3-noisy"))
     assert [parse_synthetic(name) for name in ("market", "plaza", "nowhere-12", "plaza-160-x")] == [None] * 4
     assert set(synthetic_domains()) == set(DOMAINS)
     with pytest.raises(InputError, match="expected 4 to 100000"):

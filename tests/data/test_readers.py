@@ -1,4 +1,3 @@
-import codecs
 import logging
 import shutil
 
@@ -91,9 +90,10 @@ def test_images_that_would_not_be_read_are_refused_or_left_out_with_a_word(tmp_p
 
 def test_lists_from_other_systems_are_read(tmp_path):
     expected = read("msmt", trees.msmt(tmp_path))
-    for path in tmp_path.glob("list_*.txt"):
+    codes = ("utf-8-sig", "utf-16", "utf-8", "utf-16")
+    for path, code in zip(sorted(tmp_path.glob("list_*.txt")), codes, strict=True):
         text = path.read_text().replace("/", "\\").replace("\n", "\r\n" if "query" in path.name else "\r")
-        path.write_bytes(codecs.BOM_UTF8 + text.encode())
+        path.write_bytes(text.encode(code))
     assert read("msmt", tmp_path) == expected
 
 

@@ -49,12 +49,14 @@ class Reader:
         read: reads the changed file of a folder, and uses what was read as the program would.
         words: text that is known in such files.
         targets: the files that are changed, one at a time; all where none are named.
+        forms: whether each target is a form of its own, with a soak of its own.
     """
 
     files: Mapping[str, bytes]
     read: Callable[[Path, str], object]
     words: tuple[bytes, ...] = ()
     targets: tuple[str, ...] = ()
+    forms: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "targets", self.targets or tuple(self.files))
@@ -192,17 +194,18 @@ def estimators() -> Reader:
         lift(CROP, estimates_in(folder / "bodies", folder / "crops")(crops[name]), mode="vertex")
 
     known = words(b"outputs results pred_cam images/000000.png NaN 1e300 focal_length <f8 |O <i8 <U17")
-    return Reader(files, read, (*known, b"(2, 437, 3)", b"(0, 437, 3)", b"(874, 3)"), tuple(crops))
+    return Reader(files, read, (*known, b"(2, 437, 3)", b"(0, 437, 3)", b"(874, 3)"), tuple(crops), forms=True)
 
 
 @reader
 def stores() -> Reader:
     with TemporaryDirectory() as folder:
         write_tiny_store(Path(folder) / "tiny", identities=4)
+        write_tiny_store(Path(folder) / "tracked", identities=4, tracklets=True)
         files = files_in(Path(folder))
 
     def read(folder: Path, name: str) -> None:
-        store = Store.open(folder / "tiny")
+        store = Store.open(folder / name.partition("/")[0])
         store.clouds([0, len(store) - 1])
         store.crop(0)
         for split in store.manifest.splits:
@@ -210,7 +213,7 @@ def stores() -> Reader:
                 store.split(split)
         assert repr(store) and (folder / f"{store.name}.ply").parent == folder
 
-    known = words(b"xyz rgb float32 ../../etc fields null checksums scattered written <U8 |O")
+    known = words(b"xyz rgb float32 ../../etc fields null checksums scattered written tracklet <U8 <i8 |O")
     return Reader(files, read, known, tuple(name for name in files if not name.endswith("xyz.npy")))
 
 

@@ -26,9 +26,9 @@ def lay_out(reader, folder):
         (folder / name).write_bytes(content)
 
 
-def attempt(reader, folder, choose):
+def attempt(reader, folder, choose, name=None):
     """Change one file, read, and put it back."""
-    name = reader.targets[choose(len(reader.targets))]
+    name = name or reader.targets[choose(len(reader.targets))]
     content = mutated(reader.files[name], choose, reader.words)
     (folder / name).write_bytes(content)
     try:
@@ -60,17 +60,18 @@ def test_broken_files_are_accepted_or_refused_in_one_line(name, examples, tmp_pa
 @pytest.mark.slow
 @pytest.mark.parametrize("name", READERS)
 def test_ten_thousand_broken_files_are_accepted_or_refused_in_one_line(name, tmp_path):
+    """Of every form where a reader takes several."""
     reader, folder = READERS[name](), tmp_path / "files"
     lay_out(reader, folder)
-    accepted = 0
-    for number in range(SOAK):
-        drawn = random.Random(f"{name} {number}")  # repeats alone: attempt(reader, folder, drawn.randrange)
-        try:
-            accepted += attempt(reader, folder, drawn.randrange)
+    accepted, targets = 0, reader.targets if reader.forms else (None,)
+    for number in range(SOAK * len(targets)):
+        drawn, target = random.Random(f"{name} {number}"), targets[number % len(targets)]
+        try:  # repeats alone: attempt(reader, folder, drawn.randrange, target)
+            accepted += attempt(reader, folder, drawn.randrange, target)
         except BaseException as error:
             record(f"hostile files: {name}", tried=number + 1, accepted=accepted, lost=1)
             raise AssertionError(f"{name}, file {number}: {type(error).__name__}: {error}") from error
-    record(f"hostile files: {name}", tried=SOAK, accepted=accepted, lost=0)
+    record(f"hostile files: {name}", tried=SOAK * len(targets), accepted=accepted, lost=0)
 
 
 @pytest.mark.skipif(importlib.util.find_spec("atheris") is None, reason="atheris is not installed")

@@ -171,6 +171,18 @@ def test_torch_of_any_precision_is_read_like_numpy():
     assert_same(evaluate_retrieval(*halves), evaluate_retrieval(*rounded))
 
 
+@pytest.mark.parametrize("length", [2.0**-1000, 1e-30, 1e30, 2.0**1000])
+def test_the_length_of_finite_embeddings_does_not_matter(length):
+    """Squares of the first and the last leave the range of float64."""
+    query, identity, camera, gallery, *others = scene(2)
+    query, gallery = (np.rint(4 * rows.astype(np.float64)) + 0.25 for rows in (query, gallery))
+    scaled = evaluate_retrieval(query * length, identity, camera, gallery * length, *others)
+    assert_same(scaled, evaluate_retrieval(query, identity, camera, gallery, *others))
+    if 1e-38 < length < 1e38:
+        small = evaluate_retrieval((query * length).astype(np.float32), identity, camera, gallery, *others)
+        assert small.mean_average_precision == pytest.approx(scaled.mean_average_precision, abs=1e-3)
+
+
 @pytest.mark.parametrize("unanswerable", ["skip", "zero"])
 @pytest.mark.parametrize("seed", range(3))
 def test_scores_of_embeddings_are_evaluated_alike(seed, unanswerable):
@@ -203,6 +215,8 @@ GOOD = {
         ({"gallery": np.ones((0, 3)), "gallery_identity": np.ones(0, int)}, r"got \(0, 3\)"),
         ({"gallery_identity": np.array([1, 2])}, r"gallery identities have the shape \(2,\), expected \(3,\)"),
         ({"query_camera": np.array([1.0, 2.0])}, "query cameras are float64, expected integers"),
+        ({"gallery_identity": np.array([1, 2, -1]).astype(np.uint16)}, "uint16 and hold 65535, which -1 .* use int64"),
+        ({"gallery_identity": np.array([1, 2, -2]).astype(np.uint64)}, "uint64 and hold 18446744073709551614"),
         ({"query_identity": np.array([8, 9])}, "none of the 2 queries has a match"),
         ({"gallery_identity": np.array([-1, -1, -1])}, "none of the 2 queries has a match"),
         ({"gallery_camera": np.array([1, 1, 1])}, "none of the 2 queries has a match from another camera"),

@@ -95,6 +95,7 @@ def procrustes_error(points, truth):
 @pytest.mark.parametrize(
     ("noise", "angle", "turned", "vertices", "aligned"),  # degrees, percent beyond 60 of them, meters, meters
     [
+        ("exact", (0, 0.1), (0, 0), (0, 1e-4), (0, 1e-4)),
         ("mild", (5.4, 0.8), (2, 2), (0.08, 0.01), (0.04, 0.005)),
         ("noisy", (17, 2), (5.6, 3), (0.15, 0.015), (0.09, 0.01)),
     ],

@@ -49,9 +49,10 @@ def test_two_workers_make_the_same_bytes_as_one(plaza, tmp_path):
 
 
 def test_another_estimator_sees_the_same_crops_and_another_seed_gives_others(plaza, tmp_path):
-    make_domain("plaza", tmp_path / "noisy", identities=4, estimator="noisy")
-    assert crops(tmp_path / "noisy") == crops(plaza)
-    assert (tmp_path / "noisy/bodies.npz").read_bytes() != (plaza / "bodies.npz").read_bytes()
+    for estimator in ("noisy", "exact"):
+        make_domain("plaza", tmp_path / estimator, identities=4, estimator=estimator)
+        assert crops(tmp_path / estimator) == crops(plaza)
+        assert (tmp_path / estimator / "bodies.npz").read_bytes() != (plaza / "bodies.npz").read_bytes()
     make_domain("plaza", tmp_path / "other", identities=4, seed=1)
     assert not set(crops(tmp_path / "other").values()) & set(crops(plaza).values())
 

@@ -28,7 +28,7 @@ TORCHRUN = ["torch.distributed.run", "--standalone", "--nproc_per_node=2", "-m"]
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
     """18 rows (5 batches of 4) and 8 rows (2 batches) to be evaluated; 24 to learn from."""
-    odd = {"identities": 6, "per_camera": 3, "seed": 5}
+    odd = {"identities": 6, "per_camera": 3, "seed": 5, "tracklets": True}
     few = {"identities": 4, "seed": 6}
     return make_place(tmp_path_factory.mktemp("distributed"), tiny={"per_camera": 3}, odd=odd, few=few)
 
@@ -103,6 +103,19 @@ def test_a_checkpoint_has_the_same_numbers_on_one_and_three_processes(place, tog
     assert (place / "3.json").read_text() == (place / "1.json").read_text()
     odd = json.loads((place / "1.json").read_text())["retrieval"]["odd"]
     assert odd["queries"] == 6 and odd["mAP"] > 0
+
+
+def test_tracklets_have_the_same_numbers_on_one_and_two_processes(place, together, monkeypatch):
+    """Six queries in six tracklets of two crops, five batches of crops: the members of a tracklet are on both."""
+    monkeypatch.chdir(place)
+    command = ["--checkpoint", str(together[0].folder), "--on", "odd", "--by", "tracklet"]
+    command += ["--also", "expanded", "multi-query", "--json"]
+    assert evaluate.main([*command, "1.json"]) == 0
+    call(place, "ogreid.evaluate", *command, "2.json", "--devices", "2")
+    assert (place / "2.json").read_text() == (place / "1.json").read_text()
+    results = json.loads((place / "1.json").read_text())["retrieval"]
+    assert list(results) == ["odd, by tracklet", "odd, by tracklet, expanded", "odd, by tracklet, multi-query"]
+    assert results["odd, by tracklet"]["queries"] == 6
 
 
 def test_torchrun_says_how_many_processes_make_one_run(place):

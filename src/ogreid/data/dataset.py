@@ -52,6 +52,15 @@ class EvaluationSet:
         """G."""
         return len(self.rows) - self.num_queries
 
+    @property
+    def tracklet(self) -> np.ndarray:
+        """(Q + G,) int64, the tracklet of each row; an InputError where the store has none."""
+        if not self.store.has_tracklets:
+            pattern = "pack it from names with a tracklet (--pattern, group tracklet), or evaluate by crop"
+            raise InputError(f"{self.store.path}: has no tracklets; {pattern}")
+        tracklet: np.ndarray = self.store.rows["tracklet"][self.rows]
+        return tracklet
+
 
 def split_identities(store: Store, rows: np.ndarray, share: float) -> tuple[np.ndarray, np.ndarray]:
     """Training rows, and rows of the identities that are held out.

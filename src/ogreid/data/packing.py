@@ -78,6 +78,8 @@ def _check_settings(args: Namespace, store: Store) -> None:
             raise InputError(f"{store.path}: already packed with --{option} {value}, not {requested}; {advice}")
     if args.bodies and "fit" not in store.manifest.creation:
         raise InputError(f"{store.path}: already packed without fitted bodies; --overwrite packs it again")
+    if args.pattern and "(?P<tracklet>" in args.pattern and not store.has_tracklets:
+        raise InputError(f"{store.path}: already packed without tracklets; --overwrite packs it again")
     for extra in set(args.extra) - set(store.fields):
         raise InputError(f"{store.path}: already packed without --extra {extra}; --overwrite packs it again")
 
@@ -146,9 +148,13 @@ def log_names(args: Namespace) -> None:
     """
     rows = _read(args, "folder", Path(args.images))
     for row in rows[:: -(-len(rows) // 10)]:
-        log.info("%s: identity %d, camera %d, %s", row.path, row.identity, row.camera, row.split)
+        numbers = {name: getattr(row, name) for name in ("identity", "camera", "tracklet")}
+        words = ", ".join(f"{name} {number}" for name, number in numbers.items() if number is not None)
+        log.info("%s: %s, %s", row.path, words, row.split)
     people, cameras = ({getattr(row, name) for row in rows} for name in ("identity", "camera"))
-    log.info("%d rows, %d identities, %d cameras; nothing was packed", len(rows), len(people), len(cameras))
+    tracklets = {(row.identity, row.camera, row.tracklet) for row in rows if row.tracklet is not None}
+    counted = f", {len(tracklets)} tracklets" if tracklets else ""
+    log.info("%d rows, %d identities, %d cameras%s; nothing was packed", len(rows), len(people), len(cameras), counted)
 
 
 def _fitted(

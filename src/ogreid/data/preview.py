@@ -87,7 +87,7 @@ def export_ply(store: Store, row: int, path: Path) -> Path:
 
 def _figure(store: Store, row: int) -> str:
     xyz, rgb = (values[0] for values in store.raw([row]))
-    crop, (split, identity, camera, source) = store.crop(row), store.rows[row].tolist()
+    crop, (split, identity, camera, source) = store.crop(row), store.rows[row].tolist()[:4]
     images = ([] if crop is None else [crop]) + [draw_cloud(xyz, rgb, angle) for angle in ANGLES]
     shown = ""
     for image in images:

@@ -13,17 +13,18 @@ from torchmetrics.utilities import dim_zero_cat
 
 from ogreid.errors import InputError
 from ogreid.retrieval.measures import RECALL_LEVELS, AveragePrecision, RetrievalResult, Unanswerable, aggregate
-from ogreid.retrieval.protocol import Side, evaluate_retrieval
+from ogreid.retrieval.pooling import pool
+from ogreid.retrieval.protocol import Side, evaluate_retrieval, integers
 
 
 @dataclass(frozen=True)
 class Samples:
-    """The R samples that were evaluated, from all processes, in index order, each once."""
+    """The R samples that were evaluated, from all processes, in index order, each once; or the tracklets of these."""
 
     embedding: Tensor  # (R, D)
     identity: Tensor  # (R,) int64, as the others
     camera: Tensor
-    index: Tensor  # ascending; below the number of queries it is a query, else a gallery sample
+    index: Tensor  # ascending, of a tracklet's first sample; below the number of queries it is a query, else gallery
 
     def sides(self, num_queries: int) -> tuple[Side, Side]:
         """Query and gallery on the CPU; samples whose index is below ``num_queries`` are queries."""
@@ -31,6 +32,25 @@ class Samples:
         embedding, identity, camera = (c.cpu().numpy() for c in (self.embedding, self.identity, self.camera))
         query = embedding[:split], identity[:split], camera[:split]
         return query, (embedding[split:], identity[split:], camera[split:])
+
+    def pooled(self, tracklet: Int64[np.ndarray, " S"], num_queries: int) -> "Samples":
+        """Tracklets instead of samples: the mean of the unit embeddings, normalized again.
+
+        Args:
+            tracklet: of each sample of the set, by index; the samples of one side, identity, camera and tracklet are
+                pooled.
+            num_queries: as for :meth:`sides`.
+
+        Raises:
+            InputError: an embedding, or the mean of a tracklet, that is zero or not finite.
+        """
+        embedding, identity, camera, index = (c.cpu().numpy() for c in vars(self).values())
+        keys = np.stack([index >= num_queries, identity, camera, tracklet[index]], axis=1)
+        rows, first = pool(embedding, keys, "embedding (queries first)")
+        order = np.argsort(first)
+        chosen = torch.from_numpy(first[order]).to(self.index.device)
+        columns = (column[chosen] for column in (self.identity, self.camera, self.index))
+        return Samples(torch.from_numpy(rows[order]).to(self.embedding.device), *columns)
 
     def collapsed(self) -> bool:
         """Whether all embeddings point the same way: unit vectors within 1e-3; those of an untrained OG-Net are 0.1."""
@@ -52,6 +72,8 @@ class RetrievalMetric(Metric):
         average_precision: as in `evaluate_retrieval`.
         unanswerable: as in `evaluate_retrieval`.
         partial: evaluate what is there (``limit_val_batches``); the numbers then say how many samples are ``missing``.
+        tracklet: (Q + G,) integers, the tracklet of each sample by index; tracklets are then evaluated instead of
+            samples, see :meth:`Samples.pooled`.
 
     Attributes:
         result: of the last ``compute``; None before.
@@ -76,11 +98,13 @@ class RetrievalMetric(Metric):
         average_precision: AveragePrecision = "trapezoid",
         unanswerable: Unanswerable = "skip",
         partial: bool = False,
+        tracklet: np.ndarray | None = None,
     ) -> None:
         super().__init__()
         if num_queries < 1 or num_gallery < 1:
             raise InputError(f"expected at least one query and one gallery sample, got {num_queries} and {num_gallery}")
         self.num_queries, self.num_gallery, self.partial = num_queries, num_gallery, partial
+        self.tracklet = None if tracklet is None else integers("tracklets", tracklet, num_queries + num_gallery)
         self.average_precision: AveragePrecision = average_precision
         self.unanswerable: Unanswerable = unanswerable
         self.result: RetrievalResult | None = None
@@ -121,6 +145,8 @@ class RetrievalMetric(Metric):
             advice = "was the set cut short (limit_val_batches)? partial=True evaluates a part, and says so"
             problem = f"{missing} samples were never evaluated: expected {total}, got {total - missing}"
             raise InputError(f"{problem}; {advice}")
+        if self.tracklet is not None:
+            samples = samples.pooled(self.tracklet, self.num_queries)
         self.samples, self.result = samples, self._evaluate(samples, missing)
         return {name: number for name, number in self.result.summary().items() if name != "queries"}
 

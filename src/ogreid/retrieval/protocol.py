@@ -208,4 +208,7 @@ def integers(what: str, values: Array | None, rows: int | None = None) -> np.nda
         raise InputError(f"{what} have the shape {array.shape}, expected {expected}: one for each row")
     if array.dtype.kind not in "iu":
         raise InputError(f"{what} are {array.dtype}, expected integers")
+    largest = int(array.max(initial=0))
+    if array.dtype.kind == "u" and (largest == np.iinfo(array.dtype).max or largest >= 2**63):
+        raise InputError(f"{what} are {array.dtype} and hold {largest}, which -1 (junk) becomes there; use int64")
     return array.astype(np.int64)

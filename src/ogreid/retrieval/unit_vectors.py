@@ -46,14 +46,20 @@ def _unit_rows(rows: np.ndarray, order: np.ndarray, out: np.ndarray) -> int:
     """
     for r in range(len(order)):
         source = rows[order[r]]
-        square = 0.0
+        square, unit = 0.0, 1.0
         for d in range(source.shape[0]):
             square += float(source[d]) * float(source[d])
-        if not (0.0 < square < np.inf):
-            return int(order[r])
+        if not (0.0 < square < np.inf):  # float64 whose squares leave its range, or what cannot be normalized
+            unit, square = float(np.max(np.abs(source))), 0.0
+            if not 0.0 < unit < np.inf:
+                return int(order[r])
+            for d in range(source.shape[0]):
+                square += (float(source[d]) / unit) ** 2
+            if not square < np.inf:
+                return int(order[r])
         scale = _GRID / np.sqrt(square)
         for d in range(source.shape[0]):
-            out[r, d] = np.rint(float(source[d]) * scale) / _GRID
+            out[r, d] = np.rint(float(source[d]) / unit * scale) / _GRID
     return -1
 
 

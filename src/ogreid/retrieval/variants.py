@@ -9,6 +9,7 @@ from scipy import sparse
 
 from ogreid.errors import InputError
 from ogreid.retrieval.measures import RetrievalResult
+from ogreid.retrieval.pooling import pool
 from ogreid.retrieval.protocol import Side, evaluate_retrieval, evaluate_scores, integers
 from ogreid.retrieval.unit_vectors import check_embeddings, unit_vectors
 
@@ -168,13 +169,10 @@ def pool_queries(query: ndarray, identity: ndarray, camera: ndarray) -> Side:
 
     From embeddings (Q, D), identities and cameras (Q,) to unit vectors (P, D) float32 with theirs, sorted by them.
     """
-    unit = unit_vectors(query, "query")
-    identity = integers("query identities", identity, len(unit))
-    camera = integers("query cameras", camera, len(unit))
-    pairs, member = np.unique(np.stack([identity, camera], axis=1), axis=0, return_inverse=True)
-    pooled = np.zeros((len(pairs), unit.shape[1]), dtype=np.float64)
-    np.add.at(pooled, member.ravel(), unit)
-    return unit_vectors(pooled, "pooled query"), pairs[:, 0], pairs[:, 1]
+    identity = integers("query identities", identity, len(query))
+    camera = integers("query cameras", camera, len(query))
+    pooled, first = pool(query, np.stack([identity, camera], axis=1), "query")
+    return pooled, identity[first], camera[first]
 
 
 def reranked(query: Side, gallery: Side) -> RetrievalResult:

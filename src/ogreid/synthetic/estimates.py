@@ -33,9 +33,12 @@ class Noise:
     turned: float  # share of crops with a body that is turned away, as where front and back are confused
     turned_from: float = np.pi  # least angle of these, the greatest is a half turn
     candidates: int = 1
+    shape: tuple[float, float] = (0.6, 0.3)  # factor of the true scores, standard deviation of what is added
+    camera: tuple[float, float] = (0.015, 0.012)  # standard deviations of the scale's logarithm and of the place
 
 
 NOISE = {
+    "exact": Noise(joint=0, turn=(0, 0, 0), turned=0, shape=(1, 0), camera=(0, 0)),
     "mild": Noise(joint=0.06, turn=(0.03, 0.12, 0.03), turned=0.02),
     # Measured of a body fitted to the landmarks of a small network: the pelvis is off by 17 degrees (median), on 5.6 %
     # of the crops by more than 60, vertices by 0.15 m on average, and by 0.09 m after Procrustes alignment.
@@ -60,17 +63,17 @@ class Estimate:
 
 def estimate(detection: Detection, shape: Array, rng: np.random.Generator, noise: Noise) -> Estimate:
     """Estimate the body of a detection of true ``shape`` (S,) as estimators do: near the mean shape, a little off."""
-    estimated = np.asarray(0.6 * shape + rng.normal(0, 0.3, shape.shape), dtype=np.float32)
+    factor, spread = noise.shape
+    estimated = np.asarray(factor * shape + rng.normal(0, spread, shape.shape), dtype=np.float32)
     errors = rng.normal(0, noise.joint, (noise.candidates, *detection.pose.shape))
     poses = np.asarray(detection.pose + errors, dtype=np.float32)
     turns = rotation(np.asarray(rng.normal(0, noise.turn, (noise.candidates, 3)), dtype=np.float32))
-    draw = rng.uniform() / noise.turned
-    if draw < 1:
-        angle = np.pi - draw * (np.pi - noise.turned_from)
+    if (draw := rng.uniform()) < noise.turned:
+        angle = np.pi - draw / noise.turned * (np.pi - noise.turned_from)
         turns = turns @ rotation(np.array([0, angle, 0], dtype=np.float32))
     poses[:, 0] = [rotation_vector(turn) for turn in turns @ rotation(detection.pose[0])]
     pose = poses[0] if len(poses) == 1 else _closest(poses, estimated, detection.pose, shape)
-    return Estimate(estimated, pose, _noisy_camera(load_body().posed(estimated, pose), detection.pixels, rng))
+    return Estimate(estimated, pose, _camera(load_body().posed(estimated, pose), detection.pixels, rng, noise))
 
 
 def _closest(poses: Array, estimated: Array, pose: Array, shape: Array) -> Array:
@@ -81,18 +84,18 @@ def _closest(poses: Array, estimated: Array, pose: Array, shape: Array) -> Array
     return np.asarray(poses[np.argmin(offsets.var(axis=1).sum(axis=1))])
 
 
-def _noisy_camera(vertices: Array, pixels: Array, rng: np.random.Generator) -> Array:
-    """The weak camera that fits vertices (V, 3) to pixels (V, 2) best, with an error of about two pixels."""
+def _camera(vertices: Array, pixels: Array, rng: np.random.Generator, noise: Noise) -> Array:
+    """The weak camera that fits vertices (V, 3) to pixels (V, 2) best, with the noise's error: of about two pixels."""
     side = max(HEIGHT, WIDTH)
     unit = (pixels + np.array([side - WIDTH, side - HEIGHT]) / 2) / side * 2 - 1
     body = load_body()
     trunk = body.weight_joints[: body.skin_count, 0] <= body.joint("chest")
     across, tall = unit[:, 0], unit[:, 1]
     # Height and trunk fix the camera: they survive a confusion of front and back, which a full fit would not.
-    scale = np.ptp(tall) / np.ptp(vertices[:, 1]) * np.exp(rng.normal(0, 0.015))
+    scale = np.ptp(tall) / np.ptp(vertices[:, 1]) * np.exp(rng.normal(0, noise.camera[0]))
     sideways = across[trunk].mean() / scale - vertices[trunk, 0].mean()
     down = (tall.min() + tall.max()) / 2 / scale - (vertices[:, 1].min() + vertices[:, 1].max()) / 2
-    return np.array([scale, *(np.array([sideways, down]) + rng.normal(0, 0.012, 2))], dtype=np.float32)
+    return np.array([scale, *(np.array([sideways, down]) + rng.normal(0, noise.camera[1], 2))], dtype=np.float32)
 
 
 class Estimates(Mapping[str, Mesh]):

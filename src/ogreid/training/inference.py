@@ -24,7 +24,7 @@ from ogreid.models.published import load_published
 from ogreid.ops.collectives import all_gather_object
 from ogreid.registry import VARIANTS, resolve
 from ogreid.retrieval.embeddings import Embeddings
-from ogreid.training.callbacks.evaluation import RetrievalEvaluation
+from ogreid.training.callbacks.evaluation import By, RetrievalEvaluation
 from ogreid.training.callbacks.progress import TrainingProgress
 from ogreid.training.checkpoint import load_checkpoint
 from ogreid.training.module import EmbeddingBatch, ReIDModule
@@ -103,6 +103,7 @@ def evaluate(
     root: str | Path | None = None,
     *,
     also: Sequence[str] = (),
+    by: By = "crop",
     devices: int = 1,
     **changes: Any,  # noqa: ANN401 - of ReIDDataModule
 ) -> dict[str, Any]:
@@ -113,22 +114,24 @@ def evaluate(
         stores: names under ``root``, or paths.
         root: data root.
         also: keys of :data:`ogreid.registry.VARIANTS`; their numbers come as ``<store>, <variant>``.
+        by: what is retrieved, ``crop`` or ``tracklet``; the numbers of tracklets come as ``<store>, by tracklet``.
         devices: processes that share the work; each returns the same numbers, to the bit, whatever their number.
         **changes: arguments of ``ReIDDataModule``, for example ``num_points``.
 
     Raises:
-        InputError: an unknown variant or store; a set that cannot be evaluated.
+        InputError: an unknown variant or store; a set that cannot be evaluated; tracklets of a store without them.
     """
     variants = {name: resolve("variant", VARIANTS, name) for name in also}
     data = network.data_module(root, test=list(stores), **changes)
-    evaluation = RetrievalEvaluation()
+    evaluation = RetrievalEvaluation(by=by)
     trainer = evaluation_trainer([evaluation, TrainingProgress(leave=False)], devices=devices)
     trainer.test(network.module, datamodule=data, verbose=False)
-    results = dict(evaluation.results)
+    suffix = "" if by == "crop" else f", by {by}"
+    results = {f"{name}{suffix}": result for name, result in evaluation.results.items()}
     for position, metric in evaluation.metrics.items() if also else ():
         assert metric.samples is not None
         sides = metric.samples.sides(metric.num_queries)
-        name = data.evaluation_sets[position].name
+        name = f"{data.evaluation_sets[position].name}{suffix}"
         results |= {f"{name}, {variant}": evaluated(*sides) for variant, evaluated in variants.items()}
     return {name: result.summary() for name, result in results.items()}
 

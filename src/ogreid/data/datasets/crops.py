@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ogreid.data.datasets.bodies import estimates_in
 from ogreid.data.datasets.fitted_bodies import FittedBodies, counts_in_words, fit_crops, landmark_source
+from ogreid.data.datasets.layouts import IMAGES
 from ogreid.data.datasets.sources import CropClouds, MeshSource, upright
 from ogreid.data.datasets.synthetic_stores import EstimatedBodies
 from ogreid.errors import InputError, MissingFileError
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from ogreid.data.store.mapped import Store
 
 log = logging.getLogger(__name__)
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
 
 
 def find_images(paths: Sequence[Path]) -> list[tuple[Path, str]]:
@@ -45,14 +45,14 @@ def find_images(paths: Sequence[Path]) -> list[tuple[Path, str]]:
             kinds = ", ".join(f"{count} {suffix}" for suffix, count in others.most_common(5))
             log.info("%s: %d images; not read: %s", path, len(chosen), kinds)
         if not chosen:
-            raise InputError(f"{path}: expected images ({', '.join(SUFFIXES)}), got a folder without any")
+            raise InputError(f"{path}: expected images ({', '.join(IMAGES)}), got a folder without any")
         images += [(path, one.relative_to(path).as_posix()) for one in chosen]
     return images
 
 
 def is_image(path: Path) -> bool:
     """Whether a name is that of an image; macOS leaves ``._`` files beside them, which are none."""
-    return path.suffix.lower() in SUFFIXES and not path.name.startswith("._")
+    return path.suffix.lower() in IMAGES and not path.name.startswith("._")
 
 
 def crop_dataset(

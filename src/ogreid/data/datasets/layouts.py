@@ -3,7 +3,6 @@
 import logging
 import os
 import re
-from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,7 @@ from ogreid.errors import InputError
 
 log = logging.getLogger(__name__)
 MAX_BYTES = 1 << 28  # of a list; MSMT17's longest has 3 million
-IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif")
+IMAGES = (".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif")
 Entry = tuple[str, int, int, Path]
 """Split, identity, camera and file of one image."""
 
@@ -27,33 +26,45 @@ class Row(NamedTuple):
     identity: int
     camera: int
     path: str  # relative to the folder that was read, with forward slashes
+    tracklet: int | None = None  # number of the sequence of frames that it is from; None where names have none
 
 
 @dataclass(frozen=True)
 class NameRule:
-    """Identity and camera in a file's name."""
+    """Identity and camera in a file's name, and its tracklet where the pattern has that group."""
 
-    pattern: str  # with the groups identity and camera; matched from the start of the name
+    pattern: str  # with the groups identity, camera and maybe tracklet; matched from the start of the name
     example: str  # for the error message
 
     def read(self, path: Path) -> tuple[int, int]:
         """``(identity, camera)``; an InputError names a file that does not match."""
+        identity, camera = self._numbers(path, "identity", "camera")
+        return identity, camera
+
+    def tracklet(self, path: Path) -> int | None:
+        """The number of the tracklet, None where the pattern has no such group; refuses as :meth:`read` does."""
+        named = "tracklet" in re.compile(self.pattern).groupindex
+        return self._numbers(path, "tracklet")[0] if named else None
+
+    def _numbers(self, path: Path, *groups: str) -> list[int]:
         match = re.match(self.pattern, path.name)
         if match is None:
             expected = f"expected names like {self.example}; rename it or take it out of the folder"
             raise InputError(f"{path}: no identity and camera in the name; {expected}")
         try:
-            return int(match["identity"]), int(match["camera"])
+            return [int(match[group]) for group in groups]
         except (TypeError, ValueError) as error:  # a group of a user's pattern that took part in nothing, or text
-            values = f"identity {match['identity']!r}, camera {match['camera']!r}"
+            values = ", ".join(f"{group} {match[group]!r}" for group in groups)
             raise InputError(f"{path}: {values} by the pattern {self.pattern}; expected whole numbers") from error
 
 
 def name_rule(pattern: str) -> NameRule:
     """The rule of a regular expression with the groups ``identity`` and ``camera``, for names of any kind.
 
+    A third group, ``tracklet``, may say which images are of one sequence.
+
     Raises:
-        InputError: no such expression.
+        InputError: no such expression, or one with other named groups.
     """
     example = r"(?P<identity>\d+)_c(?P<camera>\d+)"
     try:
@@ -62,6 +73,9 @@ def name_rule(pattern: str) -> NameRule:
         raise InputError(f"--pattern {pattern}: {error}; expected a regular expression like {example}") from error
     if not {"identity", "camera"} <= set(groups):
         raise InputError(f"--pattern {pattern}: expected the groups identity and camera, like {example}")
+    if unknown := sorted(set(groups) - {"identity", "camera", "tracklet"}):
+        expected = "expected identity, camera and at most tracklet; write (?:...) for a group that is not kept"
+        raise InputError(f"--pattern {pattern}: the group {unknown[0]} means nothing here; {expected}")
     return NameRule(pattern, f"those that {pattern} matches")
 
 
@@ -97,7 +111,7 @@ def lists(train: str, test: str) -> Layout:
             if not path.is_file():
                 raise InputError(f"{path}: missing; unpack the archive again, the four lists belong to it")
             try:
-                lines = files.read_bytes(path, MAX_BYTES).decode("utf-8-sig").splitlines()
+                lines = files.plain_text(files.read_bytes(path, MAX_BYTES)).decode().split("\n")
             except (OSError, ValueError) as error:
                 raise InputError(f"{path}: not a readable list ({error}); unpack the archive again") from error
             images = folder / (train if split in ("train", "val") else test)
@@ -152,23 +166,27 @@ def _flat(folder: Path, rule: NameRule) -> Iterator[Entry]:
     if splits := {split: split for split in SPLITS if (folder / split).is_dir()}:
         yield from split_folders(**splits).entries(folder, rule)
         return
-    images = [(*rule.read(path), path) for path in images_in(folder)]
-    counts = Counter((identity, camera) for identity, camera, _ in images)
-    first = {(identity, camera): path for identity, camera, path in reversed(images) if identity > 0}
-    if others := sum(identity <= 0 for identity, _, _ in images):
+    images = [(rule.read(path), rule.tracklet(path), path) for path in images_in(folder)]
+    if others := sum(key[0] <= 0 for key, _, _ in images):
         log.info("%s: %d images of identity 0 or -1 are distractors and junk, never queries", folder, others)
-    yield from (("query", *key, path) for key, path in first.items())
-    for identity, camera, path in images:
-        if first.get((identity, camera)) != path or counts[identity, camera] == 1:
-            yield "gallery", identity, camera, path
+    units: dict[tuple[int, int], list[int | Path]] = {}  # tracklets, or images where there are none
+    for key, tracklet, path in images:
+        units.setdefault(key, []).append(path if tracklet is None else tracklet)
+    for key, tracklet, path in images:
+        own = units[key]
+        first = key[0] > 0 and own[0] == (path if tracklet is None else tracklet)
+        if first:
+            yield "query", *key, path
+        if not first or len(set(own)) == 1:
+            yield "gallery", *key, path
 
 
 FLAT = Layout("images, or query/ and gallery/ with images", Path.is_dir, _flat)
 """Images directly in a folder, or in ``train/``, ``val/``, ``query/``, ``gallery/``.
 
 Images directly in it are evaluated: the first of each identity and camera is a query, the others are the gallery; an
-only image is both (evaluation leaves out what shares identity and camera with the query). Junk (-1) and distractors (0)
-are never queries.
+only image is both (evaluation leaves out what shares identity and camera with the query). Where names have tracklets,
+this holds of whole tracklets. Junk (-1) and distractors (0) are never queries.
 """
 
 

@@ -1,6 +1,5 @@
 """Published clouds: ``.obj`` text with one ``v x y z r g b`` line per point."""
 
-import codecs
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -30,11 +29,10 @@ def read_obj(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
     """
     path = Path(path)
     try:
-        text = files.read_bytes(path, MAX_BYTES).removeprefix(codecs.BOM_UTF8) + b"\n"
+        text = files.plain_text(files.read_bytes(path, MAX_BYTES)).replace(b"\\\n", b" ") + b"\n"
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", error)
         raise InputError(f"{path}: {reason}; expected a cloud of the published tree") from error
-    text = text.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
     values = np.empty((len(text) // _SHORTEST + 1, 6))
     count = _parse(np.frombuffer(text, dtype=np.uint8), values)
     values = values[:count] if count >= 0 else _parse_by_line(text, path)

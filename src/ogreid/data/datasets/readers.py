@@ -109,7 +109,7 @@ def names_like(name: str, others: Iterable[str] = ()) -> str:
     starts = [one for one in real if name.lower().startswith(one)]
     if starts and not others:
         return f"did you mean {starts[-1]}?"
-    size = re.search(r"\d+(-s\d+)?(-noisy)?$", name)
+    size = re.search(r"\d+(-s\d+)?(-noisy|-exact)?$", name)
     return nearest_names(name, [*real, *(f"{domain}-{size[0] if size else 160}" for domain in domains), *others])
 
 
@@ -139,7 +139,8 @@ def read_benchmark(
     layout, folder = _find(benchmark, root, layouts or benchmark.layouts, (*folders, *benchmark.folders))
     benchmark = replace(benchmark, rule=rule or benchmark.rule)
     entries = layout.entries(folder, benchmark.rule)
-    rows = [Row(*entry[:3], entry[3].relative_to(root).as_posix()) for entry in entries]
+    tracklet = benchmark.rule.tracklet
+    rows = [Row(*entry[:3], entry[3].relative_to(root).as_posix(), tracklet(entry[3])) for entry in entries]
     _check_identities(rows, benchmark, folder)
     if not benchmark.synthetic:
         paths = {root / row.path for row in rows}
@@ -151,7 +152,8 @@ def read_benchmark(
 
 def rows_array(rows: Iterable[Row]) -> np.ndarray:
     """Rows as the structured array that a store keeps; see :func:`ogreid.data.store.manifest.make_rows`."""
-    return make_rows(*map(list, zip(*rows, strict=True)))
+    split, identity, camera, source, tracklet = map(list, zip(*rows, strict=True))
+    return make_rows(split, identity, camera, source, None if None in tracklet else tracklet)
 
 
 def _find(benchmark: Benchmark, root: Path, layouts: Iterable[Layout], folders: Iterable[str]) -> tuple[Layout, Path]:

@@ -59,6 +59,9 @@ def open_crop(path: Path) -> Image.Image:
         # In one read: Pillow would ask the file system about forty times for each JPEG.
         with Image.open(io.BytesIO(files.read_bytes(path, MAX_BYTES)), formats=FORMATS) as opened:
             check_pixels(opened)
+            # The second frame of a phone's MPO is a preview.
+            if opened.format != "MPO" and (frames := getattr(opened, "n_frames", 1)) > 1:
+                raise ValueError(f"{frames} frames or pages; expected one")
             return _displayed(opened)
     except Exception as error:  # damaged images make Pillow raise a dozen unrelated classes
         unknown = isinstance(error, UnidentifiedImageError)  # whose own words name a buffer in memory

@@ -25,16 +25,17 @@ class Synthetic:
     domain: str  # one of ogreid.synthetic.DOMAINS
     identities: int  # half of them train, half are evaluated
     seed: int = 0  # of everything
-    noisy: bool = False  # bodies are estimated as wrongly as on real crops
+    estimator: str = "mild"  # how wrong the bodies are, a key of ogreid.synthetic.estimates.NOISE
 
     @property
     def name(self) -> str:
-        return f"{self.domain}-{self.identities}" + (f"-s{self.seed}" if self.seed else "") + "-noisy" * self.noisy
+        seed = f"-s{self.seed}" if self.seed else ""
+        return f"{self.domain}-{self.identities}{seed}" + ("" if self.estimator == "mild" else f"-{self.estimator}")
 
     @property
     def settings(self) -> dict[str, Any]:
         """The arguments of ``make_domain``."""
-        estimator = {"estimator": "noisy"} if self.noisy else {}
+        estimator = {} if self.estimator == "mild" else {"estimator": self.estimator}
         return {"domain": self.domain, "identities": self.identities, "seed": self.seed} | estimator
 
     @property
@@ -56,22 +57,22 @@ class Synthetic:
 
 
 def parse_synthetic(name: str) -> Synthetic | None:
-    """What ``<domain>-<identities>[-s<seed>][-noisy]`` describes; None where the name is no such name.
+    """What ``<domain>-<identities>[-s<seed>][-noisy|-exact]`` describes; None where the name is no such name.
 
     Raises:
         InputError: fewer than 4 identities (nothing could be learned or evaluated), or too many.
     """
-    match = re.fullmatch(r"([a-z]+)-(\d+)(?:-s(\d+))?(-noisy)?", name)
+    match = re.fullmatch(r"([a-z]+)-(\d+)(?:-s(\d+))?(?:-(noisy|exact))?", name)
     if match is None or match[1] not in synthetic_domains():
         return None
     identities = int(match[2])
     if not 4 <= identities <= 100_000:  # that many are over a million crops already
         raise InputError(f"{name}: expected 4 to 100000 identities, half of them train; got {identities}")
-    return Synthetic(match[1], identities, int(match[3] or 0), bool(match[4]))
+    return Synthetic(match[1], identities, int(match[3] or 0), match[4] or "mild")
 
 
 def ensure_synthetic(name: str, data_root: str | Path, *, workers: int = 1, progress: Progress | None = None) -> Path:
-    """The folder of a synthetic store, ``<domain>-<identities>[-s<seed>][-noisy]``, made first where it is missing.
+    """The folder of a synthetic store, ``<domain>-<identities>[-s<seed>][-noisy|-exact]``, made where it is missing.
 
     Stores lie in ``data_root``, the crops in ``synthetic/`` below it. The number of ``workers`` changes no byte;
     ``progress`` is called with (what is made, done, total).

@@ -131,24 +131,37 @@ def _check(manifest: Manifest) -> None:
             raise ValueError(f"{name}: {len(array.checksums)} checksums for {blocks} blocks of rows")
 
 
-def make_rows(split: list[str], identity: list[int], camera: list[int], source: list[str]) -> np.ndarray:
+def make_rows(
+    split: list[str], identity: list[int], camera: list[int], source: list[str], tracklet: list[int] | None = None
+) -> np.ndarray:
     """The structured array (R,) of these fields; ``source`` is relative to the benchmark's folder, with ``/``.
+
+    It has no field ``tracklet`` where none is given.
 
     Raises:
         InputError: a source that is no such path, or no Unicode; a number beyond 64 bits.
     """
-    for path, *numbers in zip(source, identity, camera, strict=True):
+    columns = [identity, camera] if tracklet is None else [identity, camera, tracklet]
+    for path, *numbers in zip(source, *columns, strict=True):
         if OUTSIDE.search(path) or (not path.isascii() and path.encode(errors="replace").decode() != path):
             raise InputError(f"{path!a}: leads out of the benchmark's folder, or is not Unicode; rename it")
         if max(map(abs, numbers)) >= 2**63:
-            raise InputError(f"{path}: identity and camera {numbers}; expected 64-bit numbers")
+            raise InputError(f"{path}: identity, camera (and tracklet) {numbers}; expected 64-bit numbers")
     kinds = {"split": "<U8", "identity": "<i8", "camera": "<i8", "source": f"<U{max(map(len, source), default=1)}"}
-    return np.array(list(zip(split, identity, camera, source, strict=True)), list(kinds.items()))
+    rows: list[list[Any]] = [split, identity, camera, source]
+    if tracklet is not None:
+        kinds, rows = kinds | {"tracklet": "<i8"}, [*rows, tracklet]
+    return np.array(list(zip(*rows, strict=True)), list(kinds.items()))
+
+
+def has_tracklets(rows: np.ndarray) -> bool:
+    """Whether rows say which crops are frames of one sequence."""
+    return "tracklet" in (rows.dtype.names or ())
 
 
 def rows_checksum(rows: np.ndarray) -> str:
     """SHA-256 over the rows as lines of text, so that the width of the source column cannot matter."""
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(b"with tracklets\n" if has_tracklets(rows) else b"")
     for row in rows.tolist():
         digest.update(("\t".join(map(str, row)) + "\n").encode())
     return digest.hexdigest()

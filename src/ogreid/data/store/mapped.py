@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ogreid import files
-from ogreid.data.store.manifest import BLOCK, OUTSIDE, SPLITS, Field, Manifest, rows_checksum
+from ogreid.data.store.manifest import BLOCK, OUTSIDE, SPLITS, Field, Manifest, has_tracklets, rows_checksum
 from ogreid.errors import InputError, nearest_names
 
 LONGEST_SOURCE = 4096  # characters; what Linux takes for a path
@@ -27,8 +27,8 @@ class Store:
     Attributes:
         path: the folder.
         manifest: what the store says about itself.
-        rows: (R,) structured array with fields ``split`` (text), ``identity``, ``camera`` (int64) and ``source`` (text,
-            the crop's path in the benchmark's folder).
+        rows: (R,) structured array with fields ``split`` (text), ``identity``, ``camera`` (int64), ``source`` (text,
+            the crop's path in the benchmark's folder) and, where names had it, ``tracklet`` (int64).
     """
 
     def __init__(self, path: Path, manifest: Manifest, rows: np.ndarray, arrays: dict[str, "MappedArray"]) -> None:
@@ -77,6 +77,11 @@ class Store:
     def fields(self) -> tuple[str, ...]:
         """The stored arrays: always xyz and rgb; on request foreground, normal, body."""
         return tuple(self._arrays)
+
+    @property
+    def has_tracklets(self) -> bool:
+        """Whether the rows say which crops are frames of one sequence."""
+        return has_tracklets(self.rows)
 
     def split(self, name: str) -> np.ndarray:
         """Row numbers (int64, ascending) of ``train``, ``val``, ``query`` or ``gallery``; empty where it has none."""
@@ -238,7 +243,10 @@ def _load_rows(path: Path, manifest: Manifest) -> np.ndarray:
 
 def _are_rows(dtype: np.dtype) -> bool:
     """Whether a type is what ``make_rows`` gives; numbers and text may have the other byte order."""
-    if dtype.names != ("split", "identity", "camera", "source"):
+    columns = ("split", "identity", "camera", "source")
+    if dtype.names not in (columns, (*columns, "tracklet")):
         return False
     kinds = [dtype[name].str[1:] for name in dtype.names]
-    return kinds[:3] == ["U8", "i8", "i8"] and kinds[3][0] == "U" and dtype["source"].itemsize <= 4 * LONGEST_SOURCE
+    numbers = kinds[1:3] + kinds[4:]
+    is_text = kinds[0] == "U8" and kinds[3][0] == "U" and dtype["source"].itemsize <= 4 * LONGEST_SOURCE
+    return is_text and set(numbers) == {"i8"}

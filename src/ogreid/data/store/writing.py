@@ -252,8 +252,9 @@ def merge_shards(target: Path, *, progress: Callable[[int, int], None] | None = 
         InputError: a shard is missing, damaged, or was packed from other crops or with other settings.
     """
     shards, whole = _open_shards(target)
-    rows = np.concatenate([shard.rows.astype(shards[0].rows.dtype) for shard in shards])
-    if rows_checksum(rows) != whole.rows_sha256:
+    parts = [shard.rows for shard in shards]
+    alike = len({part.dtype.names for part in parts}) == 1
+    if not alike or rows_checksum(rows := np.concatenate(parts)) != whole.rows_sha256:
         raise InputError(f"{target}: the shards' rows together are not those they were cut from; pack them again")
     blocks = [(shard, own) for shard in shards for own in range(-(-len(shard) // BLOCK))]
 

@@ -1,5 +1,7 @@
 """Bodies as ``.obj`` or ``.ply`` surfaces, with the camera in a ``.json`` file beside them."""
 
+import codecs
+import re
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,6 +17,7 @@ Convention = Literal["4D-Humans", "SAM 3D Body"]
 FOUR_D_HUMANS_FOCAL = 5000 / 256  # of the crop's longer side
 MOST_BYTES = 1 << 26  # a million vertices with their faces, as text
 EXAMPLE = '{"type": "weak", "scale": 0.9, "translation": [0, 0], "order": "s(x+t)"}'
+PLY_FORMATS = ("ascii", "binary_little_endian", "binary_big_endian")
 PLY_TYPES = {"char": "i1", "uchar": "u1", "short": "i2", "ushort": "u2", "int": "i4", "uint": "u4"}
 PLY_TYPES |= {"float": "f4", "double": "f8"}
 PLY_TYPES |= {np.dtype(code).name: code for code in PLY_TYPES.values()}  # int8, ...: the names of newer writers
@@ -48,7 +51,7 @@ def read_vertices_and_faces(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
     try:
         content = files.read_bytes(path, MOST_BYTES)
         with np.errstate(invalid="ignore"):  # NaN is Mesh's to refuse
-            vertices, faces = _parse_ply(content) if path.suffix == ".ply" else _parse_obj(content.decode())
+            vertices, faces = _parse_ply(content) if path.suffix == ".ply" else _parse_obj(content)
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}") from error
     except (ValueError, LookupError, TypeError, OverflowError) as error:
@@ -58,10 +61,11 @@ def read_vertices_and_faces(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
     return vertices, faces if len(faces) else None
 
 
-def _parse_obj(text: str) -> tuple[np.ndarray, np.ndarray]:
+def _parse_obj(content: bytes) -> tuple[np.ndarray, np.ndarray]:
     vertices, faces = [], []
-    for line in text.splitlines():
-        kind, *words = line.split() or [""]
+    text = files.plain_text(content).replace(b"\\\n", b" ").decode(errors="replace")  # a comment of any encoding
+    for line in text.split("\n"):
+        kind, *words = line.partition("#")[0].split() or [""]
         if kind == "v":
             vertices.append([float(word) for word in words[:3]])
         elif kind == "f":
@@ -78,14 +82,17 @@ def _corner(word: str, vertices: int) -> int:
 
 
 def _parse_ply(content: bytes) -> tuple[np.ndarray, np.ndarray]:
-    head, end, body = content.partition(b"end_header\n")
-    lines = head.decode("ascii").splitlines()
-    if not end or lines[0] != "ply":
-        raise ValueError("no PLY header")
-    form = lines[1].split()[1]
+    content = content.removeprefix(codecs.BOM_UTF8)
+    first = re.match(rb"ply[ \t]*(\r\n|\n|\r)", content)
+    head, end, body = content.partition(first[1] + b"end_header" + first[1]) if first else (b"", b"", b"")
+    if not end:
+        raise ValueError("no PLY header, ply to end_header")
+    lines = [line.split() or [""] for line in files.plain_text(head).decode(errors="replace").split("\n")]
+    form = next((words[1] for words in lines if words[0] == "format"), "")
+    if form not in PLY_FORMATS:
+        raise ValueError(f"format {form!r}; expected {', '.join(PLY_FORMATS)}")
     elements: Elements = []
-    for line in lines[2:]:
-        word, *rest = line.split() or [""]
+    for word, *rest in lines[1:]:
         if word == "element":
             if int(rest[1]) < 0 or rest[0] in (name for name, *_ in elements):
                 raise ValueError(f"element {rest[0]} twice, or with {rest[1]} rows")
@@ -93,7 +100,8 @@ def _parse_ply(content: bytes) -> tuple[np.ndarray, np.ndarray]:
         elif word == "property":
             elements[-1][2].append(rest)
     if form == "ascii":
-        tables = _read_ascii(body.decode("ascii").splitlines(), elements)
+        rows = files.plain_text(body).decode("ascii").split("\n")
+        tables = _read_ascii([row for row in rows if row.strip()], elements)
     else:
         tables = _read_binary(body, elements, "<" if form == "binary_little_endian" else ">")
     return tables["vertex"], tables.get("face", np.zeros((0, 3), dtype=np.int64))

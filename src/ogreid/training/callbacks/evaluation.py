@@ -2,9 +2,10 @@
 
 import logging
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol, get_args
 
 import lightning as L
+import numpy as np
 from lightning.pytorch.trainer.states import RunningStage
 from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
@@ -23,6 +24,7 @@ COLLAPSED = (
     "rate (optimizer.lr), batches with too few identities (data.batch_size), inputs that are all alike "
     "(data.inputs, the store), weights that are not the trained ones"
 )
+By = Literal["crop", "tracklet"]
 LOGGED = ("mAP", "mAP_step", "mINP", "rank1", "rank5", "rank10", "unanswerable", "missing")
 
 
@@ -62,6 +64,8 @@ class RetrievalEvaluation(L.Callback):
 
     Args:
         average_precision: definition of the headline mAP, ``trapezoid`` (the paper's) or ``step``.
+        by: what is retrieved: crops, or tracklets, whose embedding is the normalized mean of their crops' unit
+            embeddings. Each set then has ``tracklet`` (Q + G,), the number of each row's tracklet.
 
     Attributes:
         results: of the last evaluation, by set.
@@ -70,8 +74,10 @@ class RetrievalEvaluation(L.Callback):
 
     transfer = False
 
-    def __init__(self, average_precision: AveragePrecision = "trapezoid") -> None:
-        self.average_precision = average_precision
+    def __init__(self, average_precision: AveragePrecision = "trapezoid", by: By = "crop") -> None:
+        if by not in get_args(By):
+            raise InputError(f"by: expected {' or '.join(get_args(By))}, got {by!r}")
+        self.average_precision, self.by = average_precision, by
         self.metrics: dict[int, RetrievalMetric] = {}
         self.results: dict[str, RetrievalResult] = {}
         self.step: int | None = None  # of the optimizer, at which the results were measured
@@ -94,15 +100,19 @@ class RetrievalEvaluation(L.Callback):
 
         DDP would share the running statistics in the first forward, and a process whose shard is empty has no forward:
         the others would wait for it.
+
+        Raises:
+            InputError: tracklets are to be evaluated, and a set has none.
         """
         if connected():
             broadcast_buffers(pl_module)
         if isinstance(trainer.strategy.model, DistributedDataParallel):
             trainer.strategy.model.require_forward_param_sync = False  # set again by the next training forward
         partial = trainer.sanity_checking or _limit(trainer) != 1.0
+        options: dict[str, Any] = {"partial": partial, "average_precision": self.average_precision}
         self.metrics = {
             position: RetrievalMetric(
-                one.num_queries, one.num_gallery, partial=partial, average_precision=self.average_precision
+                one.num_queries, one.num_gallery, tracklet=_tracklets(one) if self.by == "tracklet" else None, **options
             ).to(pl_module.device)
             for position, one in enumerate(_sets(trainer))
             if one.transfer == self.transfer and self.due(trainer)
@@ -186,6 +196,13 @@ class TransferEvaluation(RetrievalEvaluation):
         """As the data module says, whose loaders are empty otherwise."""
         due = getattr(_data(trainer), "transfer_due", None)
         return due is None or bool(due())
+
+
+def _tracklets(evaluated: RetrievalSet) -> np.ndarray:
+    tracklet = getattr(evaluated, "tracklet", None)
+    if tracklet is None:
+        raise InputError(f"{evaluated.name}: has no tracklet; give it one number for each row, or evaluate by crop")
+    return np.asarray(tracklet)
 
 
 def _prefix(trainer: L.Trainer) -> str:
