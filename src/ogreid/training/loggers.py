@@ -28,7 +28,8 @@ from ogreid.training.callbacks.preemption import Stopped
 from ogreid.training.distributed import rank
 
 _STAGED = "WANDB_DATA_DIR"
-_OPTIONAL = ("tensorboard", "mlflow")  # loggers that need the package of their name
+_OPTIONAL = {"tensorboard": ("tensorboard",), "mlflow": ("mlflow", "mlflow-skinny")}
+"""Loggers, and the packages of which they need one."""
 
 
 class _Continued(ExperimentWriter):
@@ -193,11 +194,17 @@ def loggers_for(experiment: Experiment, run: Run) -> list[Logger]:
 
 def check_loggers(experiment: Experiment) -> None:
     """Fail before any data is made, where the package of a logger is not installed."""
-    for name in set(_OPTIONAL) & set(experiment.logger):
-        try:
-            metadata.version(name)
-        except metadata.PackageNotFoundError as error:
-            raise InputError(f"logger: {name} is not installed; pip install {name}") from error
+    for name, packages in _OPTIONAL.items():
+        if name in experiment.logger and not any(map(_is_installed, packages)):
+            raise InputError(f"logger: {name} is not installed; pip install {packages[-1]}")
+
+
+def _is_installed(package: str) -> bool:
+    try:
+        metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return False
+    return True
 
 
 def csv_logger(_: Experiment, run: Run) -> Logger:
