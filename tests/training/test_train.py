@@ -142,7 +142,7 @@ def test_a_run_that_ignores_ctrl_c_from_its_start_goes_on_ignoring_it(place, mon
         signal.signal(signal.SIGINT, before)
 
 
-def test_a_finished_run_is_not_resumed_and_the_time_of_parts_adds_up(place, caplog):
+def test_a_finished_run_is_not_resumed_and_the_time_and_speed_of_parts_add_up(place, caplog):
     limited = fit_tiny("trainer.max_epochs=6", "trainer.max_steps=8")
     before = {path: path.read_bytes() for path in limited.folder.rglob("*") if path.is_file()}
     with caplog.at_level("INFO", "ogreid"):
@@ -151,10 +151,13 @@ def test_a_finished_run_is_not_resumed_and_the_time_of_parts_adds_up(place, capl
     assert before == {path: path.read_bytes() for path in limited.folder.rglob("*") if path.is_file()}
     checkpoint = content(limited.last)
     timed = next(state for name, state in checkpoint["callbacks"].items() if "Throughput" in name)
-    timed["elapsed"] += 1000
+    before = timed["clouds"], timed["seconds"]
+    assert timed["clouds"] == (8 - 3) * 8 - 2 * 8 and 0 < timed["seconds"] < timed["elapsed"]
+    timed |= {"elapsed": timed["elapsed"] + 1000, "clouds": 10**9, "seconds": 10**6}
     torch.save(checkpoint, limited.last)
     resumed = fit_tiny("trainer.max_steps=-1", resume=str(limited.folder)).summary()
     assert 1000 < resumed["seconds"] < 1200 and resumed["steps"] == 12
+    assert resumed["clouds_per_second"] == pytest.approx(1000, rel=1e-4)  # of the second part alone it is another
 
 
 def test_a_second_run_of_the_same_stamp_is_refused(place, monkeypatch):
