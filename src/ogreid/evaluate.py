@@ -38,6 +38,8 @@ def parser() -> command_line.Parser:
         "--density", nargs="*", type=float, metavar="SHARE", help="shares of the points (none named: 0.05, 0.1 ... 1)"
     )
     command.add_argument("--json", type=Path, metavar="FILE", help="write the numbers there, too")
+    command.add_argument("--errors", type=Path, metavar="FILE", help="the hardest pairs of each set, as .csv")
+    command.add_argument("--per-query", type=Path, metavar="FILE", help="AP and ranks of each query, .csv or .parquet")
     return command
 
 
@@ -50,6 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     check_stores(config.Data(root=arguments.data, train=[], test=arguments.on))
     command_line.quiet()
     from ogreid.reporting import terminal
+    from ogreid.reporting.evaluated import EvaluatedSet, summarize, write_table
     from ogreid.runs import Run
     from ogreid.training.distributed import rank
     from ogreid.training.inference import evaluate, evaluate_densities, load_network, trained_density
@@ -60,9 +63,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     run = Run.open(folder) if folder and (Path(folder) / "experiment.yaml").is_file() else None
     if arguments.density is None:
         points: dict[str, Any] = {"num_points": arguments.points, "density": None} if arguments.points else {}
-        results = evaluate(network, *stores, also=arguments.also, devices=devices, **points)
+        sets: list[EvaluatedSet] = []
+        results = evaluate(network, *stores, also=arguments.also, devices=devices, sets=sets, **points)
         if rank() == 0:
-            terminal.show_results(network.name, results, run=run, target=target)
+            terminal.show_results(network.name, results, summarize(sets), run=run, target=target)
+            for path, table in ((arguments.errors, EvaluatedSet.errors), (arguments.per_query, EvaluatedSet.queries)):
+                if path is not None:
+                    write_table(path, [record for one in sets for record in table(one)])
+                    command_line.show(path, browse=False)
     else:
         rows = evaluate_densities(network, *stores, arguments.density, devices)
         if rank() == 0:
@@ -84,6 +92,10 @@ def _check(arguments: argparse.Namespace) -> None:
             raise InputError(f"--also {name}: {nearest_names(name, VARIANTS)}")
     if arguments.density is not None and (arguments.points is not None or arguments.also):
         raise InputError("--density says the number of points and uses no variants; leave out --points and --also")
+    if arguments.density is not None and (arguments.errors or arguments.per_query):
+        raise InputError("--errors and --per-query are of one evaluation, --density makes several; leave one out")
+    command_line.check_table("--errors", arguments.errors, (".csv",))
+    command_line.check_table("--per-query", arguments.per_query, (".csv", ".parquet"))
     if arguments.checkpoint is not None and not Path(arguments.checkpoint).is_file():
         from ogreid.runs import Run
 

@@ -6,6 +6,7 @@ import signal
 from contextlib import nullcontext
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -26,7 +27,17 @@ def test_a_run_learns_and_leaves_all_its_files(place, capsys):
     assert {name: set(sets) for name, sets in summary["baselines"].items()} == {
         name: {"tiny", "other"} for name in ("untrained", "histogram")
     }
-    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith(("epoch ", "validation "))]
+    output = capsys.readouterr().out
+    for on in ("tiny", "other"):
+        numbers = summary["verification"][on]
+        assert 0 <= numbers["eer"] <= 100 and f"{on}: EER {numbers['eer']:.2f} %" in output
+        with np.load(run.pictures / f"{on}-pairs.npz") as arrays:
+            assert len(arrays["query"]) == len(arrays["gallery"]) == len(numbers["errors"]) == 16
+    assert (
+        summary["cameras"]["tiny"]["cameras"] == [1, 2]
+        and "Hardest pairs of tiny" in (run.folder / "report.html").read_text()
+    )
+    lines = [line for line in output.splitlines() if line.startswith(("epoch ", "validation "))]
     assert len(lines) == 12 + 6 and all(f": {line}\n" in (run.folder / "log.txt").read_text() for line in lines)
     assert "loss " in lines[0] and "clouds/s" in lines[-1] and "validation at step 24: tiny mAP" in lines[-2]
     loss = logged(run, "train/loss")

@@ -22,6 +22,7 @@ from ogreid.config import Experiment
 from ogreid.errors import InputError
 from ogreid.files import write_text
 from ogreid.registry import LOGGERS, resolve
+from ogreid.reporting.media import verification_media
 from ogreid.runs import Run
 from ogreid.training.callbacks.evaluation import LOGGED
 from ogreid.training.callbacks.preemption import Stopped
@@ -231,7 +232,7 @@ def mlflow_logger(experiment: Experiment, run: Run) -> Logger | None:
 
 
 def log_files(loggers: Iterable[Logger], experiment: Experiment, run: Run, summary: Mapping[str, Any]) -> None:
-    """Hand the resulting checkpoint and the report to W&B, where it tracks the run.
+    """Hand verification, the resulting checkpoint and the report to W&B, where it tracks the run.
 
     Args:
         loggers: of the trainer.
@@ -242,6 +243,8 @@ def log_files(loggers: Iterable[Logger], experiment: Experiment, run: Run, summa
     numbers = {key: summary[key] for key in ("retrieval", "transfer", "parameters", "provenance")}
     for logger in loggers:
         if isinstance(logger, ProjectWandbLogger):
+            if summary["verification"]:
+                logger.experiment.log(verification_media(summary["verification"]))
             for path, name, kind in (
                 (run.result, experiment.name, "model"),
                 (run.folder / "report.html", f"{experiment.name}-report", "report"),
