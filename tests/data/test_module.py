@@ -5,12 +5,10 @@ import pytest
 import torch
 
 from ogreid.config import Augmentation
-from ogreid.data import Store
 from ogreid.data.module import ReIDDataModule
 from ogreid.data.store.mapped import scattered
 from ogreid.data.transforms import Draws, to_crops
 from ogreid.errors import InputError
-from small_stores import small_store
 
 
 @pytest.fixture
