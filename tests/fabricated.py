@@ -6,6 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
+from ogreid.retrieval import verify
+from retrieval_scenes import scene
+
 EXPERIMENT = """\
 name: {name}
 description: invented numbers
@@ -56,8 +59,16 @@ def _summary(train, transfer, level):
         "transfer": {transfer: numbers(level / 2)},
         "baselines": {"untrained": {train: numbers(level / 4)}, "histogram": {train: numbers(level / 2.5)}},
         "cmc": {train: [min(100.0, level * 1.5 + rank) for rank in range(50)]},
+        "verification": {train: verify(*scene(1)).summary() | {"errors": [_pair(rank) for rank in range(4)]}},
+        "cameras": {train: {"cameras": [1, 2], "mAP": [[None, 31.0], [47.0, None]], "rank1": [[None, 5], [6, None]]}},
         "provenance": {"git": "0123456789ab", "python": "3.11"},
     }
+
+
+def _pair(rank):
+    sides = {"query": f"query/<b>000{rank}</b>.jpg", "gallery": f"gallery/{rank:04}_c2.jpg"}
+    numbers = {f"{side}_{column}": rank + 1 for side in sides for column in ("identity", "camera")}
+    return {"kind": ("impostor", "genuine")[rank // 2], "score": 0.91 - 0.2 * rank} | sides | numbers
 
 
 def _write_metrics(path, train, transfer, level):
@@ -92,6 +103,7 @@ def _write_pictures(folder, name):
         scores=np.linspace(0.9, 0.1, 30).reshape(3, 10),
         correct=np.arange(30).reshape(3, 10) % 3 == 0,
     )
+    np.savez_compressed(folder / f"{name}-pairs.npz", query=gallery[0, :4], gallery=gallery[1, :4])
     ball = rng.standard_normal((3000, 3))
     ball *= 0.5 / np.linalg.norm(ball, axis=1, keepdims=True)
     plane = np.stack([*rng.uniform(-1, 1, (2, 2000)), np.full(2000, 0.6)], axis=1)

@@ -1,5 +1,6 @@
 """The evaluate command: variants, densities and released networks, and the paper beside a run."""
 
+import csv
 import json
 import re
 import subprocess
@@ -74,6 +75,50 @@ def test_tracklets_of_packed_names_are_pooled_and_stores_without_them_are_refuse
     assert "\n" not in str(error.value)
     with pytest.raises(InputError, match="leave out --points, --also and --by"):
         numbers(root, "--by", "tracklet", "--density", "0.5")
+
+
+def test_pairs_cameras_and_queries_are_in_the_file_and_in_tables_of_their_own(root, capsys):
+    errors, queries = root / "errors.csv", root / "queries.csv"
+    content = numbers(root, "--points", "2048", "--errors", str(errors), "--per-query", str(queries))
+    verification, cameras = content["verification"][STORE], content["cameras"][STORE]
+    assert verification["genuine"] == 12 * 3 * 2 and verification["impostor"] == 36 * 24 - 72
+    shown = capsys.readouterr().out
+    assert (
+        f"EER {verification['eer']:.2f} %" in shown and f"threshold {verification['threshold']['0.001']:.4f}" in shown
+    )
+    assert cameras["cameras"] == [1, 2, 3] and cameras["mAP"][0][0] is None and 0 < cameras["mAP"][0][1] <= 100
+    hardest, ranked = (list(csv.DictReader(path.read_text().splitlines())) for path in (errors, queries))
+    assert [one["kind"] for one in hardest] == ["impostor"] * 100 + ["genuine"] * 72
+    assert hardest[0]["query_identity"] != hardest[0]["gallery_identity"]
+    assert [float(one["score"]) for one in hardest[100:]] == sorted(float(one["score"]) for one in hardest[100:])
+    assert verification["errors"][0]["query"] == hardest[0]["query"]
+    assert sum(float(one["ap"]) for one in ranked) / 36 == pytest.approx(content["retrieval"][STORE]["mAP"], abs=1e-6)
+    assert sum(one["first_match"] == "1" for one in ranked) / 0.36 == pytest.approx(
+        content["retrieval"][STORE]["rank1"]
+    )
+    assert all((one["nearest_identity"] == one["identity"]) == (one["first_match"] == "1") for one in ranked)
+
+
+def test_the_table_of_queries_is_written_as_parquet_with_missing_values(root):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    numbers(root, "--points", "256", "--per-query", str(root / "queries.parquet"))
+    table = parquet.read_table(root / "queries.parquet")
+    assert table.num_rows == 36 and str(table.schema.field("first_match").type) == "int64"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--errors", "x.parquet"], r"--errors .*\.csv"),
+        (["--per-query", "x.json"], r"--per-query .*\.csv or \.parquet"),
+        (["--per-query", "nowhere/x.csv"], "folder"),
+        (["--errors", "x.csv", "--density"], "--density"),
+        (["--errors", "x.csv", "--by", "tracklet"], "--by tracklet"),
+    ],
+)
+def test_a_table_that_cannot_be_written_is_refused_first(root, arguments, words):
+    with pytest.raises(InputError, match=words):
+        numbers(root, *arguments)
 
 
 def test_an_unknown_variant_is_refused_before_torch_loads():

@@ -140,8 +140,9 @@ def test_a_loss_of_ones_own_is_added_to_the_cross_entropy(place):
     assert set(model.losses(batch)) == {"cross_entropy", "pair"}
 
 
-def test_a_plain_trainer_on_two_processes_evaluates_like_one(place):
+def test_a_plain_trainer_on_two_processes_evaluates_like_one(place, monkeypatch):
     """With Lightning's own defaults: nobody has to know about use_distributed_sampler."""
+    monkeypatch.delenv("SLURM_NTASKS", raising=False)  # with it Lightning starts no processes of its own
     plain = trainer(devices=2, strategy="ddp_fork")
     torch.manual_seed(0)
     (numbers,) = plain.test(module(), data_module(eval_batch_size=4), verbose=False)

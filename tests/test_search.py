@@ -13,6 +13,7 @@ from ogreid.data import Store
 from ogreid.errors import InputError
 from ogreid.retrieval import Embeddings
 from ogreid.training import inference
+from tiny_runs import fit_tiny
 
 QUERY = "0003_c1s1_000001_00.png"
 HISTOGRAM = ("--model", "histogram")
@@ -46,6 +47,55 @@ def test_every_kind_of_file_holds_the_ranked_list(crops):
     assert "rank 1, score 1.000, identity 3, camera 1" in page and "rank 4" not in page and "data:image" in page
     page = ranked(root, image, "--top", "3", "--no-pictures", to="ranking.html")
     assert "rank 1, score 1.000, identity 3, camera 1" in page and "data:image" not in page
+
+
+def test_below_the_threshold_there_is_no_match(crops, capsys):
+    root, image = crops / "data", crops / "images" / QUERY
+    content = ranked(root, image, "--threshold", "0.999", "--top", "3")
+    assert [one["match"] for one in content["results"]] == [True, False, False] and content["no_match"] == []
+    assert f"{QUERY}: 1 match; highest score 1.0000, threshold 0.9990\n" in capsys.readouterr().out
+    content = ranked(root, image, "--threshold", "1.5")
+    assert content["no_match"] == [QUERY] and content["threshold"] == 1.5
+    assert f"{QUERY}: no match" in capsys.readouterr().out
+    assert f"{QUERY}: no match" in ranked(root, image, "--threshold", "1.5", to="ranking.html")
+    rows = list(csv.DictReader(ranked(root, image, "--threshold", "0.999", to="ranking.csv").splitlines()))
+    assert [row["match"] for row in rows] == ["True"] + ["False"] * 7
+
+
+def test_the_threshold_of_a_rate_is_that_of_the_runs_evaluation(crops, place, capsys):
+    run = fit_tiny("trainer.max_epochs=1", "trainer.check_val_every_n_epoch=1")
+    numbers = run.summary()["verification"]["tiny"]
+    network = ["--checkpoint", str(run.folder)]
+    content = ranked(crops / "data", crops / "images" / QUERY, "--fpr", "1e-3", network=network)
+    assert content["threshold"] == numbers["threshold"]["0.001"] and content["origin"].endswith("0.001 on tiny")
+    assert [one["match"] for one in content["results"]] == [
+        one["score"] >= content["threshold"] for one in content["results"]
+    ]
+    for options, word in ((["--fpr", "1e-9"], "1e-9|1e-09"), (["--fpr", "0.1"], "requires the folder of a run")):
+        with pytest.raises(InputError, match=word):
+            known = network if "1e-9" in options else HISTOGRAM
+            ranked(crops / "data", crops / "images" / QUERY, *options, network=known)
+
+
+def test_a_part_of_the_gallery_is_searched(crops, tmp_path):
+    root, image = crops / "data", crops / "images" / QUERY
+    whole = ranked(root, image)["results"]
+    second = ranked(root, image, "--where", "camera=2")
+    assert second["ranked"] == 4 and second["results"] == [
+        one | {"rank": rank} for rank, one in enumerate((one for one in whole if one["camera"] == 2), start=1)
+    ]
+    cache = ["--embeddings", str(tmp_path / "cache.npz")]
+    assert ranked(root, image, "--where", "camera=2", *cache) == second
+    both = ranked(root, image, "--where", "identity=3,4", "camera=1", "--limit", "1", *cache)
+    assert both["ranked"] == 1 and both["results"][0]["identity"] == 3
+    assert len(Embeddings.load(tmp_path / "cache.npz").source) == 8
+    for options, word in (
+        (["--where", "camera=7"], "camera=7.*it has 1, 2"),
+        (["--where", "color=red"], "color=red: expected camera=VALUE"),
+        (["--limit", "0"], "--limit"),
+    ):
+        with pytest.raises(InputError, match=word):
+            ranked(root, image, *options)
 
 
 @pytest.mark.parametrize("inputs", ["scene", "image", "crop"])

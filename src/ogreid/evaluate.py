@@ -39,6 +39,8 @@ def parser() -> command_line.Parser:
         "--density", nargs="*", type=float, metavar="SHARE", help="shares of the points (none named: 0.05, 0.1 ... 1)"
     )
     command.add_argument("--json", type=Path, metavar="FILE", help="write the numbers there, too")
+    command.add_argument("--errors", type=Path, metavar="FILE", help="the hardest pairs of each set, as .csv")
+    command.add_argument("--per-query", type=Path, metavar="FILE", help="AP and ranks of each query, .csv or .parquet")
     return command
 
 
@@ -51,6 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     check_stores(config.Data(root=arguments.data, train=[], test=arguments.on))
     command_line.quiet()
     from ogreid.reporting import terminal
+    from ogreid.reporting.evaluated import EvaluatedSet, summarize, write_table
     from ogreid.runs import Run
     from ogreid.training.distributed import rank
     from ogreid.training.inference import evaluate, evaluate_densities, load_network, trained_density
@@ -61,9 +64,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     run = Run.open(folder) if folder and (Path(folder) / "experiment.yaml").is_file() else None
     if arguments.density is None:
         points: dict[str, Any] = {"num_points": arguments.points, "density": None} if arguments.points else {}
-        results = evaluate(network, *stores, also=arguments.also, by=arguments.by, devices=devices, **points)
+        sets: list[EvaluatedSet] = []
+        how: dict[str, Any] = {"also": arguments.also, "by": arguments.by, "devices": devices}
+        results = evaluate(network, *stores, **how, sets=sets, **points)
         if rank() == 0:
-            terminal.show_results(network.name, results, run=run, target=target)
+            terminal.show_results(network.name, results, summarize(sets), run=run, target=target)
+            for path, table in ((arguments.errors, EvaluatedSet.errors), (arguments.per_query, EvaluatedSet.queries)):
+                if path is not None:
+                    write_table(path, [record for one in sets for record in table(one)])
+                    command_line.show(path, browse=False)
     else:
         rows = evaluate_densities(network, *stores, arguments.density, devices)
         if rank() == 0:
@@ -86,6 +95,12 @@ def _check(arguments: argparse.Namespace) -> None:
     if arguments.density is not None and (arguments.points is not None or arguments.also or arguments.by != "crop"):
         plain = "--density says the number of points and evaluates crops, without variants"
         raise InputError(f"{plain}; leave out --points, --also and --by")
+    if arguments.density is not None and (arguments.errors or arguments.per_query):
+        raise InputError("--errors and --per-query are of one evaluation, --density makes several; leave one out")
+    if arguments.by != "crop" and (arguments.errors or arguments.per_query):
+        raise InputError("--errors and --per-query name crops; leave out --by tracklet")
+    command_line.check_table("--errors", arguments.errors, (".csv",))
+    command_line.check_table("--per-query", arguments.per_query, (".csv", ".parquet"))
     if arguments.checkpoint is not None and not Path(arguments.checkpoint).is_file():
         from ogreid.runs import Run
 

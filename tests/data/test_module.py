@@ -5,12 +5,10 @@ import pytest
 import torch
 
 from ogreid.config import Augmentation
-from ogreid.data import Store
 from ogreid.data.module import ReIDDataModule
 from ogreid.data.store.mapped import scattered
 from ogreid.data.transforms import Draws, to_crops
 from ogreid.errors import InputError
-from small_stores import small_store
 
 
 @pytest.fixture
@@ -137,16 +135,3 @@ def test_a_transfer_set_that_is_trained_on_is_refused():
     for name in ("one", "./one"):
         with pytest.raises(InputError, match="is trained on, too"):
             ReIDDataModule("data", train=["one", "two"], test="two", transfer=[name])
-
-
-def test_a_transfer_set_of_crops_that_are_trained_on_is_refused(data, stores, tmp_path):
-    """A copy under other folders and endings is; other crops of the same names are not."""
-    stores("like", seed=9)
-    data(transfer=["like"])
-    one = Store.open(tmp_path / "data/one")
-    rows = one.rows.copy()
-    rows["source"] = [f"all/{source.rpartition('/')[2]}.obj" for source in rows["source"]]
-    xyz, rgb = one.raw(np.arange(len(one)))
-    small_store(tmp_path / "data/again", rows, {"xyz": xyz[:, ::-1], "rgb": rgb[:, ::-1]}, order="written")
-    with pytest.raises(InputError, match=r"again holds crops that are trained on \(one: train/"):
-        data(transfer=["again"])

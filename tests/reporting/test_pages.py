@@ -68,14 +68,28 @@ def test_everything_about_the_run_is_on_the_page(page, read):
     shown += ["5 min 12 s", "0123456789ab", "name: ognet", f"ogreid.fit --experiment {page.parent}/experiment.yaml"]
     shown += [f"python -m ogreid.evaluate --checkpoint {page.parent} --on plaza-8 winter-8"]
     assert [text for text in shown if text not in read.text] == []
-    assert read.all("td", "style") == ["--heat: 40%", "--heat: 20%"]
+    assert read.all("td", "style") == [f"--heat: {value}%" for value in (40, 20, 31, 47, 5, 6)]
+
+
+def test_verification_is_a_table_charts_and_the_hardest_pairs(page, read):
+    numbers = json.loads((page.parent / "summary.json").read_text())["verification"]["plaza-8"]
+    low, high = numbers["interval"]["0.001"]
+    texts = [f"{numbers['eer']:.2f}", f"{numbers['threshold']['0.001']:.4f}", f"{low:.4f} to {high:.4f}"]
+    texts += [
+        "two people 0.910 query/<b>0000</b>.jpg, identity 1, camera 1",
+        "one person 0.310",
+        "mAP in percent on plaza-8",
+    ]
+    assert [text for text in texts if text not in read.text] == []
+    labels = [label for label in read.all("svg", "aria-label") if label.startswith(("Verification", "Scores"))]
+    assert len(labels) == 2 and read.all("img", "alt").count("gallery/0000_c2.jpg") >= 1
 
 
 def test_every_curve_is_drawn_and_described(page, read):
     drawn = read.all("svg", "aria-label")
-    assert len(drawn) == 5 + 2 and drawn[0].startswith("Cumulative matches (CMC).")
-    assert "plaza-8: 10 at 1, 20 at 2, 30 at 3, 40 at 4; winter-8 (transfer): 5 at 1" in drawn[1]
-    assert "untrained: 10" in drawn[1]
+    assert len(drawn) == 5 + 2 + 2 and drawn[0].startswith("Cumulative matches (CMC).")
+    assert "plaza-8: 10 at 1, 20 at 2, 30 at 3, 40 at 4; winter-8 (transfer): 5 at 1" in drawn[3]
+    assert "untrained: 10" in drawn[3]
     for group, count in (("identity", 5), ("camera", 3)):
         groups = re.findall(rf"<title>{group} (\d)</title>", page.read_text())
         assert (len(groups), len(set(groups))) == (30, count)
@@ -85,7 +99,7 @@ def test_ranked_galleries_say_in_words_what_the_frames_say_in_color(read):
     listed = read.all("li", "title")
     assert len(listed) == 3 * 8  # the two empty places of each list are left out
     assert listed[0] == "rank 1, right, score 0.900, 0000_c2" and listed[1].startswith("rank 2, wrong")
-    assert len(read.all("img", "alt")) == 3 * 9 and all(read.all("img", "alt"))
+    assert len(read.all("img", "alt")) == 3 * 9 + 4 * 2 and all(read.all("img", "alt"))
 
 
 def test_the_cloud_on_the_page_is_the_one_of_the_run(page):
@@ -170,7 +184,8 @@ def test_a_page_without_people_keeps_its_numbers_and_its_map(tmp_path, by):
             file.write("runs: {pictures: false}\n")
     page = write_report(run, people=by == "experiment")
     assert not any(sign in page.read_text() for sign in ("data:image", "data-count", "<img", "<canvas"))
-    assert all(text in Outline(page).text for text in ("plaza-8 by camera", "40.00"))
+    kept = ("plaza-8 by camera", "40.00", "query/<b>0000</b>.jpg")
+    assert all(text in Outline(page).text for text in kept)
 
 
 def test_a_sweep_is_shown_with_its_table_its_chart_and_its_runs(tmp_path):

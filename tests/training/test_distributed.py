@@ -101,8 +101,13 @@ def test_a_checkpoint_has_the_same_numbers_on_one_and_three_processes(place, tog
     output, _ = call(place, "ogreid.evaluate", *command, "3.json", "--devices", "3")
     assert output.count("rank-1") == 2  # and rank-10
     assert (place / "3.json").read_text() == (place / "1.json").read_text()
-    odd = json.loads((place / "1.json").read_text())["retrieval"]["odd"]
+    content = json.loads((place / "1.json").read_text())
+    odd = content["retrieval"]["odd"]
     assert odd["queries"] == 6 and odd["mAP"] > 0
+    trained = together[0].summary()  # by two processes
+    assert content["verification"]["odd"] == trained["verification"]["odd"] and content["cameras"] == {
+        name: trained["cameras"][name] for name in ("odd", "few")
+    }
 
 
 def test_tracklets_have_the_same_numbers_on_one_and_two_processes(place, together, monkeypatch):

@@ -6,6 +6,7 @@ import signal
 from contextlib import nullcontext
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -26,7 +27,17 @@ def test_a_run_learns_and_leaves_all_its_files(place, capsys):
     assert {name: set(sets) for name, sets in summary["baselines"].items()} == {
         name: {"tiny", "other"} for name in ("untrained", "histogram")
     }
-    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith(("epoch ", "validation "))]
+    output = capsys.readouterr().out
+    for on in ("tiny", "other"):
+        numbers = summary["verification"][on]
+        assert 0 <= numbers["eer"] <= 100 and f"{on}: EER {numbers['eer']:.2f} %" in output
+        with np.load(run.pictures / f"{on}-pairs.npz") as arrays:
+            assert len(arrays["query"]) == len(arrays["gallery"]) == len(numbers["errors"]) == 16
+    assert (
+        summary["cameras"]["tiny"]["cameras"] == [1, 2]
+        and "Hardest pairs of tiny" in (run.folder / "report.html").read_text()
+    )
+    lines = [line for line in output.splitlines() if line.startswith(("epoch ", "validation "))]
     assert len(lines) == 12 + 6 and all(f": {line}\n" in (run.folder / "log.txt").read_text() for line in lines)
     assert "loss " in lines[0] and "clouds/s" in lines[-1] and "validation at step 24: tiny mAP" in lines[-2]
     loss = logged(run, "train/loss")
@@ -142,7 +153,7 @@ def test_a_run_that_ignores_ctrl_c_from_its_start_goes_on_ignoring_it(place, mon
         signal.signal(signal.SIGINT, before)
 
 
-def test_a_finished_run_is_not_resumed_and_the_time_of_parts_adds_up(place, caplog):
+def test_a_finished_run_is_not_resumed_and_the_time_and_speed_of_parts_add_up(place, caplog):
     limited = fit_tiny("trainer.max_epochs=6", "trainer.max_steps=8")
     before = {path: path.read_bytes() for path in limited.folder.rglob("*") if path.is_file()}
     with caplog.at_level("INFO", "ogreid"):
@@ -151,10 +162,13 @@ def test_a_finished_run_is_not_resumed_and_the_time_of_parts_adds_up(place, capl
     assert before == {path: path.read_bytes() for path in limited.folder.rglob("*") if path.is_file()}
     checkpoint = content(limited.last)
     timed = next(state for name, state in checkpoint["callbacks"].items() if "Throughput" in name)
-    timed["elapsed"] += 1000
+    before = timed["clouds"], timed["seconds"]
+    assert timed["clouds"] == (8 - 3) * 8 - 2 * 8 and 0 < timed["seconds"] < timed["elapsed"]
+    timed |= {"elapsed": timed["elapsed"] + 1000, "clouds": 10**9, "seconds": 10**6}
     torch.save(checkpoint, limited.last)
     resumed = fit_tiny("trainer.max_steps=-1", resume=str(limited.folder)).summary()
     assert 1000 < resumed["seconds"] < 1200 and resumed["steps"] == 12
+    assert resumed["clouds_per_second"] == pytest.approx(1000, rel=1e-4)  # of the second part alone it is another
 
 
 def test_a_second_run_of_the_same_stamp_is_refused(place, monkeypatch):

@@ -19,7 +19,7 @@ from wandb_log import ended, items, of_kind
 pytestmark = pytest.mark.thorough
 
 SETTINGS = [*without("wandb"), "wandb.mode=offline", "wandb.tags=[mine]", "data.transfer=[other]"]
-DRAWINGS = {"map_by_identity", "map_by_camera", "transfer"}
+DRAWINGS = {"map_by_identity", "map_by_camera", "transfer", "verification", "scores"}
 """Images in which nobody is shown."""
 
 
@@ -85,12 +85,14 @@ def test_every_step_and_every_evaluation_is_logged_once_and_the_machine_too(resu
 
 def test_galleries_clouds_curves_and_tables_are_handed_over(resumed):
     rows = [items(row.item) for row in of_kind(resumed.logs[1], "history")]
-    (shown,) = (row for row in rows if any(name.startswith("pictures/") for name in row))
+    shown, pairs = (row for row in rows if any(name.startswith("pictures/") for name in row))
     kinds = {name.split("/_type")[0]: kind for name, kind in shown.items() if name.endswith("/_type")}
     for on in ("tiny", "other"):
         assert kinds[f"pictures/{on}/galleries"] == "image-file"
         assert kinds[f"pictures/{on}/cloud"] == "object3D-file"
         assert kinds[f"pictures/{on}/cmc_table"] == "table-file"
+        assert pairs[f"pictures/{on}/scores/_type"] == "image-file" and 0 <= pairs[f"verification/{on}/eer"] <= 100
+    assert pairs["pictures/verification/_type"] == "image-file"
     assert kinds["tables/transfer"] == "table-file" and kinds["pictures/transfer"] == "image-file"
 
 
@@ -132,7 +134,7 @@ def test_where_people_may_not_be_shown_no_file_of_the_run_shows_them(resumed):
     unseen = offline("unseen", "runs.pictures=false", "trainer.max_epochs=2")
     assert [path for path in unseen.folder.rglob("*") if shows_people(path)] == []
     shown = {path.name.split("_")[0] for path in resumed.run.folder.rglob("*") if shows_people(path)}
-    kinds = {f"{on}-{kind}.npz" for on in ("tiny", "other") for kind in ("galleries", "cloud")}
+    kinds = {f"{on}-{kind}.npz" for on in ("tiny", "other") for kind in ("galleries", "cloud", "pairs")}
     assert shown == {"report.html", "galleries", "cloud"} | kinds  # the search finds them where they are
 
 

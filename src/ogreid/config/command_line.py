@@ -6,10 +6,11 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NoReturn
 
-from ogreid.errors import InputError
+from ogreid.errors import InputError, MissingFileError
 
 
 class Parser(argparse.ArgumentParser):
@@ -66,6 +67,18 @@ def check_bodies(arguments: argparse.Namespace) -> None:
         raise InputError("--landmarks and --pose-model require --bodies estimate")
     if arguments.bodies is not None and arguments.meshes is not None:
         raise InputError("--bodies and --meshes: expected one source of bodies")
+
+
+def check_table(option: str, path: Path | None, endings: Sequence[str]) -> None:
+    """Before anything is computed: refuse a table's name of another ending, a missing folder or package."""
+    if path is None:
+        return
+    if path.suffix not in endings:
+        raise InputError(f"{option} {path}: expected a name that ends in {' or '.join(endings)}")
+    if not path.parent.is_dir():
+        raise MissingFileError(f"{option} {path}: its folder does not exist; make it or choose another")
+    if path.suffix == ".parquet" and find_spec("pyarrow") is None:
+        raise InputError(f'{option} {path}: writing it needs pyarrow; pip install "ogreid[export]"')
 
 
 def show(page: Path, *, browse: bool) -> None:

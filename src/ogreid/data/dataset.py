@@ -157,25 +157,6 @@ class CloudDataset(Dataset[CloudBatch]):
                 store.field(name, [])
         self.extra = tuple(extra)
 
-    def check_transfer(self, sets: Sequence[EvaluationSet]) -> None:
-        """Refuse a transfer set whose store holds crops that are trained on, for example packed another way.
-
-        A crop is the same where its file name, identity and most colors are: folders are numbered alike by chance.
-        """
-        for one in sets:
-            theirs = _crops(one.store, np.arange(len(one.store))) if one.transfer else {}
-            for number, store in enumerate(self.stores):
-                ours = _crops(store, self.row[self.store == number])
-                shared = sorted(ours.keys() & theirs.keys())
-                few = shared[:: max(1, len(shared) // 16)]
-                same = [_equal_colors(store, ours[crop], one.store, theirs[crop]) for crop in few]
-                if same and np.median(same) > 0.5:
-                    source = store.rows["source"][ours[few[0]]]
-                    raise InputError(
-                        f"data.transfer: {one.name} holds crops that are trained on ({store.path.name}: {source}), so "
-                        "it is no transfer; name it in data.test"
-                    )
-
     def __len__(self) -> int:
         return len(self.row)
 
@@ -289,21 +270,6 @@ class CropDataset(Dataset[CloudBatch]):
 def _columns(names: Sequence[str], arrays: Sequence[Tensor]) -> dict[str, Tensor]:
     """By name, each (B, P, C)."""
     return {name: one if one.ndim == 3 else one[..., None] for name, one in zip(names, arrays, strict=True)}
-
-
-def _crops(store: Store, rows: np.ndarray) -> dict[tuple[str, int], int]:
-    """Rows by file name, without folder and endings, and identity."""
-    names = (source.rpartition("/")[2].partition(".")[0] for source in store.rows["source"][rows].tolist())
-    return dict(zip(zip(names, store.rows["identity"][rows].tolist(), strict=True), rows.tolist(), strict=True))
-
-
-def _equal_colors(one: Store, row: int, other: Store, other_row: int) -> float:
-    """Share of points whose color the other cloud has, too; the larger of both directions, white left out."""
-    clouds = (store.field("rgb", [i])[0] for store, i in ((one, row), (other, other_row)))
-    codes = [cloud.astype(np.int64) @ (65536, 256, 1) for cloud in clouds]
-    first, second = (code[code != 0xFFFFFF] for code in codes)  # white: a background left out
-    shares = [np.isin(a, b).mean() for a, b in ((first, second), (second, first)) if len(a)]
-    return float(max(shares, default=0))
 
 
 def _in_order(parts: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:

@@ -26,6 +26,7 @@ from ogreid.data.dataset import (
 from ogreid.data.datasets.catalogue import check_transfer, store_path
 from ogreid.data.datasets.synthetic_stores import ensure_synthetic, parse_synthetic
 from ogreid.data.loader import make_loader
+from ogreid.data.overlap import refuse_shared
 from ogreid.data.samplers import EvaluationSampler, TrainingSampler
 from ogreid.data.store.mapped import Store, scattered
 from ogreid.data.transforms import Draws, draws_for, to_crops, to_network
@@ -154,7 +155,7 @@ class ReIDDataModule(L.LightningDataModule):
             names = [(name, False) for name in self.config.test] + [(name, True) for name in self.config.transfer]
             self.test_sets = [self._evaluation_set(name, transfer) for name, transfer in names]
             if self.train_set is not None:
-                self.train_set.check_transfer(self.test_sets)
+                refuse_shared(self.train_set, self.test_sets)
 
     def require(self, extra: Sequence[str]) -> None:
         """Let batches carry these arrays of the stores, too; a network that needs some asks for them.
@@ -234,10 +235,9 @@ class ReIDDataModule(L.LightningDataModule):
 
     def predict_dataloader(self) -> list[DataLoader[CloudBatch]]:
         """One loader per set of :attr:`predict_datasets`, else per evaluation set, with the crops' names."""
-        sets = self.predict_datasets or [
-            CloudDataset.of(one.store, one.rows, sources=True) for one in self.evaluation_sets
-        ]
-        return [self._evaluation_loader(one) for one in sets]
+        sets = self.evaluation_sets
+        datasets = self.predict_datasets or [CloudDataset.of(one.store, one.rows, sources=True) for one in sets]
+        return [self._evaluation_loader(one) for one in datasets]
 
     def transfer_due(self) -> bool:
         """Whether the validation that runs now includes the transfer sets."""

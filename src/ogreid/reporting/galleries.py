@@ -155,7 +155,7 @@ def image_url(image: np.ndarray) -> str:
 
 def _images(store: "Store", ranked: list[list[np.integer]], top: int) -> dict[str, np.ndarray]:
     """Images and names of lists of rows, each a query and its gallery rows."""
-    images = [[_image(store, int(row)) for row in rows] for rows in ranked]
+    images = [[stored_image(store, int(row)) for row in rows] for rows in ranked]
     names = [[str(store.rows["source"][row]) for row in rows] for rows in ranked]
     blank = np.full_like(images[0][0], 255)
     return {
@@ -166,7 +166,8 @@ def _images(store: "Store", ranked: list[list[np.integer]], top: int) -> dict[st
     }
 
 
-def _image(store: "Store", row: int) -> np.ndarray:
+def stored_image(store: "Store", row: int) -> np.ndarray:
+    """The crop of a row (H, W, 3) uint8, or its cloud from the front where the crop is not in it."""
     crop = store.crop(row)
     return portrait(*(part[0] for part in store.clouds([row]))) if crop is None else crop
 

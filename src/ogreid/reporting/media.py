@@ -9,6 +9,7 @@ import wandb
 
 from ogreid.reporting.charts import bar_chart
 from ogreid.reporting.galleries import gallery_sheet, read_maps
+from ogreid.reporting.pairs import SCORES, roc_chart, score_chart
 from ogreid.retrieval import RetrievalResult
 
 
@@ -44,6 +45,17 @@ def transfer_media(source: str, results: Mapping[str, RetrievalResult]) -> dict[
         "pictures/transfer": wandb.Image(chart.pixels(), caption=f"mAP in percent, trained on {source}"),
         "tables/transfer": wandb.Table(["trained on", "evaluated on", "mAP", "mAP_step", "rank1"], rows),
     }
+
+
+def verification_media(verification: Mapping[str, Any]) -> dict[str, Any]:
+    """The numbers of each set as ``verification/<set>/<number>`` in percent, and both charts of its pairs."""
+    media: dict[str, Any] = {"pictures/verification": wandb.Image(roc_chart(verification).pixels(), caption="ROC")}
+    for name, numbers in verification.items():
+        rates = {"eer": numbers["eer"], **{f"tpr_at_{rate}": value for rate, value in numbers["tpr"].items()}}
+        rates |= {f"threshold_at_{rate}": value for rate, value in numbers["threshold"].items()}
+        media |= {f"verification/{name}/{key}": value for key, value in rates.items()}
+        media[f"pictures/{name}/scores"] = wandb.Image(score_chart(name, numbers).pixels(), caption=SCORES)
+    return media
 
 
 def _curve(x: str, y: str, xs: np.ndarray, ys: np.ndarray, title: str) -> Any:  # noqa: ANN401 - wandb has no types

@@ -17,6 +17,8 @@ from ogreid.errors import InputError
 from ogreid.reporting import results
 from ogreid.reporting.charts import PALETTE, Chart, Line, line_chart, themed, thin_out
 from ogreid.reporting.galleries import image_url, read_clouds, read_galleries, read_maps
+from ogreid.reporting.matching import Threshold
+from ogreid.reporting.pairs import camera_matrices, read_pairs, roc_chart, score_chart, verification_table
 from ogreid.reporting.results import RunResults
 from ogreid.reporting.sweeps import SweepRecord, read_sweep, sweep_figures, sweep_table
 from ogreid.reporting.tables import COLUMNS, Row, csv_table, csv_text, results_table, signed
@@ -80,6 +82,7 @@ def write_rankings(
     ranked: int,
     people: bool = True,
     hint: str = "",
+    threshold: Threshold | None = None,
 ) -> Path:
     """Write the answer to a search, the most similar images of a store, in the format of the target's suffix.
 
@@ -93,6 +96,7 @@ def write_rankings(
         ranked: how many rows of the store were ranked.
         people: whether a page shows images, or names alone.
         hint: what to know about the scores, in one line; logged, too.
+        threshold: of a match; each result then says ``match``, and the queries without one are named.
 
     Raises:
         InputError: another suffix, or the file cannot be written.
@@ -102,13 +106,17 @@ def write_rankings(
     known = [{key: store.rows[key][row].item() for key in ("identity", "camera", "source")} for row in rows.flat]
     places = [(name, rank) for name, _ in queries for rank in range(1, rows.shape[1] + 1)]
     records = [
-        {"query": name, "rank": rank, "score": score, **own}
+        {"query": name, "rank": rank, "score": score, **own} | _match(score, threshold)
         for (name, rank), score, own in zip(places, scores.ravel().tolist(), known, strict=True)
     ]
     if target.suffix == ".csv":
         return save(target, csv_text(records))
     if target.suffix == ".json":
-        content = {"network": network, "store": store.name, "ranked": ranked, "hint": hint, "results": records}
+        content: dict[str, Any] = {"network": network, "store": store.name, "ranked": ranked, "hint": hint}
+        if threshold is not None:
+            none = [name for (name, _), row in zip(queries, scores, strict=True) if row[0] < threshold.score]
+            content |= {"threshold": threshold.score, "origin": threshold.origin, "no_match": none}
+        content["results"] = records
         return save(target, json.dumps(content, indent=2) + "\n")
     if target.suffix != ".html":
         raise InputError(f"{target}: expected a name that ends in .html, .json or .csv")
@@ -116,11 +124,33 @@ def write_rankings(
     images = [_ranked_image(*one) for one in zip(crops, records, strict=True)]
     lists = []
     for number, (name, image) in enumerate(queries):
-        query = {"kind": "query", "title": name, "url": image_url(image) if people else None, "text": name}
+        lacking = threshold is not None and scores[number, 0] < threshold.score
+        text = f"{name}: no match" if lacking else name
+        query = {"kind": "query", "title": name, "url": image_url(image) if people else None, "text": text}
         own = images[number * rows.shape[1] :][: rows.shape[1]]
         lists.append({"label": f"similar to {name}", "query": query, "images": own})
     words = f"Ranked by {network} among {ranked} images of {store.name}; the score is the cosine similarity. {hint}"
+    if threshold is not None:
+        words += f" A match scores {threshold.score:.4f} or more{_origin(threshold)}."
     return save(target, _render("rankings.html", "Search results", words.strip(), lists=lists))
+
+
+def match_lines(names: Sequence[str], scores: np.ndarray, threshold: Threshold) -> list[str]:
+    """For each query the number of its matches among the scores (Q, T), or that there is none."""
+    known, lines = f"threshold {threshold.score:.4f}{_origin(threshold)}", []
+    for name, own in zip(names, scores, strict=True):
+        count = int((own >= threshold.score).sum())
+        word = f"{count} match{'es' * (count > 1)}" if count else "no match"
+        lines.append(f"{name}: {word}; highest score {float(own[0]):.4f}, {known}")
+    return lines
+
+
+def _origin(threshold: Threshold) -> str:
+    return f" ({threshold.origin})" if threshold.origin else ""
+
+
+def _match(score: float, threshold: Threshold | None) -> dict[str, bool]:
+    return {} if threshold is None else {"match": score >= threshold.score}
 
 
 def save(path: Path, text: str) -> Path:
@@ -175,8 +205,20 @@ def _run_page(run: RunResults) -> str:
         clouds=read_clouds(run.pictures),
         galleries=read_galleries(run.pictures),
         maps=read_maps(run.pictures),
+        **_verification(run),
         settings=config.to_yaml(run.experiment),
     )
+
+
+def _verification(run: RunResults) -> dict[str, Any]:
+    verification = run.summary.get("verification", {})
+    scores = [score_chart(name, numbers) for name, numbers in verification.items()]
+    return {
+        "verification": verification_table(verification) if verification else None,
+        "verification_charts": [roc_chart(verification), *scores] if verification else [],
+        "pairs": read_pairs(run.pictures, verification),
+        "cameras": camera_matrices(run.summary),
+    }
 
 
 def _compared(runs: Mapping[str, RunResults]) -> dict[str, Any]:

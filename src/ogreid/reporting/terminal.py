@@ -14,7 +14,7 @@ from ogreid.reporting import tables
 from ogreid.reporting.paper import published_for
 from ogreid.reporting.sweeps import density_figure
 from ogreid.reporting.tables import Row, Table
-from ogreid.runs import Run
+from ogreid.runs import Run, without_nan
 
 if TYPE_CHECKING:
     import rich.table
@@ -29,14 +29,34 @@ def results_table(title: str, rows: Mapping[tuple[str, str], Numbers]) -> "rich.
     return tables.results_table(listed).terminal(title)
 
 
-def show_results(name: str, results: Mapping[str, Numbers], *, run: Run | None, target: Path | None) -> None:
-    """Print the results of a network by store, beside the paper's that fit its run; write both to ``target``."""
+def show_results(
+    name: str,
+    results: Mapping[str, Numbers],
+    details: Mapping[str, Mapping[str, Any]],
+    *,
+    run: Run | None,
+    target: Path | None,
+) -> None:
+    """Print the results of a network by store, beside the paper's that fit its run; write both to ``target``.
+
+    ``details`` are those of :func:`ogreid.reporting.evaluated.summarize`, of which verification takes a line each.
+    """
     entries = {on: published_for(run.experiment(), on) for on in results} if run else {}
     paper = {(f"paper, {entry.source}", on): entry.numbers for on, entry in entries.items() if entry is not None}
     Console().print(results_table(name, {(name, on): one for on, one in results.items()} | paper))
+    for on, numbers in details["verification"].items():
+        Console().print(verification_line(on, numbers), highlight=False)
     if target is not None:
         published = [{"source": source, "on": on, **numbers} for (source, on), numbers in paper.items()]
-        _write_json(target, {"network": name, "retrieval": results, "published": published})
+        _write_json(target, {"network": name, "retrieval": results, "published": published, **details})
+
+
+def verification_line(name: str, numbers: Numbers) -> str:
+    """Equal error rate, true positive rates and the threshold at a false positive rate of a thousandth, in one line."""
+    rates = ", ".join(f"{value:.2f} at FPR {float(rate):.0e}" for rate, value in numbers["tpr"].items())
+    low, high = numbers["interval"]["0.001"]
+    threshold = f"threshold {numbers['threshold']['0.001']:.4f} ({low:.4f} to {high:.4f}) for FPR 1e-03"
+    return f"{name}: EER {numbers['eer']:.2f} %, TPR {rates} %; {threshold}"
 
 
 def show_densities(name: str, rows: Sequence[Mapping[str, Any]], *, trained: float | None, target: Path | None) -> None:
@@ -72,4 +92,5 @@ def network_table(name: str, network: nn.Module, points: int) -> Group:
 
 
 def _write_json(path: Path, content: Mapping[str, Any]) -> None:
-    write_text(path, json.dumps(content, indent=2) + "\n")
+    """What could not be measured (NaN) is null."""
+    write_text(path, json.dumps(without_nan(content), indent=2, allow_nan=False) + "\n")

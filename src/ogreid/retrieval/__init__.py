@@ -6,11 +6,21 @@ from ogreid.retrieval.embeddings import Embeddings
 from ogreid.retrieval.inspection import search
 from ogreid.retrieval.measures import RetrievalResult
 from ogreid.retrieval.protocol import evaluate_retrieval
+from ogreid.retrieval.verification import VerificationResult, verify
 
 if TYPE_CHECKING:
     from ogreid.retrieval.metric import RetrievalMetric
 
-__all__ = ["Embeddings", "RetrievalMetric", "RetrievalResult", "evaluate_retrieval", "judge", "search"]
+__all__ = [
+    "Embeddings",
+    "RetrievalMetric",
+    "RetrievalResult",
+    "VerificationResult",
+    "evaluate_retrieval",
+    "judge",
+    "search",
+    "verify",
+]
 
 judge = evaluate_retrieval  # its earlier name
 

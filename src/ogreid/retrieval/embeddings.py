@@ -70,6 +70,11 @@ class Embeddings:
         """The same with other values of some attributes."""
         return dataclasses.replace(self, **changes)
 
+    def subset(self, rows: np.ndarray) -> "Embeddings":
+        """Those of some rows, by number or (R,) bool."""
+        columns = {name: column[rows] for name, column in self.columns().items() if name != "fingerprint"}
+        return self.replace(**columns)
+
     def save(self, path: Path | str) -> None:
         """Write a file by its suffix, in one step.
 

@@ -171,13 +171,14 @@ class Run:
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
         """Replace ``summary.json`` in one step; what could not be measured (NaN) is null."""
-        text = json.dumps(_without_nan(summary), indent=2, allow_nan=False)
+        text = json.dumps(without_nan(summary), indent=2, allow_nan=False)
         files.write_text(self.folder / "summary.json", f"{text}\n")
 
 
-def _without_nan(value: Any) -> Any:  # noqa: ANN401 - anything that JSON can hold
+def without_nan(value: Any) -> Any:  # noqa: ANN401 - anything that JSON can hold
+    """The same with None for every number that is not finite."""
     if isinstance(value, Mapping):
-        return {key: _without_nan(one) for key, one in value.items()}
+        return {key: without_nan(one) for key, one in value.items()}
     if isinstance(value, list | tuple):
-        return [_without_nan(one) for one in value]
+        return [without_nan(one) for one in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -23,8 +23,10 @@ from ogreid.models.pretrained import load_pretrained
 from ogreid.models.published import load_published
 from ogreid.ops.collectives import all_gather_object
 from ogreid.registry import VARIANTS, resolve
+from ogreid.reporting.evaluated import EvaluatedSet
 from ogreid.retrieval.embeddings import Embeddings
 from ogreid.training.callbacks.evaluation import By, RetrievalEvaluation
+from ogreid.training.callbacks.pictures import evaluated_sets
 from ogreid.training.callbacks.progress import TrainingProgress
 from ogreid.training.checkpoint import load_checkpoint
 from ogreid.training.module import EmbeddingBatch, ReIDModule
@@ -105,6 +107,7 @@ def evaluate(
     also: Sequence[str] = (),
     by: By = "crop",
     devices: int = 1,
+    sets: list[EvaluatedSet] | None = None,
     **changes: Any,  # noqa: ANN401 - of ReIDDataModule
 ) -> dict[str, Any]:
     """The numbers of ``summary.json`` for each store, percentages as 0..100.
@@ -116,6 +119,7 @@ def evaluate(
         also: keys of :data:`ogreid.registry.VARIANTS`; their numbers come as ``<store>, <variant>``.
         by: what is retrieved, ``crop`` or ``tracklet``; the numbers of tracklets come as ``<store>, by tracklet``.
         devices: processes that share the work; each returns the same numbers, to the bit, whatever their number.
+        sets: where each evaluated set is appended, for what its single pairs and queries say; crops only.
         **changes: arguments of ``ReIDDataModule``, for example ``num_points``.
 
     Raises:
@@ -133,6 +137,8 @@ def evaluate(
         sides = metric.samples.sides(metric.num_queries)
         name = f"{data.evaluation_sets[position].name}{suffix}"
         results |= {f"{name}, {variant}": evaluated(*sides) for variant, evaluated in variants.items()}
+    if sets is not None and by == "crop":
+        sets += evaluated_sets(data.evaluation_sets, evaluation)
     return {name: result.summary() for name, result in results.items()}
 
 
@@ -210,20 +216,20 @@ def embed(
 
 
 def embed_store(
-    network: Network, store: Store, *, devices: int = 1, progress: Callable[[int, int], None] | None = None
+    network: Network,
+    store: Store,
+    rows: np.ndarray | None = None,
+    *,
+    devices: int = 1,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Embeddings:
-    """Embed every crop of a store once: those that are not for training, or all where there are no others.
-
-    ``index`` are the rows of the store.
+    """Embed these rows of a store, its :meth:`Store.gallery_rows` where none are given; ``index`` are the rows.
 
     Raises:
         InputError: the network reads crops, and the store has none.
     """
     network.data_module().check_order(store)
-    rows = np.flatnonzero(~np.isin(store.rows["split"], ("train", "val")))
-    rows = rows if len(rows) else np.arange(len(store))
-    _, first = np.unique(store.rows["source"][rows], return_index=True)  # query crops may be in the gallery, too
-    rows = rows[np.sort(first)]
+    rows = store.gallery_rows() if rows is None else rows
     embeddings = embed(network, CloudDataset.of(store, rows, sources=True), devices=devices, progress=progress)
     split = store.rows["split"][rows].astype(str)
     return embeddings.replace(index=rows, split=split, fingerprint=fingerprint(network, store))

@@ -22,13 +22,15 @@ from ogreid.config import Experiment
 from ogreid.errors import InputError
 from ogreid.files import write_text
 from ogreid.registry import LOGGERS, resolve
+from ogreid.reporting.media import verification_media
 from ogreid.runs import Run
 from ogreid.training.callbacks.evaluation import LOGGED
 from ogreid.training.callbacks.preemption import Stopped
 from ogreid.training.distributed import rank
 
 _STAGED = "WANDB_DATA_DIR"
-_OPTIONAL = ("tensorboard", "mlflow")  # loggers that need the package of their name
+_OPTIONAL = {"tensorboard": ("tensorboard",), "mlflow": ("mlflow", "mlflow-skinny")}
+"""Loggers, and the packages of which they need one."""
 
 
 class _Continued(ExperimentWriter):
@@ -193,11 +195,17 @@ def loggers_for(experiment: Experiment, run: Run) -> list[Logger]:
 
 def check_loggers(experiment: Experiment) -> None:
     """Fail before any data is made, where the package of a logger is not installed."""
-    for name in set(_OPTIONAL) & set(experiment.logger):
-        try:
-            metadata.version(name)
-        except metadata.PackageNotFoundError as error:
-            raise InputError(f"logger: {name} is not installed; pip install {name}") from error
+    for name, packages in _OPTIONAL.items():
+        if name in experiment.logger and not any(map(_is_installed, packages)):
+            raise InputError(f"logger: {name} is not installed; pip install {packages[-1]}")
+
+
+def _is_installed(package: str) -> bool:
+    try:
+        metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return False
+    return True
 
 
 def csv_logger(_: Experiment, run: Run) -> Logger:
@@ -224,7 +232,7 @@ def mlflow_logger(experiment: Experiment, run: Run) -> Logger | None:
 
 
 def log_files(loggers: Iterable[Logger], experiment: Experiment, run: Run, summary: Mapping[str, Any]) -> None:
-    """Hand the resulting checkpoint and the report to W&B, where it tracks the run.
+    """Hand verification, the resulting checkpoint and the report to W&B, where it tracks the run.
 
     Args:
         loggers: of the trainer.
@@ -235,6 +243,8 @@ def log_files(loggers: Iterable[Logger], experiment: Experiment, run: Run, summa
     numbers = {key: summary[key] for key in ("retrieval", "transfer", "parameters", "provenance")}
     for logger in loggers:
         if isinstance(logger, ProjectWandbLogger):
+            if summary["verification"]:
+                logger.experiment.log(verification_media(summary["verification"]))
             for path, name, kind in (
                 (run.result, experiment.name, "model"),
                 (run.folder / "report.html", f"{experiment.name}-report", "report"),

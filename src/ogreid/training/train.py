@@ -18,7 +18,9 @@ from ogreid.config.bars import ProgressBars
 from ogreid.data.module import ReIDDataModule
 from ogreid.errors import InputError
 from ogreid.reporting import write_report
-from ogreid.reporting.terminal import results_table
+from ogreid.reporting.evaluated import summarize
+from ogreid.reporting.pairs import write_pairs
+from ogreid.reporting.terminal import results_table, verification_line
 from ogreid.retrieval import RetrievalResult
 from ogreid.retrieval.measures import AveragePrecision
 from ogreid.runs import STAMP, Run, provenance
@@ -26,7 +28,7 @@ from ogreid.training.callbacks.averaging import ExponentialAveraging, FinalAvera
 from ogreid.training.callbacks.checkpointing import BestCheckpoint, LastCheckpoint
 from ogreid.training.callbacks.evaluation import RetrievalEvaluation, TransferEvaluation
 from ogreid.training.callbacks.nan_guard import NaNGuard
-from ogreid.training.callbacks.pictures import Pictures
+from ogreid.training.callbacks.pictures import Pictures, evaluated_sets
 from ogreid.training.callbacks.preemption import StopAfter, StopOnSignal, Stopped
 from ogreid.training.callbacks.progress import NetworkSummary, ProgressLines, TrainingProgress
 from ogreid.training.callbacks.seeding import SeedEachStep
@@ -190,7 +192,9 @@ class _Training:
                 trainer.save_checkpoint(run.average, weights_only=False)
             choice = self.choose(trainer, module, data) if self.chooses else None
             if trainer.is_global_zero:
-                summary = self.summary(module) | {
+                sets = evaluated_sets(data.evaluation_sets, self.retrieval, self.transfer)
+                summary = self.summary(module) | summarize(sets)
+                summary |= {
                     "baselines": baselines,
                     "last": last,
                     "choice": choice,
@@ -198,6 +202,8 @@ class _Training:
                 }
                 summary["seconds"] = round(self.throughput.elapsed, 1)
                 run.write_summary(summary)
+                if experiment.runs.pictures:
+                    write_pairs(run.pictures, sets)
                 self.print_results(summary, write_report(run.folder))
                 log_files(trainer.loggers, experiment, run, summary)
 
@@ -256,6 +262,8 @@ class _Training:
         if summary["choice"]:
             title += ", chosen on held-out identities"
         Console().print(results_table(title, rows))
+        for on, numbers in summary["verification"].items():
+            Console().print(verification_line(on, numbers), highlight=False)
         Console().print(f"run     {self.run.folder}\nreport  {page}", soft_wrap=True, highlight=False)
 
     def results(self) -> dict[str, Any]:

@@ -89,6 +89,13 @@ class Store:
             raise InputError(f"split {name!r}: {nearest_names(name, SPLITS)}")
         return np.flatnonzero(self.rows["split"] == name)
 
+    def gallery_rows(self) -> np.ndarray:
+        """Rows of every crop, each once: those that are not for training, or all where there are no others."""
+        rows = np.flatnonzero(~np.isin(self.rows["split"], ("train", "val")))
+        rows = rows if len(rows) else np.arange(len(self))
+        _, first = np.unique(self.rows["source"][rows], return_index=True)  # query crops may be in the gallery, too
+        return np.asarray(rows[np.sort(first)])
+
     def field(self, name: str, indices: Indices) -> np.ndarray:
         """One stored array of the rows ``indices``, in their order, as stored."""
         if name not in self._arrays:

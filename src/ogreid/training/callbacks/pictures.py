@@ -10,6 +10,7 @@ from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.trainer.states import TrainerFn
 
 from ogreid.data.dataset import EvaluationSet
+from ogreid.reporting.evaluated import EvaluatedSet
 from ogreid.retrieval import RetrievalResult
 from ogreid.retrieval.embeddings import Embeddings
 from ogreid.retrieval.metric import Samples
@@ -93,6 +94,20 @@ class Pictures(L.Callback):
             split = np.where(index < one.num_queries, "query", "gallery")
             embeddings = Embeddings(*columns, rows, one.store.rows["source"][rows].astype(str), split)
             embeddings.save(self.folder / "embeddings" / f"{one.name.replace('/', '-')}.npz")
+
+
+def evaluated_sets(sets: Sequence[EvaluationSet], *evaluations: RetrievalEvaluation) -> list[EvaluatedSet]:
+    """What the last evaluations collected of each of the data module's ``sets``, on the CPU."""
+    listed = []
+    for evaluation in evaluations:
+        for position, metric in evaluation.metrics.items():
+            one, samples = sets[position], metric.samples
+            if samples is not None and one.name in evaluation.results:
+                rows = one.rows[samples.index.cpu().numpy()]
+                sides = samples.sides(metric.num_queries)
+                result, definition = evaluation.results[one.name], evaluation.average_precision
+                listed.append(EvaluatedSet(one.name, *sides, one.store, rows, result, definition))
+    return listed
 
 
 def _holds_out(trainer: L.Trainer) -> bool:
