@@ -63,10 +63,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     folder = arguments.checkpoint
     run = Run.open(folder) if folder and (Path(folder) / "experiment.yaml").is_file() else None
     if arguments.density is None:
-        points: dict[str, Any] = {"num_points": arguments.points, "density": None} if arguments.points else {}
+        options: dict[str, Any] = {"num_points": arguments.points, "density": None} if arguments.points else {}
         sets: list[EvaluatedSet] = []
-        how: dict[str, Any] = {"also": arguments.also, "by": arguments.by, "devices": devices}
-        results = evaluate(network, *stores, **how, sets=sets, **points)
+        options |= {"also": arguments.also, "by": arguments.by}
+        results = evaluate(network, *stores, devices=devices, sets=sets, **options)
         if rank() == 0:
             terminal.show_results(network.name, results, summarize(sets), run=run, target=target)
             for path, table in ((arguments.errors, EvaluatedSet.errors), (arguments.per_query, EvaluatedSet.queries)):
