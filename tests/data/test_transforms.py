@@ -261,3 +261,13 @@ def test_outside_a_shifted_window_nothing_is_known():
     seen = to_crops(batch, torch.arange(128), 8, replace(NOTHING, crop=0.25), _draws(10))
     outside = (seen.rgb == 0).all(dim=2)
     assert outside.any() and torch.equal(seen.extra["foreground"][..., 0], (~outside).float())
+
+
+def test_desaturation_takes_color_away_and_leaves_the_light():
+    xyz, rgb = crop_clouds(clouds=8)
+    tinted = torch.stack((rgb[..., 0] * 0.9, rgb[..., 1] * 0.5, rgb[..., 2] * 0.1), dim=2)
+    seen = to_crops(_batch(xyz, tinted), torch.arange(128), 8, replace(NOTHING, desaturation=1.0), _draws(14))
+    before = tinted.float() / 255 - 0.5
+    torch.testing.assert_close(seen.rgb.mean(dim=2), before.mean(dim=2), rtol=1e-4, atol=1e-6)
+    share = 1 - (seen.rgb[..., 0] - seen.rgb[..., 2]).mean(1) / (before[..., 0] - before[..., 2]).mean(1)
+    assert (share >= 0).all() and (share <= 1).all() and share.std() > 0.1

@@ -28,6 +28,7 @@ class Augmentation:
         color_drop: probability of graying the colors of one run of consecutive points. Stored points are scattered, so
             this drops color all over the cloud, not in one region.
         color_jitter: strength of a random gain (per channel) and gamma of the colors; 0 = off (the paper's).
+        desaturation: largest share of a cloud's saturation that is taken away, drawn for each.
         crop: largest shift of the crop's window, as a share of its height and width; what leaves it is grayed, or not
             selected.
         erase: probability of graying one region: a rectangle of the crop, or a ball in a published cloud.
@@ -40,6 +41,7 @@ class Augmentation:
     rotation: float = setting(0.0, low=0, high=180)
     color_drop: float = setting(0.0, low=0, high=1)
     color_jitter: float = setting(0.0, low=0, high=1)
+    desaturation: float = setting(0.0, low=0, high=1)
     crop: float = setting(0.0, low=0, high=0.5)
     erase: float = setting(0.0, low=0, high=1)
 

@@ -146,7 +146,7 @@ def to_crops(
     if augmentation.erase:
         gray = gray | erased_rectangles(place.float(), augmentation.erase, draws)
     batch = _ordered(batch, order, gray)
-    rgb = jitter_colors(batch.rgb, augmentation.color_jitter, draws, gray)
+    rgb = jitter_colors(batch.rgb, augmentation, draws, gray)
     extra = {name: values.masked_fill(outside[..., None], 0.0) for name, values in batch.extra.items()}
     sides = torch.cat((side, torch.ones_like(side), torch.ones_like(side)), dim=2)
     return batch._replace(xyz=batch.xyz * sides, rgb=rgb, extra=_turned(extra, sides))
@@ -270,21 +270,23 @@ def augment(
         place = torch.arange(points, device=xyz.device)
         dropped = (place >= start) & (place < start + length) & (uniform(clouds, 1) < augmentation.color_drop)
         rgb = rgb.masked_fill(dropped[..., None], 0.0)
-    return xyz, jitter_colors(rgb, augmentation.color_jitter, draws, erased), _turned(extra, factor, angle)
+    return xyz, jitter_colors(rgb, augmentation, draws, erased), _turned(extra, factor, angle)
 
 
-def jitter_colors(rgb: Tensor, strength: float, draws: Draws, gray: Tensor | None = None) -> Tensor:
-    """A random gain, per channel, and gamma of each cloud.
+def jitter_colors(rgb: Tensor, augmentation: Augmentation, draws: Draws, gray: Tensor | None = None) -> Tensor:
+    """Less saturation, then a random gain, per channel, and gamma of each cloud.
 
     Args:
         rgb: (B, N, 3) in [-0.5, 0.5].
-        strength: of both, as a logarithm; 0 leaves the colors alone.
+        augmentation: ``desaturation``, and ``color_jitter`` as the logarithm of gain and gamma.
         draws: on the clouds' device.
         gray: (B, N) bool; these stay 0.
     """
+    clouds, uniform, strength = len(rgb), draws.uniform, augmentation.color_jitter
+    if augmentation.desaturation:
+        rgb = rgb.lerp(rgb.mean(dim=2, keepdim=True), augmentation.desaturation * uniform(clouds, 1, 1))
     if not strength:
         return rgb
-    clouds, uniform = len(rgb), draws.uniform
     gain = (strength * (uniform(clouds, 1, 1) * 2 - 1) + strength / 2 * (uniform(clouds, 1, 3) * 2 - 1)).exp()
     gamma = (strength * (uniform(clouds, 1, 1) * 2 - 1)).exp()
     rgb = ((rgb + 0.5).clamp(1e-4, 1).pow(gamma) * gain).clamp(0, 1) - 0.5
