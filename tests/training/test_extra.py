@@ -1,0 +1,60 @@
+"""What lifting knows of a point reaches a network that names it, from stores and images; elsewhere it is refused."""
+
+import numpy as np
+import pytest
+import torch
+
+from crop_folders import STORE, write_crops
+from ogreid import ReIDDataModule, ReIDModule, pack
+from ogreid.data import Store
+from ogreid.data.batch import CloudBatch
+from ogreid.data.datasets.crops import crop_dataset, find_images
+from ogreid.data.transforms import mirror
+from ogreid.errors import InputError
+from ogreid.training.inference import Network, embed, embed_store, evaluate
+from ogreid.training.views import embed_batch
+
+SMALL = {"channels": [4, 6], "blocks": [1, 1], "embedding": 8, "pixels": ["foreground", "normal"]}
+
+
+@pytest.fixture(scope="module")
+def lifted(tmp_path_factory):
+    """A folder with ``images``, packed with what a network of pixels needs, and without."""
+    folder = tmp_path_factory.mktemp("lifted")
+    images = write_crops(folder / "images")
+    where = ["--images", str(images), "--data", str(folder / "data"), "--workers", "1"]
+    assert pack.main([STORE, *where, "--extra", "foreground", "--extra", "normal"]) == 0
+    assert pack.main(["plain", *where]) == 0
+    return folder
+
+
+@pytest.fixture
+def network():
+    torch.manual_seed(0)
+    module = ReIDModule("lifted_resnet", model_options=SMALL, loss="ce", scales=(1.0,), mirror=True).eval()
+    return Network("small", module, {"inputs": "crop"})
+
+
+def test_images_are_lifted_with_what_the_network_needs(lifted, network):
+    stored = embed_store(network, Store.open(lifted / "data" / STORE))
+    images = embed(network, crop_dataset(find_images([lifted / "images"])))
+    np.testing.assert_allclose(images.embedding, stored.embedding[np.argsort(stored.source)], atol=1e-5)
+
+
+def test_a_store_without_it_is_refused_before_anything_is_computed(lifted, network):
+    with pytest.raises(InputError, match=r"plain: stores no 'foreground', only xyz, rgb; pack with --extra foreground"):
+        evaluate(network, ["plain"], lifted / "data")
+
+
+def test_a_mirrored_view_is_added_and_turns_what_it_must(lifted, network):
+    data = ReIDDataModule(lifted / "data", train=(), test=STORE, inputs="crop", num_workers=0)
+    data.setup("test")
+    data.require(["foreground", "normal"])
+    batch: CloudBatch = data.on_after_batch_transfer(next(iter(data.test_dataloader()[0])), 0)
+    module = network.module
+    with torch.no_grad():
+        both = module.validation_step(batch, 0)
+        one, other = (module.network(view.xyz, view.rgb, **view.extra) for view in (batch, mirror(batch, 64)))
+        torch.testing.assert_close(both, torch.nn.functional.normalize(one + other), rtol=1e-5, atol=1e-5)
+        assert not torch.allclose(one, other)
+        assert torch.equal(embed_batch(module.network, batch, (1.0,), mirror=True), both)
