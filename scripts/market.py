@@ -73,7 +73,7 @@ class Row:
 
 
 OTHER = ("model.channels=null", "model.k=null")
-POINTNET = (*OTHER, "model.name=pointnet2_msg", "model.width_mult=0.5", "model.num_kept=[128,32]")
+POINTNET = (*OTHER, "model.name=pointnet2_msg", "model.width_mult=0.25", "model.num_kept=[128,32]")
 SHUFFLENET = (*OTHER, "model.num_kept=null", "model.name=shufflenetv2", "model.size=[128,64]", "data.inputs=crop")
 LIFTED = {"experiment": "market_lifted"}
 VISIBLE, FITTED = (
@@ -83,7 +83,7 @@ ROWS = (
     Row("networks", "color histogram", model="histogram"),
     Row("networks", "OG-Net, narrow"),
     Row("networks", "OG-Net, narrow, no graph", ("model.k=1",), 16),
-    Row("networks", "PointNet++ MSG, half width", POINTNET, 10),
+    Row("networks", "PointNet++ MSG, quarter width", POINTNET, 10),
     Row("networks", "ShuffleNetV2 on crops", SHUFFLENET, 10),
     Row("networks", "LiftedResNet", epochs=20, **LIFTED),
     Row("longer", "OG-Net, narrow, 1024 points", epochs=18, experiment="market_laptop_1024"),
