@@ -214,7 +214,7 @@ def stores() -> Reader:
         assert repr(store) and (folder / f"{store.name}.ply").parent == folder
 
     known = words(b"xyz rgb float32 ../../etc fields null checksums scattered written tracklet <U8 <i8 |O")
-    return Reader(files, read, known, tuple(name for name in files if not name.endswith("xyz.npy")))
+    return Reader(files, read, known, tuple(name for name in files if not name.endswith(("xyz.npy", ".lock"))))
 
 
 @reader
