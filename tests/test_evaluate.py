@@ -77,6 +77,12 @@ def test_tracklets_of_packed_names_are_pooled_and_stores_without_them_are_refuse
         numbers(root, "--by", "tracklet", "--density", "0.5")
 
 
+def test_a_variant_that_a_set_is_too_small_for_costs_no_other_number(crops, caplog):
+    results = numbers(crops / "data", "--also", "re-ranked", "multi-query", "--points", "256")["retrieval"]
+    assert list(results) == [STORE, f"{STORE}, multi-query"]
+    assert [one for one in caplog.messages if f"{STORE}, re-ranked: left out" in one and "neighbors" in one]
+
+
 def test_pairs_cameras_and_queries_are_in_the_file_and_in_tables_of_their_own(root, capsys):
     errors, queries = root / "errors.csv", root / "queries.csv"
     content = numbers(root, "--points", "2048", "--errors", str(errors), "--per-query", str(queries))

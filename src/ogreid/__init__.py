@@ -6,13 +6,23 @@ if TYPE_CHECKING:
     from ogreid.data.module import ReIDDataModule
     from ogreid.models.ognet import OGNet
     from ogreid.training.callbacks.evaluation import RetrievalEvaluation, TransferEvaluation
+    from ogreid.training.extractor import Extractor
     from ogreid.training.module import ReIDModule
 
-__all__ = ["OGNet", "ReIDDataModule", "ReIDModule", "RetrievalEvaluation", "TransferEvaluation", "__version__"]
+__all__ = [
+    "Extractor",
+    "OGNet",
+    "ReIDDataModule",
+    "ReIDModule",
+    "RetrievalEvaluation",
+    "TransferEvaluation",
+    "__version__",
+]
 
 __version__ = "0.2.0"
 
 _LAZY = {
+    "Extractor": "ogreid.training.extractor",
     "OGNet": "ogreid.models.ognet",
     "ReIDDataModule": "ogreid.data.module",
     "ReIDModule": "ogreid.training.module",

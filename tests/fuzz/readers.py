@@ -266,6 +266,7 @@ def run_folders() -> Reader:
 @reader
 def reported_runs() -> Reader:
     from ogreid.reporting.galleries import read_clouds, read_galleries, read_maps
+    from ogreid.reporting.pairs import read_pairs
     from ogreid.reporting.results import read_run
 
     with TemporaryDirectory() as folder:
@@ -276,6 +277,7 @@ def reported_runs() -> Reader:
         if name.endswith(".npz"):
             changed = [path for path in run.pictures if path.as_posix().endswith(name)]
             read_galleries(changed), read_maps(changed), read_clouds(changed)
+            read_pairs(changed, run.summary["verification"])
 
     return Reader(files, read, words(b"step epoch , val/mAP kind gallery names xy <U4 |u1 |O"))
 

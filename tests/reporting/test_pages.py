@@ -146,7 +146,9 @@ def test_runs_of_one_name_in_two_places_are_two_runs(tmp_path):
     assert list(named_runs([*runs, runs[0]])) == [f"demo \N{MIDDLE DOT} {end}" for end in (*places, "s1")]
 
 
-@pytest.mark.parametrize("file", ["summary.json", "experiment.yaml", "pictures/plaza-8-cloud.npz"])
+@pytest.mark.parametrize(
+    "file", ["summary.json", "experiment.yaml", "pictures/plaza-8-cloud.npz", "pictures/plaza-8-pairs.npz"]
+)
 @pytest.mark.parametrize("content", ["{", "[1]"])
 def test_a_broken_file_is_named(tmp_path, file, content):
     run = make_run(tmp_path / "run")

@@ -46,7 +46,7 @@ def read_pairs(paths: Sequence[Path], summaries: Mapping[str, Any]) -> dict[str,
                 arrays = files.read_arrays(path)
                 for record, query, gallery in zip(records, arrays["query"], arrays["gallery"], strict=True):
                     record |= {"query_url": image_url(query), "gallery_url": image_url(gallery)}
-            except (OSError, ValueError, LookupError, TypeError) as error:
+            except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
                 raise InputError(f"{path}: not a whole pictures file ({error}); delete it or repeat the run") from error
         pairs[name] = records
     return {name: records for name, records in pairs.items() if records}

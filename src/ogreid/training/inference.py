@@ -33,6 +33,7 @@ from ogreid.training.module import EmbeddingBatch, ReIDModule
 from ogreid.training.trainer import evaluation_trainer
 
 log = logging.getLogger(__name__)
+
 DENSITIES = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 """Shares of the points that are tested where none are named."""
 
@@ -116,7 +117,8 @@ def evaluate(
         network: see :func:`load_network`.
         stores: names under ``root``, or paths.
         root: data root.
-        also: keys of :data:`ogreid.registry.VARIANTS`; their numbers come as ``<store>, <variant>``.
+        also: keys of :data:`ogreid.registry.VARIANTS`; their numbers come as ``<store>, <variant>``. One that a set is
+            too small for is left out with a warning.
         by: what is retrieved, ``crop`` or ``tracklet``; the numbers of tracklets come as ``<store>, by tracklet``.
         devices: processes that share the work; each returns the same numbers, to the bit, whatever their number.
         sets: where each evaluated set is appended, for what its single pairs and queries say; crops only.
@@ -136,7 +138,11 @@ def evaluate(
         assert metric.samples is not None
         sides = metric.samples.sides(metric.num_queries)
         name = f"{data.evaluation_sets[position].name}{suffix}"
-        results |= {f"{name}, {variant}": evaluated(*sides) for variant, evaluated in variants.items()}
+        for variant, evaluated in variants.items():
+            try:
+                results[f"{name}, {variant}"] = evaluated(*sides)
+            except InputError as error:  # what was evaluated stays
+                log.warning("%s, %s: left out: %s", name, variant, error)
     if sets is not None and by == "crop":
         sets += evaluated_sets(data.evaluation_sets, evaluation)
     return {name: result.summary() for name, result in results.items()}

@@ -47,7 +47,11 @@ def upright(source: str) -> Mesh:
 
 def read_crop(path: Path) -> np.ndarray:
     """A crop as (128, 64, 3) uint8, resized (bilinear) where its size differs; an InputError names a file."""
-    image = open_crop(path)
+    return resized(open_crop(path))
+
+
+def resized(image: Image.Image) -> np.ndarray:
+    """An RGB image as (128, 64, 3) uint8."""
     if image.size != (WIDTH, HEIGHT):
         image = image.resize((WIDTH, HEIGHT), Image.Resampling.BILINEAR)
     return np.asarray(image)
@@ -118,7 +122,10 @@ class CropClouds:
         return replace(self, extras=tuple(extra))
 
     def cloud(self, source: str) -> dict[str, np.ndarray]:
-        image = read_crop(self.root / source)
+        return self.lifted(read_crop(self.root / source), source)
+
+    def lifted(self, image: np.ndarray, source: str) -> dict[str, np.ndarray]:
+        """The cloud of a crop (128, 64, 3) uint8 that was read already."""
         try:
             mesh = self.mesh_of(source)
             if self.extras:
