@@ -54,7 +54,7 @@ class Row:
         label: its first column; also names its runs.
         settings: beside those of the experiment.
         epochs: of the training; in all parts but ``longer`` about 30 minutes of one core.
-        model: an untrained network, evaluated as it is.
+        model: an untrained network, or ``synthetic``, the one that ships with ogreid; evaluated as it is.
         experiment: whose settings the others change.
     """
 
@@ -81,6 +81,7 @@ VISIBLE, FITTED = (
 )
 ROWS = (
     Row("networks", "color histogram", model="histogram"),
+    Row("networks", "LiftedResNet, never saw a photograph", model="synthetic"),
     Row("networks", "OG-Net, narrow"),
     Row("networks", "OG-Net, narrow, no graph", ("model.k=1",), 16),
     Row("networks", "PointNet++ MSG, quarter width", POINTNET, 10),
@@ -110,7 +111,8 @@ ROWS = (
 def command(row: Row, seed: int) -> list[str]:
     """The module and arguments that give a row's numbers."""
     if row.model:
-        return ["ogreid.evaluate", "--model", row.model, "--points", "512", "--on", "market", "--json"]
+        which = [] if row.model == "synthetic" else ["--model", row.model, "--points", "512"]
+        return ["ogreid.evaluate", *which, "--on", "market", "--json"]
     settings = [*row.settings, f"trainer.max_epochs={row.epochs}", f"seed={seed}", f"name={row.name}"]
     return ["ogreid.fit", "--experiment", row.experiment, *settings, *SHARED]
 
