@@ -35,7 +35,7 @@ MAY_IMPORT = {
         *("retrieval", "data", "runs", "reporting"),
     },
     "sweeps": {"errors", "files", "config", "runs", "reporting", "data"},
-    "deployment": {"errors", "files", "training"},
+    "deployment": {"errors", "files", "models", "training"},
 }
 """Every part that is no command, and the parts it may use, lowest first."""
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from conftest import make_place
 from crop_folders import STORE, write_crops
 from ogreid import ReIDDataModule, ReIDModule, pack
 from ogreid.data import Store
@@ -11,8 +12,12 @@ from ogreid.data.batch import CloudBatch
 from ogreid.data.datasets.crops import crop_dataset, find_images
 from ogreid.data.transforms import mirror
 from ogreid.errors import InputError
+from ogreid.models import build_model
+from ogreid.models.summary import count_flops
+from ogreid.runs import STAMP
 from ogreid.training.inference import Network, embed, embed_store, evaluate
 from ogreid.training.views import embed_batch
+from tiny_runs import fit_tiny
 
 SMALL = {"channels": [4, 6], "blocks": [1, 1], "embedding": 8, "pixels": ["foreground", "normal"]}
 
@@ -33,6 +38,16 @@ def network():
     torch.manual_seed(0)
     module = ReIDModule("lifted_resnet", model_options=SMALL, loss="ce", scales=(1.0,), mirror=True).eval()
     return Network("small", module, {"inputs": "crop"})
+
+
+def test_a_run_trains_evaluates_and_reports_with_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(make_place(tmp_path, tiny={"extra": ("foreground", "normal")}))
+    monkeypatch.delenv(STAMP, raising=False)
+    pixels = ["model.name=lifted_resnet", "model.pixels=[depth,foreground,normal]", "data.inputs=crop"]
+    small = ["model.channels=[4,6]", "model.blocks=[1,1]", "model.parts=2", "model.options.crop=[16,16]"]
+    run = fit_tiny("model.num_kept=null", "model.k=null", *pixels, *small, "trainer.max_epochs=2")
+    assert run.summary()["retrieval"]["tiny"]["queries"] == 8
+    assert count_flops(build_model("lifted_resnet", pixels=["normal"])) > count_flops(build_model("lifted_resnet"))
 
 
 def test_images_are_lifted_with_what_the_network_needs(lifted, network):

@@ -131,12 +131,8 @@ def to_crops(
         mirrored_here = draws.uniform(len(order), 1) < augmentation.mirror
         order = torch.where(mirrored_here, mirrored, pixels)
         side = torch.where(mirrored_here, -1.0, 1.0)[..., None]
-    rows, columns = torch.meshgrid(
-        torch.arange(len(pixels) // width, device=pixels.device),
-        torch.arange(width, device=pixels.device),
-        indexing="ij",
-    )
-    place = torch.stack((columns.flatten(), rows.flatten()), dim=1).expand(len(order), -1, -1)  # (B, P, 2): x, y
+    number = torch.arange(len(pixels), device=pixels.device)
+    place = torch.stack((number % width, number // width), dim=1).expand(len(order), -1, -1)  # (B, P, 2): x, y
     if augmentation.crop:
         size = place.new_tensor([width, len(pixels) // width])
         shift = (augmentation.crop * size * (2 * draws.uniform(len(order), 1, 2) - 1)).round().long()

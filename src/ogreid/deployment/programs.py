@@ -11,11 +11,11 @@ from torch import Tensor, nn
 
 from ogreid import __version__, files
 from ogreid.errors import InputError
+from ogreid.models import EXTRA
 from ogreid.training.inference import Network
 
 log = logging.getLogger(__name__)
 CROP_PIXELS = 128 * 64
-CHANNELS = {"foreground": 1, "normal": 3, "body": 3}
 
 
 def write_program(network: Network, target: Path) -> None:
@@ -85,7 +85,7 @@ def _exportable(network: Network) -> tuple[nn.Module, dict[str, Tensor]]:
     points = CROP_PIXELS if data.config.inputs == "crop" else data.num_points(stored)
     # Two tensors on purpose: one given twice would be exported as one input. Two clouds: one would fix B.
     xyz, rgb = torch.randn(2, 2, points, 3, generator=torch.Generator().manual_seed(0))
-    extra = {name: torch.rand(2, points, CHANNELS[name]) for name in getattr(backbone, "extra", ())}
+    extra = {name: torch.rand(2, points, EXTRA[name]) for name in getattr(backbone, "extra", ())}
     return backbone, {"xyz": xyz, "rgb": rgb} | extra
 
 

@@ -10,7 +10,10 @@ from torch import nn
 from ogreid.errors import InputError, nearest_names
 from ogreid.registry import MODELS, build
 
-__all__ = ["MODELS", "Network", "build_model", "describe", "record_options"]
+__all__ = ["EXTRA", "MODELS", "Network", "build_model", "describe", "record_options"]
+
+EXTRA = {"foreground": 1, "normal": 3, "body": 3}
+"""Arrays that a network may take beside positions and colors, and their numbers of channels."""
 
 Init = TypeVar("Init", bound=Callable[..., None])
 

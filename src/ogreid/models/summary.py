@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from ogreid.models import MODELS, build_model
+from ogreid.models import EXTRA, MODELS, build_model
 
 PUBLISHED_PARAMETERS: dict[str, str] = {
     "ognet": "1.95 M",
@@ -49,7 +49,7 @@ def count_flops(network: nn.Module, points: int = 4096) -> int:
         if hasattr(part, "backend"):
             setattr(part, "backend", "plain")  # noqa: B010 - a module's attribute, unknown to the type checker
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        plain(xyz, rgb)
+        plain(xyz, rgb, **{name: rgb[..., : EXTRA[name]] for name in getattr(network, "extra", ())})
     return int(counter.get_total_flops())
 
 

@@ -16,7 +16,7 @@ from ogreid.config import Evaluation, Loss, Optimizer, check
 from ogreid.data.batch import CloudBatch
 from ogreid.errors import InputError, collect_refusals, nearest_names
 from ogreid.losses import IdentityHead, build_loss, last_norm
-from ogreid.models import build_model, describe
+from ogreid.models import EXTRA, build_model, describe
 from ogreid.ops.collectives import connected
 from ogreid.registry import LOSSES, MODELS, OPTIMIZERS
 from ogreid.training.memory import check_classifier
@@ -314,7 +314,8 @@ class ReIDModule(L.LightningModule):
         training, parameter = self.network.training, next(self.network.parameters(), torch.zeros(()))
         xyz, rgb = torch.rand(2, 2, points, 3, device=parameter.device) - 0.5
         with torch.no_grad():
-            width = int(self.network.eval()(xyz, rgb).shape[1])
+            extra = {name: rgb[..., : EXTRA[name]] for name in getattr(self.network, "extra", ())}
+            width = int(self.network.eval()(xyz, rgb, **extra).shape[1])
         self.network.train(training)
         return width
 
