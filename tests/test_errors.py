@@ -145,7 +145,7 @@ TABLE = [
     ("more points than the store has", SEARCH, "256 4096"),
     ("faces without bodies", f"{SEARCH} --faces faces.npy", "--faces --meshes"),
     ("weights to search with", "search --published released --weights x.pth --gallery tiny --query one.png", "x.pth"),
-    ("no network", "search --gallery tiny --query one.png", "--checkpoint --published --model"),
+    ("crops of another size", "search --gallery tiny --query one.png", "8192 pixels 128 256"),
     ("nothing to embed", "embed --model histogram --to a.npz", "--input"),
     ("embeddings of another kind", f"{EMBED} a.csv", "a.csv .npz"),
     ("embeddings in no folder", f"{EMBED} nowhere/a.npz", "nowhere folder"),
