@@ -131,6 +131,8 @@ def test_only_its_own_body_makes_a_crop_the_very_cloud_of_the_store(domain, tmp_
     content = ranked(domain, query, store="plaza-4", network=network)
     assert content["results"][0]["score"] < 1 - 1e-5 and "upright" in content["hint"]
     assert [one for one in caplog.messages if "--meshes" in one] == [content["hint"]]
+    content = ranked(domain, query, store="plaza-4", network=[])  # the one that ships, which reads colors
+    assert content["results"][0]["score"] == pytest.approx(1, abs=1e-5) and not content["hint"]
     with pytest.raises(InputError, match="bodies are of its own crops"):
         (tmp_path / "copy.jpg").write_bytes(query.read_bytes())
         ranked(domain, tmp_path / "copy.jpg", "--meshes", str(folder), store="plaza-4")

@@ -92,7 +92,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     fitted = fit_images(images, arguments.bodies, arguments.landmarks, landmark_network)
     crops = crop_dataset(images, meshes=arguments.meshes, faces=arguments.faces, like=store, fitted=fitted)
     rows, scores = search(embed(network, crops).embedding, gallery.embedding, top=arguments.top)
-    hint = HINT.format(store.name) if store.manifest.creation and not (arguments.meshes or fitted) else ""
+    others = network.sees_bodies and store.manifest.creation and not (arguments.meshes or fitted)
+    hint = HINT.format(store.name) if others else ""
     queries = [(path.name, read_crop(path)) for path in arguments.query]
     ranking, size = (gallery.index[rows], scores), len(gallery.index)
     people = network.pictures and not arguments.no_pictures

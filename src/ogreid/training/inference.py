@@ -19,6 +19,7 @@ from ogreid.data.datasets.catalogue import store_path
 from ogreid.data.module import ReIDDataModule
 from ogreid.data.store.mapped import Store
 from ogreid.errors import InputError
+from ogreid.models.histogram import Histogram
 from ogreid.models.pretrained import load_pretrained
 from ogreid.models.published import load_published
 from ogreid.ops.collectives import all_gather_object
@@ -53,6 +54,13 @@ class Network:
     module: ReIDModule
     data: dict[str, Any] = field(default_factory=dict)
     pictures: bool = True
+
+    @property
+    def sees_bodies(self) -> bool:
+        """Whether embeddings depend on the body that a crop was lifted with, and not on its colors alone."""
+        backbone = self.module.network
+        reads_colors = self.data_module().config.inputs == "crop" and not getattr(backbone, "pixels", ())
+        return not (reads_colors or isinstance(backbone, Histogram))
 
     def data_module(self, root: str | Path | None = None, **changes: Any) -> ReIDDataModule:  # noqa: ANN401
         """A data module that prepares clouds as in training, of other sets."""
