@@ -26,7 +26,7 @@ def test_the_program_of_a_released_network_agrees(tmp_path):
     network, _ = load_published(GOLDEN / "ognet")
     xyz, rgb = 0.3 * torch.randn(2, 3, 4096, 3, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
-        torch.testing.assert_close(program(xyz=xyz, rgb=rgb), network(xyz, rgb), rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(program(xyz, rgb), network(xyz, rgb), rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("inputs", [pytest.param("scene", marks=pytest.mark.thorough), "image", "crop"])
@@ -45,7 +45,7 @@ def test_a_program_prepares_its_input_as_the_training_did(crops, tmp_path, input
     with torch.no_grad():
         expected = module.predict_step(batch, 0).embedding[:1]
         cloud = batch if inputs == "crop" else solid(stored, data, batch)
-        embedding = program(xyz=cloud.xyz[:1].clone(), rgb=cloud.rgb[:1].clone())
+        embedding = program(cloud.xyz[:1].clone(), cloud.rgb[:1].clone())
     torch.testing.assert_close(embedding / embedding.norm(), expected, rtol=1e-4, atol=1e-4)
 
 

@@ -70,7 +70,25 @@ def test_a_torch_program_takes_any_number_of_clouds(name, tmp_path):
     for count in (1, 3):
         xyz, rgb = torch.randn(2, count, 8192 if name in CROPS else 64, 3)
         with torch.no_grad():
-            torch.testing.assert_close(program(xyz=xyz, rgb=rgb), network.module.network(xyz, rgb))
+            torch.testing.assert_close(program(xyz, rgb), network.module.network(xyz, rgb))
+
+
+def test_a_network_of_pixels_takes_what_it_needs_as_further_inputs(tmp_path):
+    torch.manual_seed(0)
+    options = POINTS["lifted_resnet"] | {"pixels": ["foreground", "depth"]}
+    network = Network(
+        "pixels", ReIDModule("lifted_resnet", model_options=options, loss="ce").eval(), {"inputs": "crop"}
+    )
+    write_program(network, tmp_path / "network.pt2")
+    write_onnx(network, tmp_path / "network.onnx")
+    xyz, rgb = torch.randn(2, 3, 8192, 3)
+    foreground = (xyz[..., :1] > 0).float()
+    with torch.no_grad():
+        expected = network.module.network(xyz, rgb, foreground=foreground)
+        torch.testing.assert_close(torch.export.load(tmp_path / "network.pt2").module()(xyz, rgb, foreground), expected)
+    session = Runtime(tmp_path / "network.onnx").session
+    feed = {"xyz": xyz.numpy(), "rgb": rgb.numpy(), "foreground": foreground.numpy()}
+    np.testing.assert_allclose(session.run(["embedding"], feed)[0], expected, atol=1e-4)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.8])

@@ -103,8 +103,9 @@ def test_ten_thousand_images_of_one_person_take_bounded_memory():
     others[1][10_000:] += 1
     result, memory = resident(lambda: metric_of(rows, others))
     agrees(result, rows, others, range(0, 10_000, 900))
-    # For each thread the scores and counts of 512 queries with 5 000 matches each, and 64 MiB for the rest.
-    assert memory < 4 * others[0].nbytes / MEBI + torch.get_num_threads() * 512 * 5_000 * 24 / MEBI + 64
+    # For each thread the scores and counts of 512 queries with 5 000 matches each, and 96 MiB for the rest: 184 MiB in
+    # all in a process of its own, up to 205 after other tests. All scores at once would be 1.6 GB.
+    assert memory < 4 * others[0].nbytes / MEBI + torch.get_num_threads() * 512 * 5_000 * 24 / MEBI + 96
 
 
 @pytest.mark.thorough

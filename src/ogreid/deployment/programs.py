@@ -21,7 +21,8 @@ CROP_PIXELS = 128 * 64
 def write_program(network: Network, target: Path) -> None:
     """``torch.export``'s program of an embedding network: (B, N, 3) xyz and rgb to (B, D), B free.
 
-    The plain operations are exported, so that the file needs nothing but torch. N is fixed. A network that was trained
+    The program is called with xyz, rgb and what else the network needs, in this order. The plain operations are
+    exported, so that the file needs nothing but torch. N is fixed. A network that was trained
     on flat clouds gets them: its program leaves depth out.
 
     Args:
@@ -31,7 +32,7 @@ def write_program(network: Network, target: Path) -> None:
     backbone, inputs = _exportable(network)
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # deprecations inside torch.export itself (pytorch/pytorch#150994)
-        program = torch.export.export(backbone, (), kwargs=inputs, dynamic_shapes=_free(inputs))
+        program = torch.export.export(backbone, tuple(inputs.values()), dynamic_shapes=_free(inputs))
         with files.atomic_write(target) as file:
             torch.export.save(program, file)
     log.info("%s: program for clouds of %d points, as many as you like at a time", target, inputs["xyz"].shape[1])
@@ -58,11 +59,10 @@ def write_onnx(network: Network, target: Path) -> None:
     options: dict[str, Any] = {"input_names": list(inputs), "output_names": ["embedding"], "dynamo": True}
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # deprecations inside torch's exporter (pytorch/pytorch#150994)
-        # As arguments, not keywords: the names of an ONNX file follow their order.
         program = torch.onnx.export(
-            _Positional(backbone, tuple(inputs)),
+            backbone,
             tuple(inputs.values()),
-            dynamic_shapes=(tuple(_free(inputs).values()),),
+            dynamic_shapes=_free(inputs),
             verbose=False,
             **options,
         )
@@ -74,7 +74,7 @@ def write_onnx(network: Network, target: Path) -> None:
 
 
 def _exportable(network: Network) -> tuple[nn.Module, dict[str, Tensor]]:
-    """The network in its plain form, and inputs of the shapes it takes."""
+    """The network in its plain form, called with its inputs in order, and inputs of the shapes it takes."""
     data = network.data_module()
     backbone = network.module.network
     backbone = (_Flat(backbone) if data.config.inputs == "image" else backbone).eval()
@@ -86,12 +86,13 @@ def _exportable(network: Network) -> tuple[nn.Module, dict[str, Tensor]]:
     # Two tensors on purpose: one given twice would be exported as one input. Two clouds: one would fix B.
     xyz, rgb = torch.randn(2, 2, points, 3, generator=torch.Generator().manual_seed(0))
     extra = {name: torch.rand(2, points, EXTRA[name]) for name in getattr(backbone, "extra", ())}
-    return backbone, {"xyz": xyz, "rgb": rgb} | extra
+    inputs = {"xyz": xyz, "rgb": rgb} | extra
+    return _Positional(backbone, tuple(inputs)), inputs
 
 
-def _free(inputs: dict[str, Tensor]) -> dict[str, dict[int, Any]]:
+def _free(inputs: dict[str, Tensor]) -> tuple[tuple[dict[int, Any], ...]]:
     clouds = torch.export.Dim("clouds")
-    return {name: {0: clouds} for name in inputs}
+    return (tuple({0: clouds} for _ in inputs),)
 
 
 def _about(network: Network, inputs: dict[str, Tensor]) -> dict[str, Any]:
