@@ -7,6 +7,7 @@ python scripts/pretrained.py runs/synthetic/RUN
 import argparse
 from pathlib import Path
 
+from ogreid.data.datasets.synthetic_stores import parse_synthetic
 from ogreid.models.pretrained import SHIPPED, save_pretrained
 from ogreid.models.summary import count_parameters
 from ogreid.runs import Run
@@ -22,20 +23,19 @@ def main() -> None:
     run = Run.open(options.run)
     loaded = load_checkpoint(run.folder)
     train = loaded.data["train"]
-    if not all(name.split("-")[0] in ("plaza", "winter", "transit", "platform") for name in train):
+    if not all(map(parse_synthetic, train)):
         raise SystemExit(f"{run.folder}: trained on {', '.join(train)}; expected synthetic people only")
-    summary, experiment = run.summary(), loaded.experiment
-    results = [f"{name}: mAP {own['mAP']:.1f}, rank-1 {own['rank1']:.1f}" for name, own in summary["retrieval"].items()]
+    retrieval = run.summary()["retrieval"]
+    results = [f"{name}: mAP {own['mAP']:.1f}, rank-1 {own['rank1']:.1f}" for name, own in retrieval.items()]
     card = {
         "trained on": f"synthetic people only: {', '.join(train)}",
-        "command": f"python -m ogreid.fit --experiment {experiment.name if experiment else 'synthetic'}",
+        "command": "python -m ogreid.fit --experiment synthetic",
         "parameters": str(count_parameters(loaded.module.network)),
         "evaluated on people it never saw": "; ".join(results),
         "license": "MIT, as ogreid",
         "not for": "deciding about anybody: it was never trained on a photograph, and real people differ",
     }
-    hparams = loaded.module.hparams
-    views = {"scales": list(loaded.module.scales), "mirror": hparams["mirror"]}
+    views = {"scales": list(loaded.module.scales), "mirror": loaded.module.hparams["mirror"]}
     data = {"inputs": loaded.data["inputs"]}
     save_pretrained(loaded.module.network, options.to, data=data, options=views, card=card)
     print(f"{options.to}: {options.to.stat().st_size / 1e6:.2f} MB; {'; '.join(results)}")

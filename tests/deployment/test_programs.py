@@ -1,5 +1,8 @@
 """Networks in ONNX and as torch programs: the embedding of any number of clouds, as the module computes it."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -96,6 +99,11 @@ def test_the_runtime_chooses_points_as_evaluation_does(share):
     blank = np.random.default_rng(1).random((5, 100)) < share
     expected = select_evenly(torch.from_numpy(blank), 40)
     assert np.array_equal(np.stack([evenly_spaced(one, 40) for one in blank]), expected)
+
+
+def test_the_runtime_needs_no_torch():
+    code = "import sys, ogreid.deployment.runtime; print('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "False\n"
 
 
 def test_what_cannot_run_is_refused(tmp_path):

@@ -3,8 +3,10 @@
 import pytest
 import torch
 
+from ogreid.config.schema import Model
 from ogreid.errors import InputError
 from ogreid.models import build_model
+from ogreid.models.lifted_resnet import KNOWN
 
 CROP = (16, 8)
 TINY = {"channels": (8, 12), "blocks": (1, 2), "parts": 4, "embedding": 10, "crop": CROP}
@@ -94,6 +96,10 @@ def test_half_precision_ends_at_the_pooling():
 def test_impossible_networks_are_refused(options):
     with pytest.raises(InputError, match="LiftedResNet: expected"):
         tiny(**options)
+
+
+def test_the_settings_offer_what_the_network_knows():
+    assert set(Model.__dataclass_fields__["pixels"].metadata["constraint"].choices) == set(KNOWN)
 
 
 def test_a_crop_of_another_size_is_refused():

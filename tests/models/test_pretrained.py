@@ -1,12 +1,14 @@
 """Networks in safetensors files: they rebuild themselves, and refuse what does not fit."""
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from ogreid import config
 from ogreid.errors import InputError, MissingFileError
 from ogreid.models import build_model
 from ogreid.models.pretrained import SHIPPED, load_pretrained, save_pretrained
@@ -59,6 +61,9 @@ def test_files_that_are_no_networks_are_refused(saved, tmp_path):
     save_file(contiguous, other, {"ogreid": json.dumps(about)})
     with pytest.raises(InputError, match="not those of lifted_resnet"):
         load_pretrained(other)
+    save_file(contiguous, other, {"ogreid": json.dumps(ABOUT | {"network": ["lifted_resnet", {"channels": 3}]})})
+    with pytest.raises(InputError, match="cannot be built"):
+        load_pretrained(other)
     with pytest.raises(InputError, match="in no registry"):
         save_pretrained(nn.Linear(2, 3), tmp_path / "linear.safetensors", **ABOUT)
 
@@ -67,5 +72,6 @@ def test_the_network_that_ships_is_small_and_says_what_it_was_trained_on():
     assert SHIPPED.stat().st_size < 2_000_000
     shipped = load_pretrained()
     assert "synthetic" in shipped.card["trained on"]
+    assert shipped.card["command"].rpartition(" ")[2] in config.experiment_names(Path(__file__))
     embedding = shipped.network(torch.zeros(2, 8192, 3), torch.rand(2, 8192, 3) - 0.5)
     assert embedding.shape == (2, 256) and embedding.isfinite().all()

@@ -6,7 +6,7 @@ import torch
 
 from conftest import make_place
 from crop_folders import STORE, write_crops
-from ogreid import ReIDDataModule, ReIDModule, pack
+from ogreid import Extractor, ReIDDataModule, ReIDModule, pack
 from ogreid.data import Store
 from ogreid.data.batch import CloudBatch
 from ogreid.data.datasets.crops import crop_dataset, find_images
@@ -59,6 +59,21 @@ def test_images_are_lifted_with_what_the_network_needs(lifted, network):
 def test_a_store_without_it_is_refused_before_anything_is_computed(lifted, network):
     with pytest.raises(InputError, match=r"plain: stores no 'foreground', only xyz, rgb; pack with --extra foreground"):
         evaluate(network, ["plain"], lifted / "data")
+
+
+def test_a_network_on_crops_of_unknown_size_sees_no_mirror(network):
+    network.module.network.crop = None
+    pixels = torch.zeros(2, 8192, 3)
+    batch = CloudBatch(pixels, pixels, *torch.zeros(3, 2, dtype=torch.int64))
+    with pytest.raises(InputError, match="needs its attribute crop"):
+        embed_batch(network.module.network, batch, mirror=True)
+
+
+def test_the_extractor_takes_the_network_that_ships_and_one_that_needs_more(monkeypatch, network):
+    crops = [np.full((40, 30, 3), 90, np.uint8), np.full((128, 64, 3), 200, np.uint8)]
+    assert Extractor()(crops).shape == (2, 256)
+    monkeypatch.setattr("ogreid.training.extractor.load_network", lambda: network)
+    assert Extractor()(crops).shape == (2, 8)
 
 
 def test_a_mirrored_view_is_added_and_turns_what_it_must(lifted, network):

@@ -153,8 +153,7 @@ class CloudDataset(Dataset[CloudBatch]):
             InputError: a store without one of them.
         """
         for store in self.stores:
-            for name in extra:
-                store.field(name, [])
+            store.check_fields(extra)
         self.extra = tuple(extra)
 
     def __len__(self) -> int:

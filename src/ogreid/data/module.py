@@ -164,13 +164,9 @@ class ReIDDataModule(L.LightningDataModule):
             InputError: a store without one of them.
         """
         self.extra = tuple(extra)
-        stores = [
-            *(self.train_set.stores if self.train_set is not None else ()),
-            *(one.store for one in self.test_sets),
-        ]
-        for store in stores:
-            for name in extra:
-                store.field(name, [])
+        trained = [] if self.train_set is None else self.train_set.stores
+        for store in (*trained, *(one.store for one in self.test_sets)):
+            store.check_fields(extra)
 
     def num_points(self, stored: int) -> int:
         """Points per cloud that the network gets, of as many as are stored.

@@ -76,8 +76,9 @@ def write_onnx(network: Network, target: Path) -> None:
 def _exportable(network: Network) -> tuple[nn.Module, dict[str, Tensor]]:
     """The network in its plain form, called with its inputs in order, and inputs of the shapes it takes."""
     data = network.data_module()
-    backbone = network.module.network
-    backbone = (_Flat(backbone) if data.config.inputs == "image" else backbone).eval()
+    extra = getattr(network.module.network, "extra", ())
+    flat = data.config.inputs == "image"
+    backbone = (_Flat(network.module.network) if flat else network.module.network).eval()
     for part in backbone.modules():
         if hasattr(part, "backend"):
             part.backend = "plain"  # type: ignore[assignment]  # a name, where nn.Module expects tensors and modules
@@ -85,8 +86,7 @@ def _exportable(network: Network) -> tuple[nn.Module, dict[str, Tensor]]:
     points = CROP_PIXELS if data.config.inputs == "crop" else data.num_points(stored)
     # Two tensors on purpose: one given twice would be exported as one input. Two clouds: one would fix B.
     xyz, rgb = torch.randn(2, 2, points, 3, generator=torch.Generator().manual_seed(0))
-    extra = {name: torch.rand(2, points, EXTRA[name]) for name in getattr(backbone, "extra", ())}
-    inputs = {"xyz": xyz, "rgb": rgb} | extra
+    inputs = {"xyz": xyz, "rgb": rgb} | {name: torch.rand(2, points, EXTRA[name]) for name in extra}
     return _Positional(backbone, tuple(inputs)), inputs
 
 
@@ -114,8 +114,8 @@ class _Flat(nn.Module):
         super().__init__()
         self.network = network
 
-    def forward(self, xyz: Tensor, rgb: Tensor) -> Tensor:
-        embedding: Tensor = self.network(xyz * xyz.new_tensor([1.0, 1.0, 0.0]), rgb)
+    def forward(self, xyz: Tensor, rgb: Tensor, **extra: Tensor) -> Tensor:
+        embedding: Tensor = self.network(xyz * xyz.new_tensor([1.0, 1.0, 0.0]), rgb, **extra)
         return embedding
 
 

@@ -25,12 +25,14 @@ class Network(nn.Module):
         inputs: ``points`` (a sampled cloud), ``crop`` (every pixel of a crop, row by row) or None (either).
         extra: arrays of a store that ``forward`` takes beside positions and colors, as keywords: ``foreground``
             (B, N, 1), ``normal`` or ``body`` (B, N, 3).
+        crop: rows and columns of the crops that a network with ``inputs = "crop"`` reads.
         width: D, of the embedding.
         options: registry name and constructor arguments, see :func:`describe`.
     """
 
     inputs: Literal["points", "crop"] | None = "points"
     extra: tuple[str, ...] = ()
+    crop: tuple[int, ...]
     width: int
     options: tuple[str, dict[str, Any]] | None
 

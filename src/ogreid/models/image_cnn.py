@@ -50,16 +50,22 @@ class ImageNetwork(Network):
         raise NotImplementedError
 
     def forward(self, xyz: Float[Tensor, "B N 3"], rgb: Float[Tensor, "B N 3"]) -> Float[Tensor, "B D"]:
-        rows, columns = self.crop
-        if rgb.shape[1] != rows * columns:
-            raise InputError(
-                f"2D network: expected {rows * columns} pixels, a crop of {rows} x {columns}, got {rgb.shape[1]}; "
-                "use data.inputs=crop and a raster store, or set the network's crop"
-            )
+        rows, columns = check_pixels(self, rgb.shape[1])
         image = rgb.transpose(1, 2).reshape(-1, 3, rows, columns)
         image = functional.interpolate(image, size=self.size, mode="bilinear", align_corners=False)
         embedding: Tensor = self.norm(self.project(self.backbone(image).mean((2, 3))))
         return embedding
+
+
+def check_pixels(network: Network, pixels: int) -> tuple[int, int]:
+    """Rows and columns of the crops that a network reads; an InputError where as many pixels are none."""
+    rows, columns = network.crop
+    if pixels != rows * columns:
+        raise InputError(
+            f"{type(network).__name__}: expected {rows * columns} pixels, a crop of {rows} x {columns}, got {pixels}; "
+            "use data.inputs=crop and a raster store, or set the network's crop"
+        )
+    return rows, columns
 
 
 def conv(

@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ogreid.errors import InputError
-from ogreid.models import Network, record_options
-from ogreid.models.image_cnn import conv
+from ogreid.models import EXTRA, Network, record_options
+from ogreid.models.image_cnn import check_pixels, conv
 
-KNOWN = {"depth": 1, "foreground": 1, "normal": 3}
+KNOWN = {"depth": 1} | {name: EXTRA[name] for name in ("foreground", "normal")}
 """What a pixel may carry beside its color, and how many numbers that is."""
 DEPTH = 0.25  # meters that count as one, so that depth is about as large as the other channels
 Image = Float[Tensor, "B C H W"]
@@ -91,12 +91,7 @@ class LiftedResNet(Network):
     def forward(
         self, xyz: Float[Tensor, "B N 3"], rgb: Float[Tensor, "B N 3"], **extra: Float[Tensor, "B N _"]
     ) -> Float[Tensor, "B D"]:
-        rows, columns = self.crop
-        if rgb.shape[1] != rows * columns:
-            raise InputError(
-                f"LiftedResNet: expected {rows * columns} pixels, a crop of {rows} x {columns}, got {rgb.shape[1]}; "
-                "use data.inputs=crop and a raster store, or set the network's crop"
-            )
+        rows, columns = check_pixels(self, rgb.shape[1])
         depth = xyz[..., 2:]
         known = {"depth": (depth - depth.mean(1, keepdim=True)) / DEPTH} | extra
         image = torch.cat([rgb, *(known[name] for name in self.pixels)], 2)

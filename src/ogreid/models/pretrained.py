@@ -48,9 +48,12 @@ def load_pretrained(path: str | Path = SHIPPED) -> Pretrained:
         name, options = about["network"]
         data, views, card = (dict(about[key]) for key in ("data", "options", "card"))
     except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{path}: names no network of ogreid; give model.weights=FILE and model.name=... ") from error
-    with torch.device("meta"):  # it may name a network of any size; memory is taken for one that fits the file
-        expected = {key: value.shape for key, value in build_model(name, **options).state_dict().items()}
+        raise InputError(f"{path}: names no network of ogreid; give model.weights=FILE and model.name=NAME") from error
+    try:
+        with torch.device("meta"):  # it may name a network of any size; memory is taken for one that fits the file
+            expected = {key: value.shape for key, value in build_model(name, **options).state_dict().items()}
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{path}: names a network that cannot be built ({error}); copy it again") from error
     if expected != {key: value.shape for key, value in state.items()}:
         raise InputError(f"{path}: its weights are not those of {name} with {options}; copy it again")
     network = build_model(name, **options)

@@ -1,4 +1,4 @@
-"""Verification and pairs of cameras on a page and in W&B: charts, numbers, and the pairs that are told apart worst."""
+"""Verification and pairs of cameras on a page and in W&B: charts, numbers, and the hardest pairs."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence

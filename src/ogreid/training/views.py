@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from ogreid.data.batch import CloudBatch
 from ogreid.data.transforms import mirror as mirror_batch
+from ogreid.errors import InputError
 
 
 def embed_batch(
@@ -23,10 +24,15 @@ def embed_batch(
 
     Returns:
         (B, D), of length 1 up to the published 1e-6 in the norm.
+
+    Raises:
+        InputError: a network on crops that does not say the size of its crops is to see mirrored ones.
     """
     views = [batch]
     if mirror:
-        crop: Any = getattr(network, "crop", None)  # of networks on crops
+        crop: Any = getattr(network, "crop", None)
+        if crop is None and getattr(network, "inputs", None) == "crop":
+            raise InputError(f"{type(network).__name__} reads crops: mirror=True needs its attribute crop (H, W)")
         views.append(mirror_batch(batch, crop and crop[1]))
     total: Any = sum(network(scale * one.xyz, one.rgb, **one.extra) for one in views for scale in scales)
     embedding: Tensor = total.float()

@@ -118,7 +118,7 @@ class CropClouds:
         return {"mode": self.mode, "order": order, "background": self.background, **size}
 
     def storing(self, extra: Sequence[str]) -> "CropClouds":
-        """The same crops with these arrays, too, and in raster mode, which knows them."""
+        """The same crops with these arrays, too; an InputError outside raster mode."""
         return replace(self, extras=tuple(extra))
 
     def cloud(self, source: str) -> dict[str, np.ndarray]:

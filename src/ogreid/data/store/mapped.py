@@ -96,11 +96,16 @@ class Store:
         _, first = np.unique(self.rows["source"][rows], return_index=True)  # query crops may be in the gallery, too
         return np.asarray(rows[np.sort(first)])
 
+    def check_fields(self, names: Sequence[str]) -> None:
+        """Refuse a store without one of these arrays."""
+        for name in names:
+            if name not in self._arrays:
+                known = ", ".join(self._arrays)
+                raise InputError(f"{self.path}: stores no {name!r}, only {known}; pack with --extra {name}")
+
     def field(self, name: str, indices: Indices) -> np.ndarray:
         """One stored array of the rows ``indices``, in their order, as stored."""
-        if name not in self._arrays:
-            known = ", ".join(self._arrays)
-            raise InputError(f"{self.path}: stores no {name!r}, only {known}; pack with --extra {name}")
+        self.check_fields([name])
         return self._arrays[name].take(np.asarray(indices, dtype=np.int64))
 
     def raw(self, indices: Indices) -> tuple[np.ndarray, np.ndarray]:
